@@ -1,0 +1,1 @@
+"""Hook events become memories: parse, redact, distil."""

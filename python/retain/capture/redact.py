@@ -1,0 +1,131 @@
+"""Secrets leave before anything is stored, indexed, hashed for search or logged.
+
+What is replaced reads ``[redacted:rule]``. Clean text costs one lowering and a substring search per
+keyword. This is the first pass: it knows shapes and names, not entropy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from retain.capture.assignments import ASSIGNMENT_RULES, names_secret
+from retain.capture.secret_rules import RULES, Span, is_placeholder
+
+PASSES_MAX = 4
+"""Replacing one secret can bare another; after this many rounds the text is taken as it is."""
+
+PLACEHOLDER = re.compile(r"\[redacted:(?P<rule>[a-z_]{1,40})\]")
+
+_ALL_RULES = (*RULES, *ASSIGNMENT_RULES)
+_JSON_KEY = "json_key"
+_JSON_FLAG = "json_flag"
+_CHARS_MIN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """A text without its secrets, and how many of each rule were taken out."""
+
+    text: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RedactedJson:
+    """A JSON value without its secrets, and how many of each rule were taken out."""
+
+    value: Any
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def redact(text: str) -> Redacted:
+    """Replaces the secrets of a text; linear in its length, and changes nothing on a second call."""
+    counts: Counter[str] = Counter()
+    text = _redact(text, counts)
+    return Redacted(text, dict(counts))
+
+
+def redact_json(value: Any) -> RedactedJson:
+    """Replaces the secrets in every string of a JSON value, keys included.
+
+    Under a key that names a secret (``password``, ``apiToken``) the whole scalar goes, and so does the item
+    after such a flag in a list of arguments. Recursion is as deep as the value.
+    """
+    counts: Counter[str] = Counter()
+    return RedactedJson(_walk(value, counts), dict(counts))
+
+
+def _redact(text: str, counts: Counter[str]) -> str:
+    if len(text) < _CHARS_MIN:
+        return text
+    for _ in range(PASSES_MAX):
+        before = text
+        text = _one_pass(text, counts)
+        if text == before:
+            break
+    return text
+
+
+def _one_pass(text: str, counts: Counter[str]) -> str:
+    lowered = text.lower()
+    for rule in _ALL_RULES:
+        if any(keyword in lowered for keyword in rule.keywords):
+            spans = list(rule.find(text))
+            if spans:
+                counts[rule.name] += len(spans)
+                text = _replace(text, spans, f"[redacted:{rule.name}]")
+                lowered = text.lower()
+    return text
+
+
+def _replace(text: str, spans: list[Span], placeholder: str) -> str:
+    parts = []
+    position = 0
+    for start, end in spans:
+        parts += [text[position:start], placeholder]
+        position = end
+    return "".join([*parts, text[position:]])
+
+
+def _walk(value: Any, counts: Counter[str]) -> Any:
+    if isinstance(value, str):
+        return _redact(value, counts)
+    if isinstance(value, Mapping):
+        return {_redact(key, counts): _under_key(key, item, counts) for key, item in value.items()}
+    if isinstance(value, list):
+        return _arguments(value, counts)
+    return value
+
+
+def _under_key(key: str, value: Any, counts: Counter[str]) -> Any:
+    if _is_scalar_secret(value) and names_secret(key):
+        counts[_JSON_KEY] += 1
+        return f"[redacted:{_JSON_KEY}]"
+    return _walk(value, counts)
+
+
+def _arguments(items: list[Any], counts: Counter[str]) -> list[Any]:
+    walked = []
+    previous: Any = None
+    for item in items:
+        if _is_flag(previous) and isinstance(item, str) and _is_scalar_secret(item) and item[:1] != "-":
+            counts[_JSON_FLAG] += 1
+            walked.append(f"[redacted:{_JSON_FLAG}]")
+        else:
+            walked.append(_walk(item, counts))
+        previous = item
+    return walked
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("--") and names_secret(value.lstrip("-"))
+
+
+def _is_scalar_secret(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value) and not PLACEHOLDER.fullmatch(value) and not is_placeholder(value)
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,322 @@
+"""The spool: where a hook puts an event so that it survives everything, in a few milliseconds.
+
+A hook process loads little of retain besides this module, so it imports nothing that costs: no json, no
+dataclasses, no logging, and ``posix`` where other code would write ``os`` (which costs a bare interpreter
+a millisecond more).
+
+A segment is a file of records, one after the other::
+
+    magic    4 bytes  b"RTS1"
+    digest  16 bytes  BLAKE2b-128 of all that follows in the record
+    length   4 bytes  of meta and payload together
+    meta_len 2 bytes
+    flags    2 bytes  1: the payload was cut at the limit
+    time_us  8 bytes  microseconds since the epoch when the hook ran
+    meta              cwd, branch and commit, separated by NUL, UTF-8
+    payload           what the client sent, byte for byte
+
+All numbers are little-endian. Writers append to ``live.spool`` under flock and sync after the lock is
+let go. Where the lock cannot be had in time (its holder is stopped), a writer makes a segment of its own.
+A reader seals the live segment by renaming it under the same lock, and removes a segment only after
+its records are committed. A torn or damaged stretch is skipped to the next magic and reported.
+"""
+
+import fcntl
+import posix
+import time
+
+try:
+    from _blake2 import blake2b  # a tenth of the cost of importing hashlib
+except ImportError:
+    from hashlib import blake2b
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAGIC = b"RTS1"
+HEADER_BYTES = 36
+DIGEST_BYTES = 16
+LIVE = "live.spool"
+SUFFIX = ".spool"
+TRUNCATED = 1
+
+LOCK_WAIT_MS = 20
+"""Longest wait for the lock of the live segment before a segment of one's own is made."""
+
+PAYLOAD_BYTES_MAX = 16 * 1024 * 1024
+"""Largest payload kept whole; a longer one is cut here and flagged."""
+
+_fdatasync = getattr(posix, "fdatasync", posix.fsync)
+
+
+class Record:
+    """One spooled event, as bytes.
+
+    Attributes:
+        received_at_us: when the hook ran, microseconds since the epoch.
+        cwd, branch, commit: where the hook ran; empty where unknown.
+        truncated: whether the payload was cut at the limit.
+        payload: what the client sent.
+    """
+
+    __slots__ = ("branch", "commit", "cwd", "payload", "received_at_us", "truncated")
+
+    def __init__(
+        self,
+        payload: bytes,
+        received_at_us: int,
+        *,
+        cwd: str = "",
+        branch: str = "",
+        commit: str = "",
+        truncated: bool = False,
+    ) -> None:
+        self.payload = payload
+        self.received_at_us = received_at_us
+        self.cwd = cwd
+        self.branch = branch
+        self.commit = commit
+        self.truncated = truncated
+
+
+class Damage:
+    """A stretch of a segment that is no record: where it starts and its bytes."""
+
+    __slots__ = ("data", "offset")
+
+    def __init__(self, offset: int, data: bytes) -> None:
+        self.offset = offset
+        self.data = data
+
+
+def encode(record: Record) -> bytes:
+    """The bytes of one record."""
+    meta = "\0".join((record.cwd, record.branch, record.commit)).encode("utf-8", "replace")[:65535]
+    body = b"".join(
+        (
+            (len(meta) + len(record.payload)).to_bytes(4, "little"),
+            len(meta).to_bytes(2, "little"),
+            (TRUNCATED if record.truncated else 0).to_bytes(2, "little"),
+            record.received_at_us.to_bytes(8, "little"),
+            meta,
+            record.payload,
+        )
+    )
+    return MAGIC + _digest(body) + body
+
+
+def _digest(body: bytes) -> bytes:
+    return blake2b(body, digest_size=DIGEST_BYTES).digest()
+
+
+def append(directory: str, record: Record) -> None:
+    """Appends a record durably; when this returns, the record survives kill -9 and power loss.
+
+    Args:
+        directory: the spool directory; it is created with mode 0700 where missing.
+        record: what to keep.
+
+    Raises:
+        OSError: it could not be written (no space, read-only); nothing of the record is left behind.
+    """
+    data = encode(record)
+    found = _open_live(directory)
+    if found is None:
+        _append_own(directory, data)
+        return
+    fd, created = found
+    try:
+        _write_or_undo(fd, data)
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        _fdatasync(fd)
+    finally:
+        posix.close(fd)
+    if created:
+        _sync_directory(directory)
+
+
+def _open_live(directory: str) -> "tuple[int, bool] | None":
+    """A locked descriptor of the live segment and whether the segment is new; None: no lock in time."""
+    path = directory + "/" + LIVE
+    deadline = time.monotonic() + LOCK_WAIT_MS / 1000
+    while True:
+        fd, created = _open_segment(directory, path)
+        if _lock_until(fd, deadline):
+            if _is_still(fd, path):
+                return fd, created
+        elif time.monotonic() >= deadline:
+            posix.close(fd)
+            return None
+        posix.close(fd)
+
+
+def _open_segment(directory: str, path: str) -> tuple[int, bool]:
+    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOFOLLOW
+    try:
+        return posix.open(path, flags), False
+    except FileNotFoundError:
+        from os import makedirs
+
+        makedirs(directory, mode=0o700, exist_ok=True)
+    try:
+        return posix.open(path, flags | posix.O_CREAT | posix.O_EXCL, 0o600), True
+    except FileExistsError:
+        return posix.open(path, flags), False
+
+
+def _lock_until(fd: int, deadline: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.0005)
+        else:
+            return True
+
+
+def _is_still(fd: int, path: str) -> bool:
+    """Whether the descriptor is still the file at the path: a reader may have sealed it meanwhile."""
+    try:
+        there = posix.stat(path)
+    except FileNotFoundError:
+        return False
+    here = posix.fstat(fd)
+    return here.st_ino == there.st_ino and here.st_dev == there.st_dev
+
+
+def _append_own(directory: str, data: bytes) -> None:
+    """Makes a segment of one record; it gets its final name only when it is whole and synced."""
+    path = f"{directory}/own-{time.time_ns():020d}-{posix.getpid()}"
+    fd = posix.open(path + ".part", posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_CREAT | posix.O_EXCL, 0o600)
+    try:
+        _write_or_undo(fd, data)
+        _fdatasync(fd)
+    finally:
+        posix.close(fd)
+    posix.rename(path + ".part", path + SUFFIX)
+    _sync_directory(directory)
+
+
+def _write_or_undo(fd: int, data: bytes) -> None:
+    start = posix.fstat(fd).st_size
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[posix.write(fd, view) :]
+    except OSError:
+        posix.ftruncate(fd, start)
+        raise
+
+
+def _sync_directory(directory: str) -> None:
+    fd = posix.open(directory, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        posix.fsync(fd)
+    finally:
+        posix.close(fd)
+
+
+def seal(directory: str, name: str) -> bool:
+    """Renames the live segment to ``name`` under its lock, so that no writer appends to it any more.
+
+    Returns:
+        False where there is no live segment, or it is empty.
+    """
+    path = directory + "/" + LIVE
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        if posix.fstat(fd).st_size == 0:
+            return False
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        if not _is_still(fd, path):
+            return False
+        posix.rename(path, f"{directory}/{name}{SUFFIX}")
+        # A writer that waits for the lock finds another file at the path and opens that one. The writer
+        # that held it before may still be syncing; what it wrote is complete.
+        _sync_directory(directory)
+        return True
+    finally:
+        posix.close(fd)
+
+
+def segments(directory: str) -> list[str]:
+    """Names of the sealed and own segments, oldest first; the live one is not among them.
+
+    Both kinds carry their time in nanoseconds after the first dash.
+    """
+    try:
+        names = posix.listdir(directory)
+    except FileNotFoundError:
+        return []
+    found = [name for name in names if name.endswith(SUFFIX) and name != LIVE]
+    return sorted(found, key=lambda name: (name.split("-", 1)[-1], name))
+
+
+def waiting_bytes(directory: str) -> int:
+    """Bytes in the spool that are not drained yet; costs a few stat calls."""
+    total = 0
+    try:
+        with posix.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(SUFFIX):
+                    total += entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        return 0
+    return total
+
+
+def scan(data: bytes) -> "Iterator[Record | Damage]":
+    """The records of a segment in order, with each damaged stretch between them.
+
+    Args:
+        data: the bytes of the whole segment.
+    """
+    position = 0
+    while position < len(data):
+        record, end = _decode(data, position)
+        if record is None:
+            end = _resume(data, position + 1)
+            yield Damage(position, data[position:end])
+        else:
+            yield record
+        position = end
+
+
+def _resume(data: bytes, start: int) -> int:
+    """The next position that holds a whole record, or the end of the data."""
+    while (found := data.find(MAGIC, start)) >= 0:
+        if _decode(data, found)[0] is not None:
+            return found
+        start = found + 1
+    return len(data)
+
+
+def _decode(data: bytes, at: int) -> tuple[Record | None, int]:
+    if data[at : at + 4] != MAGIC or len(data) < at + HEADER_BYTES:
+        return None, at
+    length = int.from_bytes(data[at + 20 : at + 24], "little")
+    meta_len = int.from_bytes(data[at + 24 : at + 26], "little")
+    end = at + HEADER_BYTES + length
+    if end > len(data) or meta_len > length:
+        return None, at
+    if _digest(data[at + 20 : end]) != data[at + 4 : at + 20]:
+        return None, at
+    meta_end = at + HEADER_BYTES + meta_len
+    parts = data[at + HEADER_BYTES : meta_end].decode("utf-8", "replace").split("\0")
+    cwd, branch, commit = (*parts, "", "", "")[:3]
+    flags = int.from_bytes(data[at + 26 : at + 28], "little")
+    record = Record(
+        data[meta_end:end],
+        int.from_bytes(data[at + 28 : at + 36], "little"),
+        cwd=cwd,
+        branch=branch,
+        commit=commit,
+        truncated=bool(flags & TRUNCATED),
+    )
+    return record, end

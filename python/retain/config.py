@@ -1,0 +1,178 @@
+"""Settings: one frozen object, read once; the only reader of the environment.
+
+A value comes from, in order of precedence: the caller's argument, the environment (``RETAIN_`` and the
+name in capitals), ``config.toml`` in the data directory, the default. ``retain config`` prints each value
+and where it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from retain.errors import InvalidInput
+from retain.home import DATABASE, SPOOL, data_home
+
+CONFIG_FILE = "config.toml"
+CONFIG_BYTES_MAX = 256 * 1024
+
+
+def _knob(default: int, low: int, high: int, doc: str) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "doc": doc})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every limit and every switch, each with a name, a default and bounds.
+
+    Raises:
+        InvalidInput: a value is of the wrong type or out of its bounds; the error names it.
+    """
+
+    home: Path = field(default=Path(), metadata={"doc": "data directory (RETAIN_HOME)"})
+    text_chars_max: int = _knob(262_144, 1_000, 4_194_304, "longest text of one memory, in characters")
+    query_chars_max: int = _knob(10_000, 100, 1_000_000, "longest query text, in characters")
+    results_max: int = _knob(50, 1, 1_000, "most hits of one recall, most ids of one get")
+    items_max: int = _knob(10_000, 1, 1_000_000, "most memories of one remember_many")
+    context_tokens: int = _knob(1_500, 50, 20_000, "token budget of a context block where none is given")
+    confidence_percent: int = _knob(20, 0, 100, "hits with a lower score are withheld; 0 shows all")
+    readers: int = _knob(4, 1, 64, "most reader connections")
+    acquire_timeout_ms: int = _knob(5_000, 1, 600_000, "longest wait for a reader connection")
+    write_timeout_ms: int = _knob(10_000, 10, 600_000, "longest wait for the write lock")
+    group_commit_max: int = _knob(64, 1, 4_096, "most writes in one transaction")
+    cache_entries_max: int = _knob(2_048, 0, 10_000_000, "entries of the L1 cache of recalls; 0 is off")
+    cache_bytes_max: int = _knob(33_554_432, 0, 1 << 40, "bytes of the L1 cache of recalls")
+    planner: int = _knob(1, 0, 1, "0: always the plan lexical_first (answers do not change)")
+    drain_interval_ms: int = _knob(250, 10, 60_000, "how often a live server looks into the spool")
+    drain_batch: int = _knob(64, 1, 4_096, "most events of one transaction of the drain")
+    drain_attempts: int = _knob(5, 1, 100, "tries before an event is set aside as a dead letter")
+    recall_drain_ms: int = _knob(50, 0, 60_000, "how long a recall may wait for events still in the spool")
+
+    def __post_init__(self) -> None:
+        """Checks types and bounds."""
+        for knob in fields(self):
+            value = getattr(self, knob.name)
+            if knob.name == "home":
+                if not isinstance(value, Path) or not value.is_absolute():
+                    raise InvalidInput("home", "must be an absolute path")
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise InvalidInput(knob.name, f"must be an integer, not {type(value).__name__}")
+            low, high = knob.metadata["low"], knob.metadata["high"]
+            if not low <= value <= high:
+                raise InvalidInput(knob.name, f"{value} is outside {low}..{high}", limit=f"{low}..{high}")
+
+    @property
+    def database(self) -> Path:
+        """Path of the database file."""
+        return self.home / DATABASE
+
+    @property
+    def spool(self) -> Path:
+        """Path of the spool directory."""
+        return self.home / SPOOL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sourced:
+    """A setting's value, where it came from, and what it means."""
+
+    name: str
+    value: Any
+    source: str
+    doc: str
+
+
+def read_settings(
+    home: str | os.PathLike[str] | None = None, arguments: Mapping[str, Any] | None = None
+) -> tuple[Settings, tuple[Sourced, ...]]:
+    """Reads the settings once, and where each value came from.
+
+    Args:
+        home: data directory; None reads RETAIN_HOME, then the platform's place.
+        arguments: values by name that win over environment and file.
+
+    Raises:
+        InvalidInput: an unknown name, a value out of bounds, or a config file that is not TOML.
+    """
+    place, place_source = _place(home)
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("argument", dict(arguments or {})),
+        ("environment", _from_environment()),
+        (str(place / CONFIG_FILE), _from_file(place / CONFIG_FILE)),
+    ]
+    known = {knob.name: knob for knob in fields(Settings)}
+    for source, layer in layers:
+        for name in layer:
+            if name not in known or name == "home":
+                raise InvalidInput(name, f"unknown setting (from {source})", hint="see `retain config`")
+    chosen: dict[str, Any] = {"home": place}
+    sourced = [Sourced(name="home", value=str(place), source=place_source, doc=known["home"].metadata["doc"])]
+    for name, knob in known.items():
+        if name == "home":
+            continue
+        source, value = next(((s, v[name]) for s, v in layers if name in v), ("default", knob.default))
+        chosen[name] = value
+        sourced.append(Sourced(name=name, value=value, source=source, doc=knob.metadata["doc"]))
+    return Settings(**chosen), tuple(sourced)
+
+
+def _place(home: str | os.PathLike[str] | None) -> tuple[Path, str]:
+    if home is not None:
+        return Path(home).expanduser().absolute(), "argument"
+    try:
+        place = data_home(os.environ, sys.platform)
+    except LookupError as error:
+        raise InvalidInput("home", str(error)) from None
+    return Path(place), "environment" if os.environ.get("RETAIN_HOME") else "platform"
+
+
+def _from_environment() -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for knob in fields(Settings):
+        text = os.environ.get("RETAIN_" + knob.name.upper())
+        if knob.name == "home" or text is None:
+            continue
+        try:
+            values[knob.name] = int(text)
+        except ValueError:
+            raise InvalidInput("RETAIN_" + knob.name.upper(), "must be an integer") from None
+    return values
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(CONFIG_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InvalidInput(str(path), f"cannot be read: {error.strerror}") from None
+    if len(data) > CONFIG_BYTES_MAX:
+        raise InvalidInput(str(path), "too large", limit=CONFIG_BYTES_MAX)
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except ValueError as error:
+        raise InvalidInput(str(path), f"not TOML: {error}") from None
+
+
+def project_directory() -> Path:
+    """The folder that the session works in: CLAUDE_PROJECT_DIR where the client sets it, else the cwd."""
+    named = os.environ.get("CLAUDE_PROJECT_DIR", "")
+    if named.startswith("/"):
+        return Path(named)
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/")
+
+
+def session_id() -> str | None:
+    """The id of the client's session that started this process, where the client says it."""
+    return os.environ.get("CLAUDE_CODE_SESSION_ID") or None

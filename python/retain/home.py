@@ -1,0 +1,55 @@
+"""Where retain keeps its files. Imported by every hook process, so it imports nothing."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DATABASE = "retain.db"
+SPOOL = "spool"
+
+
+def data_home(environ: "Mapping[str, str]", platform: str) -> str:
+    """The data directory: ``RETAIN_HOME``, else the platform's own place for user data.
+
+    The places are those of platformdirs (a test compares); they are written out because importing that
+    package costs a hook more than all its other work. HOME may be missing: then the password database is
+    asked, as a shell does.
+
+    Args:
+        environ: the environment.
+        platform: ``sys.platform``.
+
+    Returns:
+        An absolute path, not yet created.
+
+    Raises:
+        LookupError: no home directory can be found.
+    """
+    explicit = environ.get("RETAIN_HOME", "")
+    if explicit:
+        return _absolute(explicit)
+    if platform != "darwin":
+        shared = environ.get("XDG_DATA_HOME", "").strip()
+        if shared.startswith("/"):
+            return shared.rstrip("/") + "/retain"
+    user = environ.get("HOME", "") or _home_of_user()
+    if not user.startswith("/"):
+        raise LookupError("no home directory: set RETAIN_HOME to a directory")
+    tail = "/Library/Application Support/retain" if platform == "darwin" else "/.local/share/retain"
+    return user.rstrip("/") + tail
+
+
+def _absolute(path: str) -> str:
+    import os.path
+
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111 - pathlib costs a hook 5 ms
+
+
+def _home_of_user() -> str:
+    import os
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return ""

@@ -1,0 +1,1 @@
+"""The doors: hook, MCP server and command line. They parse, call one service, and render."""

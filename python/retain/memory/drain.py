@@ -1,0 +1,338 @@
+"""The drain: spooled events become memories, each exactly once, in order within a session.
+
+One process at a time drains, by a lock file; it seals the live segment, digests the sealed ones in batches
+(one transaction a batch), and removes a segment only when every record of it is committed. A crash anywhere
+in between replays events, and receipts make replays change nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import apsw
+
+from retain.batching import BatchProcessor
+from retain.capture import spool
+from retain.capture.distil import ErrorTracker, distil, prepare
+from retain.capture.parse import parse_event
+from retain.capture.redact import redact
+from retain.config import Settings
+from retain.errors import RetainError
+from retain.memory.workspaces import Workspaces
+from retain.model import Draft, Event, new_id, to_us
+from retain.storage import writes
+from retain.storage.sqlite import SqliteStore
+
+logger = logging.getLogger(__name__)
+
+DRAIN_LOCK = "drain.lock"
+DAMAGED = "damaged"
+LETTER_BYTES_MAX = 256 * 1024
+
+
+@dataclass(slots=True)
+class DrainReport:
+    """What one drain did; events are counted by outcome."""
+
+    events: int = 0
+    memories: int = 0
+    replayed: int = 0
+    dead: int = 0
+    damaged_bytes: int = 0
+    redacted: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digested:
+    """An event, redacted, with the drafts made of it and the key of its workspace."""
+
+    event: Event
+    workspace: int
+    root: str
+    drafts: tuple[Draft, ...]
+    error: str | None = None
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What became of an event in the store."""
+
+    outcome: str
+    memories: int
+    redacted: Mapping[str, int]
+
+
+class Drain:
+    """Empties the spool of one data directory into its store."""
+
+    def __init__(self, settings: Settings, store: SqliteStore, workspaces: Workspaces) -> None:
+        self._settings = settings
+        self._store = store
+        self._workspaces = workspaces
+        self._directory = str(settings.spool)
+        self._running: asyncio.Task[DrainReport] | None = None
+        self._batches: BatchProcessor[spool.Record, Kept] = BatchProcessor(
+            self._digest_batch, batch_size=settings.drain_batch, max_attempts=settings.drain_attempts
+        )
+        self.totals = DrainReport()
+
+    def waiting_bytes(self) -> int:
+        """Bytes that wait in the spool."""
+        return spool.waiting_bytes(self._directory)
+
+    async def run(self) -> DrainReport:
+        """Drains what is in the spool now; joins a drain that this process is already running.
+
+        Where another process drains, this returns at once with an empty report.
+
+        Raises:
+            RetainError: the store refused; everything stays in the spool.
+        """
+        if self._running is None:
+            self._running = asyncio.create_task(self._run(), name="retain-drain")
+            self._running.add_done_callback(self._finished)
+        return await asyncio.shield(self._running)
+
+    async def before_recall(self) -> None:
+        """Gives waiting events a moment to become findable; never fails and never waits for long."""
+        if self._settings.recall_drain_ms == 0 or not self.waiting_bytes():
+            return
+        with suppress(TimeoutError, RetainError, OSError):
+            async with asyncio.timeout(self._settings.recall_drain_ms / 1000):
+                await self.run()
+
+    async def keep_running(self) -> None:
+        """Looks into the spool again and again until cancelled."""
+        while True:
+            if self.waiting_bytes():
+                try:
+                    await self.run()
+                except (RetainError, OSError) as error:
+                    logger.warning("drain.failed error=%s", error)
+            await asyncio.sleep(self._settings.drain_interval_ms / 1000)
+
+    async def close(self) -> None:
+        """Stops a running drain; what it has not committed stays in the spool."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+
+    def _finished(self, task: asyncio.Task[DrainReport]) -> None:
+        self._running = None
+        if not task.cancelled():
+            task.exception()  # callers that wait get it; with none waiting it is not lost news
+
+    async def _run(self) -> DrainReport:
+        report = DrainReport()
+        lock = await asyncio.to_thread(_try_lock, self._settings.spool)
+        if lock is None:
+            return report
+        try:
+            await asyncio.to_thread(spool.seal, self._directory, f"seal-{time.time_ns():020d}-{os.getpid()}")
+            for name in await asyncio.to_thread(spool.segments, self._directory):
+                await self._segment(Path(self._directory, name), report)
+        finally:
+            os.close(lock)
+            self._add(report)
+        return report
+
+    async def _segment(self, path: Path, report: DrainReport) -> None:
+        found = await asyncio.to_thread(lambda: list(spool.scan(path.read_bytes())))
+        records = [item for item in found if isinstance(item, spool.Record)]
+        damage = [item for item in found if isinstance(item, spool.Damage)]
+        if damage:
+            report.damaged_bytes += await asyncio.to_thread(_set_aside, path, damage)
+        answers = await asyncio.gather(*self._batches.submit_many(records), return_exceptions=True)
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        for kept in answers:
+            if isinstance(kept, Kept):
+                _count(report, kept)
+        if failures:
+            raise failures[0]
+        await asyncio.to_thread(path.unlink)
+
+    async def _digest_batch(self, records: Sequence[spool.Record]) -> list[Kept]:
+        events = await asyncio.to_thread(lambda: [_parse(record) for record in records])
+        digested = []
+        for record, event in zip(records, events, strict=True):
+            workspace, key = await self._workspaces.at(event.cwd or "/")
+            digested.append((record, event, workspace.root, key))
+        ready = await asyncio.to_thread(lambda: [_digest(*item) for item in digested])
+        return await self._store.write(lambda db: [_keep(db, item) for item in ready])
+
+    def _add(self, report: DrainReport) -> None:
+        self.totals.events += report.events
+        self.totals.memories += report.memories
+        self.totals.replayed += report.replayed
+        self.totals.dead += report.dead
+        self.totals.damaged_bytes += report.damaged_bytes
+
+
+def _try_lock(directory: Path) -> int | None:
+    """A descriptor that holds the drain lock, or None where another process drains or nothing was spooled."""
+    try:
+        fd = os.open(directory / DRAIN_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def _set_aside(path: Path, damage: Sequence[spool.Damage]) -> int:
+    """Keeps damaged stretches beside the spool, named after segment and place, and says how many bytes."""
+    directory = path.parent / DAMAGED
+    directory.mkdir(mode=0o700, exist_ok=True)
+    for stretch in damage:
+        fd = os.open(
+            directory / f"{path.stem}-{stretch.offset}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+        )
+        try:
+            os.write(fd, stretch.data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    total = sum(len(stretch.data) for stretch in damage)
+    logger.warning("drain.damaged segment=%s stretches=%d bytes=%d", path.name, len(damage), total)
+    return total
+
+
+def _parse(record: spool.Record) -> Event:
+    return parse_event(
+        record.payload,
+        received_at_us=record.received_at_us,
+        cwd=record.cwd,
+        branch=record.branch or None,
+        commit=record.commit or None,
+        truncated=record.truncated,
+    )
+
+
+def _digest(record: spool.Record, event: Event, root: str, workspace: int) -> Digested:
+    """Redacts and distils; an event on which that fails becomes a dead letter, never a failed batch."""
+    try:
+        clean = prepare(event)
+        return Digested(event=clean, workspace=workspace, root=root, drafts=distil(clean))
+    except Exception as error:  # noqa: BLE001 - one event must not stop the spool; it is kept and shown
+        logger.warning("drain.dead event=%s error=%s", event.name, type(error).__name__)
+        reason = f"{type(error).__name__}: {error}"[:1000]
+        return Digested(
+            event=event, workspace=workspace, root=root, drafts=(), error=reason, payload=_letter(record.payload)
+        )
+
+
+def _letter(payload: bytes) -> bytes:
+    """What is kept of an event that could not be digested: its text without secrets, up to a limit."""
+    try:
+        return redact(payload[:LETTER_BYTES_MAX].decode("utf-8", "replace")).text.encode()
+    except Exception:  # noqa: BLE001 - where redaction itself fails, nothing of the text may be kept
+        return b""
+
+
+def _keep(db: apsw.Connection, item: Digested) -> Kept:
+    """Stores one event's memories with its receipt; a replay changes nothing."""
+    event = item.event
+    if writes.has_receipt(db, event.id):
+        return Kept(outcome="replayed", memories=0, redacted={})
+    at_us = to_us(event.received_at)
+    _touch_session(db, item, at_us)
+    kept = _dead(db, item, at_us) if item.error else _memories(db, item, at_us)
+    writes.add_receipt(
+        db,
+        event_id=event.id,
+        workspace=item.workspace,
+        session=event.session,
+        name=event.name,
+        received_us=at_us,
+        drained_us=time.time_ns() // 1000,
+        outcome=kept.outcome,
+        memories=kept.memories,
+        redacted=kept.redacted,
+    )
+    return kept
+
+
+def _touch_session(db: apsw.Connection, item: Digested, at_us: int) -> None:
+    event = item.event
+    ended = event.name == "SessionEnd"
+    writes.touch_session(
+        db,
+        workspace=item.workspace,
+        session=event.session,
+        at_us=at_us,
+        source=_text(event.payload, "source") if event.name == "SessionStart" else "",
+        end_reason=_text(event.payload, "reason") or "other" if ended else None,
+    )
+
+
+def _text(payload: Mapping[str, object], name: str) -> str:
+    value = payload.get(name)
+    return value[:64] if isinstance(value, str) else ""
+
+
+def _dead(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
+    writes.add_dead_letter(
+        db, event_id=item.event.id, received_us=at_us, error=item.error or "", payload=item.payload
+    )
+    return Kept(outcome="dead", memories=0, redacted={})
+
+
+def _memories(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
+    event = item.event
+    before = writes.tracker_state(db, item.workspace, event.session)
+    tracker = ErrorTracker.from_json(before)
+    fixes = tracker.observe(event, item.drafts)
+    redacted: dict[str, int] = {}
+    created = 0
+    drafts = (*item.drafts, *fixes)
+    context = writes.last_prompt(db, item.workspace, event.session) if drafts else ""
+    for draft in drafts:
+        for rule, count in draft.redacted.items():
+            redacted[rule] = redacted.get(rule, 0) + count
+        created += _store_draft(db, item, draft, context, at_us)
+    after = tracker.to_json()
+    if after != before:
+        writes.set_tracker_state(db, item.workspace, event.session, after)
+    outcome = "damaged" if event.damaged else "kept" if created else "merged" if drafts else "empty"
+    return Kept(outcome=outcome, memories=created, redacted=redacted)
+
+
+def _store_draft(db: apsw.Connection, item: Digested, draft: Draft, context: str, at_us: int) -> bool:
+    event = item.event
+    placed = replace(
+        draft,
+        branch=draft.branch or event.branch,
+        commit=draft.commit or event.commit,
+        session=event.session or None,
+        occurred_at=draft.occurred_at or event.received_at,
+        context=draft.context or context,
+        paths=tuple(path.removeprefix(item.root.rstrip("/") + "/") for path in draft.paths),
+    )
+    added = writes.add_memory(
+        db, writes.NewMemory(id=new_id(), workspace=item.workspace, draft=placed, now_us=max(at_us, 0))
+    )
+    signature = placed.extra.get("signature")
+    if added.created and placed.kind == "fix" and isinstance(signature, str):
+        writes.link_to_error(db, added.key, item.workspace, signature)
+    return added.created
+
+
+def _count(report: DrainReport, kept: Kept) -> None:
+    report.events += 1
+    report.memories += kept.memories
+    report.replayed += kept.outcome == "replayed"
+    report.dead += kept.outcome == "dead"
+    for rule, count in kept.redacted.items():
+        report.redacted[rule] = report.redacted.get(rule, 0) + count

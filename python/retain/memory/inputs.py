@@ -1,0 +1,200 @@
+"""Checks what callers hand in, and says which field broke which limit. Nothing is cut silently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from retain.capture.redact import redact
+from retain.errors import InvalidInput
+from retain.model import KINDS, Draft, Origin, read_time
+
+TITLE_CHARS_MAX = 200
+TITLE_CHARS_DERIVED = 120
+PATHS_MAX = 64
+PATH_CHARS_MAX = 1_024
+SYMBOLS_MAX = 256
+SYMBOL_CHARS_MAX = 256
+TAGS_MAX = 32
+TAG_CHARS_MAX = 64
+SOURCE_ID_CHARS_MAX = 256
+REASON_CHARS_MAX = 1_000
+IDS_CHARS_MAX = 64
+
+FIELDS = ("text", "title", "kind", "paths", "symbols", "tags", "occurred_at", "source_id")
+"""What a caller may say of a memory; everything else is set by the channel."""
+
+
+def text_field(value: object, field: str, limit: int, *, empty: bool = False) -> str:
+    """A string that can be stored: within the limit, valid Unicode, without NUL.
+
+    Raises:
+        InvalidInput: not a string, empty where it must not be, too long, a lone surrogate, a NUL.
+    """
+    if not isinstance(value, str):
+        raise InvalidInput(field, f"must be a string, not {type(value).__name__}")
+    if len(value) > limit:
+        raise InvalidInput(field, f"{len(value):,} characters exceed the limit of {limit:,}", limit=limit)
+    if not empty and not value.strip():
+        raise InvalidInput(field, "must not be empty")
+    if (position := value.find("\0")) >= 0:
+        raise InvalidInput(field, f"contains a NUL character at position {position}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(field, f"contains a lone surrogate at position {error.start}") from None
+    return value
+
+
+def list_field(value: object, field: str, most: int, chars: int) -> tuple[str, ...]:
+    """A list of strings, each checked like a text; repeated ones are kept once, in order.
+
+    Raises:
+        InvalidInput: not a list, too many entries, or a bad entry, named by its index.
+    """
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise InvalidInput(field, f"must be a list of strings, not {type(value).__name__}")
+    if len(value) > most:
+        raise InvalidInput(field, f"{len(value):,} entries exceed the limit of {most}", limit=most)
+    return tuple(dict.fromkeys(text_field(v, f"{field}[{i}]", chars) for i, v in enumerate(value)))
+
+
+def path_list(value: object, root: str) -> tuple[str, ...]:
+    """Paths, made relative to the workspace where they lie inside it.
+
+    Raises:
+        InvalidInput: a bad entry, or one that climbs out with ``..``.
+    """
+    return tuple(
+        dict.fromkeys(
+            _relative(path, f"paths[{i}]", root)
+            for i, path in enumerate(list_field(value, "paths", PATHS_MAX, PATH_CHARS_MAX))
+        )
+    )
+
+
+def _relative(path: str, field: str, root: str) -> str:
+    pure = PurePosixPath(path)
+    if ".." in pure.parts:
+        raise InvalidInput(field, "must not contain '..'", hint="give it relative to the top of the repository")
+    if root and pure.is_relative_to(root):
+        pure = pure.relative_to(root)
+    return str(pure)
+
+
+def kind_field(value: object) -> str:
+    """One of the kinds.
+
+    Raises:
+        InvalidInput: no such kind.
+    """
+    if not isinstance(value, str) or value not in KINDS:
+        shown = value[:64] if isinstance(value, str) else type(value).__name__
+        raise InvalidInput("kind", f"unknown kind {shown!r}; known: {', '.join(KINDS)}")
+    return value
+
+
+def count_field(value: object, field: str, low: int, high: int) -> int:
+    """A whole number within bounds.
+
+    Raises:
+        InvalidInput: not an integer, or out of bounds.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput(field, f"must be an integer, not {type(value).__name__}")
+    if not low <= value <= high:
+        shown = value if abs(value) < 10**12 else "the value"
+        raise InvalidInput(field, f"{shown} is outside {low}..{high}", limit=f"{low}..{high}")
+    return value
+
+
+def id_field(value: object, field: str) -> str:
+    """The id of a memory, as it is printed.
+
+    Raises:
+        InvalidInput: not in the form of an id.
+    """
+    text = text_field(value, field, IDS_CHARS_MAX).strip().lower()
+    if len(text) != 36 or [i for i, c in enumerate(text) if c == "-"] != [8, 13, 18, 23]:
+        raise InvalidInput(field, "not a memory id; ids look like 01a20852-fd2f-7000-a043-76db6ce6ea23")
+    if not all(c in "0123456789abcdef-" for c in text):
+        raise InvalidInput(field, "not a memory id; it holds other characters than 0-9, a-f and dashes")
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """What a draft carries besides the caller's fields: who, where, in which session, and the text limit."""
+
+    origin: Origin
+    branch: str | None
+    commit: str | None
+    session: str | None
+    root: str
+    text_chars_max: int
+
+
+def draft_of(item: Mapping[str, Any] | Draft, stamp: Stamp, prefix: str = "") -> Draft:
+    """The draft of a caller's fields, checked, redacted and stamped.
+
+    Raises:
+        InvalidInput: a field is unknown or wrong; its name carries the prefix.
+    """
+    try:
+        fields = _fields_of(item)
+        return _checked(fields, stamp)
+    except InvalidInput as error:
+        if not prefix:
+            raise
+        problem = str(error).partition(": ")[2]
+        raise InvalidInput(prefix + error.field, problem, limit=error.limit, hint=error.hint) from None
+
+
+def _fields_of(item: Mapping[str, Any] | Draft) -> Mapping[str, Any]:
+    if isinstance(item, Draft):
+        return {name: getattr(item, name) for name in FIELDS}
+    if not isinstance(item, Mapping):
+        raise InvalidInput("item", f"must be an object, not {type(item).__name__}")
+    for name in item:
+        if name not in FIELDS:
+            raise InvalidInput(str(name)[:64], f"unknown field; known: {', '.join(FIELDS)}")
+    return item
+
+
+def _checked(item: Mapping[str, Any], stamp: Stamp) -> Draft:
+    counts: dict[str, int] = {}
+    text = redacted(text_field(item.get("text"), "text", stamp.text_chars_max), counts)
+    given = item.get("title")
+    title = "" if given is None else text_field(given, "title", TITLE_CHARS_MAX, empty=True).strip()
+    occurred_at, source_id = item.get("occurred_at"), item.get("source_id")
+    return Draft(
+        text=text,
+        title=redacted(" ".join(title.split()), counts) or derived_title(text),
+        kind=kind_field(item.get("kind") or "note"),
+        paths=path_list(item.get("paths") or (), stamp.root),
+        symbols=list_field(item.get("symbols") or (), "symbols", SYMBOLS_MAX, SYMBOL_CHARS_MAX),
+        tags=list_field(item.get("tags") or (), "tags", TAGS_MAX, TAG_CHARS_MAX),
+        origin=stamp.origin,
+        branch=stamp.branch,
+        commit=stamp.commit,
+        session=stamp.session,
+        occurred_at=None if occurred_at is None else read_time(occurred_at, "occurred_at"),
+        source_id=None if source_id is None else text_field(source_id, "source_id", SOURCE_ID_CHARS_MAX),
+        redacted=counts,
+    )
+
+
+def redacted(text: str, counts: dict[str, int]) -> str:
+    """The text without secrets; what was taken out is added to the counts."""
+    clean = redact(text)
+    for rule, count in clean.counts.items():
+        counts[rule] = counts.get(rule, 0) + count
+    return clean.text
+
+
+def derived_title(text: str) -> str:
+    """A title from the first line that says something."""
+    line = next((" ".join(part.split()) for part in text.splitlines() if part.strip()), "")
+    return line if len(line) <= TITLE_CHARS_DERIVED else line[: TITLE_CHARS_DERIVED - 1].rstrip() + "…"

@@ -1,0 +1,74 @@
+"""``retain.open``: the one place where everything is wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from retain.cache import L1Cache
+from retain.config import project_directory, read_settings, session_id
+from retain.memory.drain import Drain
+from retain.memory.recalling import Recaller
+from retain.memory.service import Channel, MemoryService
+from retain.memory.workspaces import Workspaces
+from retain.model import Origin
+from retain.retrieval.planner import QueryPlanner
+from retain.storage.sqlite import SqliteStore
+
+FREQUENCY_ENTRIES = 16_384
+
+
+@asynccontextmanager
+async def open(  # noqa: A001 - the public name is retain.open
+    home: str | os.PathLike[str] | None = None,
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    origin: Origin = "user",
+    session: str | None = None,
+    drain: bool = False,
+    **settings: Any,
+) -> AsyncIterator[MemoryService]:
+    """Opens the memories of a data directory for the length of the block.
+
+    Args:
+        home: data directory; None reads RETAIN_HOME, then the platform's place for user data.
+        folder: whose workspace is meant; None is the project of the session, else the current folder.
+        origin: who speaks through this service; every memory written carries it.
+        session: id of the session; None reads it from the client's environment.
+        drain: keep draining the spool in the background. Without it, recalls drain what waits.
+        **settings: values that win over environment and file, see ``retain.config.Settings``.
+
+    Raises:
+        InvalidInput: an unknown or impossible setting.
+        StoreUnusable: the store cannot be opened; nothing was changed.
+    """
+    chosen, _ = read_settings(home, settings)
+    store = await SqliteStore.open(chosen)
+    planner = QueryPlanner(
+        await store.read(lambda reader: reader.fact("planner.coefficients")), enabled=bool(chosen.planner)
+    )
+    workspaces = Workspaces(store)
+    service = MemoryService(
+        chosen,
+        store,
+        channel=Channel(
+            origin=origin,
+            folder=os.fspath(folder) if folder is not None else str(project_directory()),
+            session=session or session_id(),
+        ),
+        planner=planner,
+        recalls=L1Cache(chosen.cache_entries_max, max_bytes=chosen.cache_bytes_max or None),
+        recaller=Recaller(planner, L1Cache(FREQUENCY_ENTRIES), chosen.confidence_percent / 100),
+        workspaces=workspaces,
+        drain=Drain(chosen, store, workspaces),
+    )
+    draining = asyncio.create_task(service.drain.keep_running()) if drain else None
+    try:
+        yield service
+    finally:
+        if draining is not None:
+            draining.cancel()
+        await service.close()

@@ -1,0 +1,198 @@
+"""Recall inside one snapshot: words, plan, execution, ranking, judgement, loading."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from retain.cache import L1Cache
+from retain.model import Hit, In, Memory, Query, Recall
+from retain.retrieval.context import count_tokens, line_of, snippet_of
+from retain.retrieval.filters import both, mentions
+from retain.retrieval.lexical import TextQuery, text_query, words_of
+from retain.retrieval.planner import Execution, QueryPlanner, Statistics, plan_as_json
+from retain.retrieval.rank import Ranked, rank
+from retain.retrieval.search import execute, truth_of
+from retain.storage.reads import Reader
+
+ACTIVE = In(field="status", values=("active",))
+STATISTIC_FIELDS = ("kind", "status", "origin", "branch", "session", "workspace", "tag", "path")
+
+NEAR_JACCARD = 0.8
+"""Share of common words from which two memories are called near duplicates."""
+
+NEAR_WORDS_MAX = 12
+NEAR_CANDIDATES = 5
+FREQUENCY_TTL_S = 60.0
+FREQUENT = 500
+"""Counting the memories of a word takes time in proportion to their number, so only large counts are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one snapshot gave: the recall, and the execution that the planner learns from."""
+
+    recall: Recall
+    execution: Execution
+
+
+def effective(query: Query) -> Query:
+    """The query with its scope and the status that is meant where none is named, as part of the filter."""
+    workspace = In(field="workspace", values=(query.workspace,)) if query.workspace else None
+    status = None if mentions(query.filter, "status") else ACTIVE
+    return replace(query, filter=both(workspace, status, query.filter))
+
+
+class Recaller:
+    """Answers queries on a reader.
+
+    Args:
+        planner: plans them.
+        frequencies: cache of document frequencies of stems; they only steer plans and scores, so a
+            minute's age does no harm.
+        confidence: score in 0..1 below which the best hit means that nothing fits.
+    """
+
+    def __init__(self, planner: QueryPlanner, frequencies: L1Cache, confidence: float) -> None:
+        self._planner = planner
+        self._frequencies = frequencies
+        self._confidence = confidence
+
+    def answer(self, reader: Reader, query: Query) -> Answer:
+        """Recalls on one snapshot; ``query`` must be ``effective``."""
+        started = time.perf_counter_ns()
+        words = self.analyse(reader, query.text)
+        plan = self._planner.create_plan(query, words.postings if words else None)
+        planned_us = (time.perf_counter_ns() - started) / 1000
+        found = execute(reader, plan, query, words or NO_WORDS)
+        ranked = rank(
+            found.candidates, bound=words.bound if words else 0.0, now_us=time.time_ns() // 1000
+        )
+        hits, hidden = self._judge(reader, query, ranked)
+        truth = {**truth_of(found.execution), "planning_us": round(planned_us, 1), "candidates": len(ranked)}
+        recall = Recall(
+            hits=hits,
+            hidden=hidden,
+            plan=plan_as_json(plan, truth),
+            abstained=not hits,
+            elapsed_us=(time.perf_counter_ns() - started) // 1000,
+        )
+        return Answer(recall=recall, execution=found.execution)
+
+    def analyse(self, reader: Reader, text: str) -> TextQuery | None:
+        """The words of a text with their frequencies; None for an empty text."""
+        if not text.strip():
+            return None
+        return text_query(
+            text,
+            tokens=reader.tokens,
+            frequencies=lambda stems: self._document_frequencies(reader, stems),
+            total=max(1, reader.total()),
+        )
+
+    def near(self, reader: Reader, workspace: str, text: str) -> tuple[str, ...]:
+        """Ids of active memories that share most of their words with a text."""
+        words = self.analyse(reader, text)
+        if words is None or not words.match:
+            return ()
+        rare = sorted(words.postings.items(), key=lambda item: item[1])
+        match = " OR ".join(f'"{word}"' for word, count in rare[:NEAR_WORDS_MAX] if count)
+        where = both(In(field="workspace", values=(workspace,)), ACTIVE)
+        candidates = reader.lexical(match, where, NEAR_CANDIDATES) if match else []
+        mine = set(reader.tokens(text))
+        found = reader.load([candidate.key for candidate in candidates])
+        return tuple(
+            found[c.key].id for c in candidates if _jaccard(mine, _words(reader, found[c.key])) >= NEAR_JACCARD
+        )
+
+    def _judge(
+        self, reader: Reader, query: Query, ranked: Sequence[Ranked]
+    ) -> tuple[tuple[Hit, ...], Mapping[str, int]]:
+        """Loads the best; where even the first one does not convince, nothing is said."""
+        if not ranked:
+            return (), {}
+        if query.text.strip() and ranked[0].score < self._confidence:
+            return (), {"below_confidence": len(ranked)}
+        chosen = ranked[: query.limit]
+        memories = reader.load([entry.candidate.key for entry in chosen])
+        words = words_of(query.text)
+        hits = (
+            Hit(
+                memory=memories[entry.candidate.key],
+                score=round(entry.score, 4),
+                parts=entry.parts,
+                snippet=snippet_of(memories[entry.candidate.key].text, words),
+            )
+            for entry in chosen
+        )
+        return tuple(hits), {}
+
+    def _document_frequencies(self, reader: Reader, stems: Sequence[str]) -> dict[str, int]:
+        known: dict[str, int] = self._frequencies.get_many(stems)
+        missing = [stem for stem in stems if stem not in known]
+        if missing:
+            fresh = dict.fromkeys(missing, 0) | reader.document_frequencies(missing)
+            self._frequencies.set_many({s: n for s, n in fresh.items() if n >= FREQUENT}, ttl=FREQUENCY_TTL_S)
+            known = {**known, **fresh}
+        return known
+
+
+NO_WORDS = TextQuery(match="", postings={}, bound=0.0)
+
+
+def within_budget(recall: Recall, budget: int) -> Recall:
+    """The best hits that fit into a budget of tokens; the others are counted as hidden."""
+    used, kept = 0, []
+    for hit in recall.hits:
+        cost = count_tokens(line_of(hit.memory, hit.snippet)) + 1
+        if used + cost > budget:
+            continue
+        used += cost
+        kept.append(hit)
+    left_out = len(recall.hits) - len(kept)
+    hidden = {**recall.hidden, "over_budget": left_out} if left_out else recall.hidden
+    return replace(recall, hits=tuple(kept), hidden=hidden, tokens=used)
+
+
+def statistics(reader: Reader) -> Statistics:
+    """What the planner needs to know of the store; reads the indexes once."""
+    counts = {name: reader.field_counts(name) for name in STATISTIC_FIELDS}
+    return Statistics(
+        total=reader.total(),
+        values={name: (count.common, count.distinct, count.rows) for name, count in counts.items()},
+        time_bounds=reader.time_bounds(),
+    )
+
+
+def explanation(planner: QueryPlanner, query: Query, recall: Recall) -> dict[str, Any]:
+    """Plan, estimates beside the truth, and each hit's score in its parts, as JSON values."""
+    complexity = planner.analyze_complexity(query)
+    needs = planner.analyze_workspace_requirements(query)
+    return {
+        "complexity": {
+            "level": complexity.level,
+            "conditions": complexity.conditions,
+            "depth": complexity.depth,
+            "words": complexity.words,
+        },
+        "workspaces": {"named": list(needs.named), "every": needs.every},
+        "plan": recall.plan,
+        "q_error": dict(planner.q_error()),
+        "abstained": recall.abstained,
+        "hidden": dict(recall.hidden),
+        "elapsed_us": recall.elapsed_us,
+        "hits": [
+            {"id": hit.memory.id, "title": hit.memory.title, "score": hit.score, "parts": dict(hit.parts)}
+            for hit in recall.hits
+        ],
+    }
+
+
+def _words(reader: Reader, memory: Memory) -> set[str]:
+    return set(reader.tokens(f"{memory.title}\n{memory.text}"))
+
+
+def _jaccard(one: set[str], other: set[str]) -> float:
+    return len(one & other) / len(one | other) if one or other else 0.0

@@ -1,0 +1,136 @@
+"""Accounts of the store for people and programs: stats, status, verification."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+import retain
+
+from retain.cache import L1Cache
+from retain.capture import spool
+from retain.config import Settings
+from retain.memory.drain import DAMAGED, DrainReport
+from retain.model import Recall, Workspace
+from retain.retrieval.planner import QueryPlanner
+from retain.storage.integrity import Check
+from retain.storage.reads import Reader
+from retain.storage.sqlite import SqliteStore
+
+FAILURES = "failures.log"
+HIT_OVERHEAD_BYTES = 1_024
+
+
+def weight(recall: Recall) -> int:
+    """Bytes that a recall takes in the cache, near enough for its bound."""
+    return 512 + sum(HIT_OVERHEAD_BYTES + len(hit.memory.text) + len(hit.snippet) for hit in recall.hits)
+
+
+def stats(
+    reader: Reader,
+    settings: Settings,
+    store: SqliteStore,
+    recalls: L1Cache,
+    planner: QueryPlanner,
+    drained: DrainReport,
+) -> dict[str, Any]:
+    """Counts of everything in the store, and of what this process did."""
+    workspaces = [
+        {"id": workspace.id, "name": workspace.name, "root": workspace.root, "memories": count}
+        for workspace, count in reader.workspaces()
+    ]
+    return {
+        "home": str(settings.home),
+        "version": retain.__version__,
+        "sqlite": apsw.sqlite_lib_version(),
+        "bytes": _bytes_of(settings.database),
+        **reader.counts(),
+        "workspaces": workspaces,
+        "spool": {
+            "waiting_bytes": spool.waiting_bytes(str(settings.spool)),
+            "damaged_files": len(_damaged(settings)),
+            "failures": _failures(settings),
+        },
+        "process": {
+            "cache": dict(recalls.stats()),
+            "pool": asdict(store.pool_stats()),
+            "writer": store.writer_stats(),
+            "planner": {"q_error": dict(planner.q_error())},
+            "drained": asdict(drained),
+        },
+    }
+
+
+def status(reader: Reader, settings: Settings, place: Workspace, waiting_bytes: int) -> dict[str, Any]:
+    """Where the store is, what it holds for this workspace, and what is wrong, if anything."""
+    counts = reader.counts()
+    here = next((count for workspace, count in reader.workspaces() if workspace.id == place.id), 0)
+    problems = []
+    if counts["dead_letters"]:
+        problems.append(f"{counts['dead_letters']} events could not be digested (dead letters)")
+    if failures := _failures(settings):
+        problems.append(f"{failures} hooks failed to write the spool (see {settings.spool / FAILURES})")
+    if damaged := _damaged(settings):
+        problems.append(f"{len(damaged)} damaged stretches of the spool are kept in {settings.spool / DAMAGED}")
+    return {
+        "version": retain.__version__,
+        "home": str(settings.home),
+        "workspace": {"id": place.id, "name": place.name, "root": place.root, "memories": here},
+        "memories": counts["memories"].get("active", 0),
+        "kinds": counts["kinds"],
+        "sessions": counts["sessions"],
+        "events": sum(counts["events"].values()),
+        "redacted": sum(counts["redacted"].values()),
+        "spool_waiting_bytes": waiting_bytes,
+        "problems": problems,
+    }
+
+
+def spool_check(settings: Settings) -> Check:
+    """Reads every waiting record of the spool and checks its sum."""
+    directory = str(settings.spool)
+    checked, problems = 0, []
+    for name in (*spool.segments(directory), spool.LIVE):
+        try:
+            data = Path(directory, name).read_bytes()
+        except FileNotFoundError:
+            continue
+        for item in spool.scan(data):
+            checked += 1
+            if isinstance(item, spool.Damage):
+                problems.append(f"{name}: {len(item.data)} bytes at {item.offset} are no record")
+    return Check(name="spool", checked=checked, problems=tuple(problems))
+
+
+def verification(checks: Sequence[Check]) -> dict[str, Any]:
+    """The checks as JSON values; ``ok`` where none found a problem."""
+    return {
+        "ok": not any(check.problems for check in checks),
+        "checks": [
+            {"name": check.name, "checked": check.checked, "problems": list(check.problems)} for check in checks
+        ],
+    }
+
+
+def _bytes_of(database: Path) -> int:
+    """Size of database and WAL by their directory entries; the files themselves are not opened."""
+    return sum(
+        path.stat().st_size for path in (database, database.with_name(database.name + "-wal")) if path.exists()
+    )
+
+
+def _failures(settings: Settings) -> int:
+    try:
+        with (settings.spool / FAILURES).open("rb") as file:
+            return sum(1 for _ in file)
+    except OSError:
+        return 0
+
+
+def _damaged(settings: Settings) -> list[Path]:
+    directory = settings.spool / DAMAGED
+    return sorted(directory.iterdir()) if directory.is_dir() else []

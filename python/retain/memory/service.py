@@ -1,0 +1,426 @@
+"""MemoryService: what every door calls. Remember, recall, get, timeline, revise, forget, context, status."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from retain.cache import L1Cache
+from retain.config import Settings
+from retain.errors import InvalidInput, NotFound
+from retain.git import head
+from retain.memory import digest, inputs, recalling, reports
+from retain.memory.drain import Drain
+from retain.memory.workspaces import Workspaces
+from retain.model import (
+    Between,
+    Draft,
+    Filter,
+    Memory,
+    Origin,
+    Query,
+    Recall,
+    Workspace,
+    new_id,
+    read_time,
+    to_us,
+)
+from retain.retrieval.context import Block, block_of
+from retain.retrieval.filters import both, parse_filter
+from retain.retrieval.planner import QueryPlanner
+from retain.storage import writes
+from retain.storage.integrity import verify
+from retain.storage.reads import Reader
+from retain.storage.sqlite import SqliteStore
+
+NEAR_ITEMS_MAX = 20
+"""Near duplicates are looked for where at most this many memories are remembered at once."""
+
+CONTEXT_HITS_MAX = 20
+STATISTICS_GROWTH = 1.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """Through which door a service is used: what it writes carries this origin, folder and session."""
+
+    origin: Origin = "user"
+    folder: str = "/"
+    session: str | None = None
+
+
+class MemoryService:
+    """The memories of one data directory, seen from one folder. Made by ``retain.open``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: SqliteStore,
+        *,
+        channel: Channel,
+        planner: QueryPlanner,
+        recalls: L1Cache,
+        recaller: recalling.Recaller,
+        workspaces: Workspaces,
+        drain: Drain,
+    ) -> None:
+        """Use ``retain.open``."""
+        self.settings = settings
+        self.drain = drain
+        self._store = store
+        self._channel = channel
+        self._planner = planner
+        self._recalls = recalls
+        self._recaller = recaller
+        self._workspaces = workspaces
+        self._planned_for = 0
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def remember(
+        self,
+        text: str,
+        *,
+        title: str | None = None,
+        kind: str = "note",
+        paths: Sequence[str] = (),
+        symbols: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        occurred_at: datetime | str | float | None = None,
+        source_id: str | None = None,
+        workspace: str | None = None,
+    ) -> Memory:
+        """Stores a memory; when this returns it is on disk and findable.
+
+        An exact duplicate is merged (``created`` is False); similar ones are named in ``near``.
+
+        Args:
+            text: what to remember; secrets in it are replaced before anything is stored.
+            title: one line; None takes the first line of the text.
+            kind: one of ``retain.model.KINDS``.
+            paths: files it is about, relative to the repository or absolute.
+            symbols: functions, classes, constants it is about.
+            tags: words to find it by.
+            occurred_at: when it happened (datetime, ISO 8601, seconds since the epoch); None is now.
+            source_id: the caller's own id, unique in the workspace; the same call again changes nothing.
+            workspace: id of a workspace; None is that of the folder.
+
+        Raises:
+            InvalidInput: a field is wrong; the error names it and its limit.
+            Conflict: the source_id names a memory with other content.
+            StoreError: it was not stored.
+        """
+        item = {
+            "text": text, "title": title, "kind": kind, "paths": paths, "symbols": symbols, "tags": tags,
+            "occurred_at": occurred_at, "source_id": source_id,
+        }  # fmt: skip
+        return (await self.remember_many([item], workspace=workspace))[0]
+
+    async def remember_many(
+        self,
+        items: Iterable[Mapping[str, Any] | Draft],
+        *,
+        workspace: str | None = None,
+        origin: Origin | None = None,
+    ) -> list[Memory]:
+        """Stores many memories in one transaction, all or none; items are mappings of ``remember``'s fields.
+
+        Raises:
+            InvalidInput: the field is named with the item's number, for example ``items[3].text``.
+            Conflict, StoreError: nothing is stored.
+        """
+        place, key = await self._scope(workspace)
+        drafts = self._drafts(list(items), place, origin or self._channel.origin)
+        near = await self._near(place, drafts)
+        now_us = time.time_ns() // 1000
+        news = [writes.NewMemory(id=new_id(), workspace=key, draft=d, now_us=now_us) for d in drafts]
+        added = await self._store.write(lambda db: [writes.add_memory(db, new) for new in news])
+        stored = await self._by_ids([a.id for a in added])
+        return [
+            replace(stored[a.id], created=a.created, near=tuple(i for i in similar if i != a.id))
+            for a, similar in zip(added, near, strict=True)
+        ]
+
+    async def recall(
+        self,
+        text: str,
+        *,
+        filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002 - the public name
+        limit: int = 10,
+        workspace: str | None = None,
+        budget_tokens: int | None = None,
+    ) -> Recall:
+        """Finds memories by words and filter, best first; by filter alone, newest first.
+
+        Args:
+            text: words, identifiers, an error line; an empty text needs a filter.
+            filter: see ``retain.retrieval.filters``; None takes every active memory.
+            limit: most hits.
+            workspace: id of a workspace, ``"*"`` for every one; None is that of the folder.
+            budget_tokens: most tokens of the hits when rendered one line each.
+
+        Raises:
+            InvalidInput: a field is wrong; the error names it and its limit.
+            StoreError: it could not be looked up (which is not the same as nothing found).
+        """
+        query = await self._query(text, filter, limit, workspace)
+        if budget_tokens is not None:
+            inputs.count_field(budget_tokens, "budget_tokens", 1, 1_000_000)
+        await self.drain.before_recall()
+        recall = await self._recall(recalling.effective(query))
+        return recall if budget_tokens is None else recalling.within_budget(recall, budget_tokens)
+
+    async def get(self, memory_id: str) -> Memory:
+        """One memory in any status, whole.
+
+        Raises:
+            InvalidInput: not an id.
+            NotFound: no memory has this id.
+            StoreCorrupt: its text is not the one that was stored.
+        """
+        found, missing = await self.get_many([memory_id])
+        if missing:
+            raise NotFound(f"id: no memory {missing[0]}")
+        return found[0]
+
+    async def get_many(self, ids: Sequence[str]) -> tuple[list[Memory], list[str]]:
+        """Memories in the order asked for, and the ids that name none.
+
+        Raises:
+            InvalidInput: not ids, or too many.
+        """
+        most = self.settings.results_max
+        if not isinstance(ids, Sequence) or isinstance(ids, str | bytes):
+            raise InvalidInput("ids", f"must be a list of ids, not {type(ids).__name__}")
+        if len(ids) > most:
+            raise InvalidInput("ids", f"{len(ids)} ids exceed the limit of {most}", limit=most)
+        wanted = [inputs.id_field(value, f"ids[{i}]") for i, value in enumerate(ids)]
+        found = await self._by_ids(wanted)
+        return [found[i] for i in wanted if i in found], [i for i in wanted if i not in found]
+
+    async def links(self, memory_id: str) -> list[tuple[str, str, str]]:
+        """Links of a memory as (kind, ``to`` or ``from``, id of the other one)."""
+        wanted = inputs.id_field(memory_id, "id")
+        return await self._store.read(lambda reader: reader.links(wanted))
+
+    async def timeline(
+        self,
+        around: str | None = None,
+        *,
+        since: datetime | str | float | None = None,
+        until: datetime | str | float | None = None,
+        path: str | None = None,
+        limit: int = 20,
+        workspace: str | None = None,
+    ) -> list[Memory]:
+        """Memories in order of time, oldest first: the newest ``limit``, or those around a moment.
+
+        Args:
+            around: id of a memory, or a time; half of the answer lies before it.
+            since: earliest moment.
+            until: moment before which they lie.
+            path: a file, a folder with a slash at its end, or a glob.
+            limit: most memories.
+            workspace: id of a workspace, ``"*"`` for every one; None is that of the folder.
+
+        Raises:
+            InvalidInput: a field is wrong.
+            NotFound: ``around`` is the id of no memory.
+        """
+        inputs.count_field(limit, "limit", 1, self.settings.results_max)
+        where: dict[str, Any] = {"path": path} if path is not None else {}
+        tree = both(
+            parse_filter(where) if where else None,
+            Between(
+                field="time",
+                low=None if since is None else to_us(read_time(since, "since")),
+                high=None if until is None else to_us(read_time(until, "until")),
+            ),
+        )
+        moment = await self._moment(around)
+        query = recalling.effective(await self._query("", tree, limit, workspace))
+        await self.drain.before_recall()
+        return await self._store.read(lambda reader: digest.timeline(reader, query, moment))
+
+    async def revise(self, memory_id: str, text: str, reason: str = "") -> Memory:
+        """Stores a new version; the old one stays readable, marked as superseded.
+
+        Raises:
+            InvalidInput: a field is wrong.
+            NotFound: no such memory.
+            Conflict: it is not active, or the text is the same.
+        """
+        old = await self.get(memory_id)
+        reason = inputs.text_field(reason, "reason", inputs.REASON_CHARS_MAX, empty=True)
+        place, key = await self._workspaces.by_id(old.workspace)
+        kept_title = old.title if old.title != inputs.derived_title(old.text) else None
+        item = {
+            "text": text, "title": kept_title, "kind": old.kind, "paths": old.paths, "symbols": old.symbols,
+            "tags": old.tags,
+        }  # fmt: skip
+        draft = self._drafts([item], place, self._channel.origin)[0]
+        new = writes.NewMemory(id=new_id(), workspace=key, draft=draft, now_us=time.time_ns() // 1000)
+        added = await self._store.write(lambda db: writes.supersede(db, old.id, new, reason))
+        return (await self._by_ids([added.id]))[added.id]
+
+    async def forget(self, memory_id: str, reason: str = "") -> None:
+        """Takes a memory out of every recall; its tombstone says when and why.
+
+        Raises:
+            InvalidInput: a field is wrong.
+            NotFound: no such memory.
+            Conflict: it is not active.
+        """
+        wanted = inputs.id_field(memory_id, "id")
+        reason = inputs.text_field(reason, "reason", inputs.REASON_CHARS_MAX, empty=True)
+        await self._store.write(lambda db: writes.forget(db, wanted, reason))
+
+    async def context(
+        self, prompt: str | None = None, budget_tokens: int | None = None, *, workspace: str | None = None
+    ) -> tuple[Block, Recall | None]:
+        """A block of text for the model: what fits a prompt, or without one the state of the workspace.
+
+        Empty where nothing fits; the recall says then what was withheld.
+
+        Raises:
+            InvalidInput: a field is wrong.
+        """
+        budget = self.settings.context_tokens if budget_tokens is None else budget_tokens
+        inputs.count_field(budget, "budget_tokens", 20, 20_000)
+        if prompt is not None and prompt.strip():
+            most = min(CONTEXT_HITS_MAX, self.settings.results_max)
+            recall = await self.recall(prompt, limit=most, workspace=workspace)
+            return block_of(recall.hits, budget, digest.RECALL_HEADING), recall
+        place, _ = await self._scope(workspace)
+        await self.drain.before_recall()
+        return await self._store.read(lambda reader: digest.workspace_block(reader, place, budget)), None
+
+    async def explain(self, text: str, **options: Any) -> dict[str, Any]:
+        """What a recall would do and why: plan, estimates beside the truth, scores in their parts.
+
+        Raises:
+            InvalidInput: as ``recall``.
+        """
+        query = await self._query(
+            text, options.get("filter"), options.get("limit", 10), options.get("workspace")
+        )
+        await self.drain.before_recall()
+        await self._refresh_statistics()
+        answer = await self._store.read(lambda r: self._recaller.answer(r, recalling.effective(query)))
+        self._planner.observe(answer.execution)
+        return recalling.explanation(self._planner, recalling.effective(query), answer.recall)
+
+    async def stats(self) -> dict[str, Any]:
+        """Counts of everything in the store, and of what this process did, as JSON values."""
+        return await self._store.read(
+            lambda reader: reports.stats(
+                reader, self.settings, self._store, self._recalls, self._planner, self.drain.totals
+            )
+        )
+
+    async def status(self) -> dict[str, Any]:
+        """A short account for a person: where, how much, and whether anything is wrong."""
+        place, _ = await self._scope(None)
+        return await self._store.read(
+            lambda reader: reports.status(reader, self.settings, place, self.drain.waiting_bytes())
+        )
+
+    async def verify(self) -> dict[str, Any]:
+        """Checks the whole store and the spool; ``ok`` is False where anything is wrong."""
+        checks = await self._store.read(verify)
+        return reports.verification((*checks, await asyncio.to_thread(reports.spool_check, self.settings)))
+
+    async def close(self) -> None:
+        """Stops background work and closes the store; queued writes are finished."""
+        for task in list(self._background):
+            task.cancel()
+        await self.drain.close()
+        await self._store.close()
+
+    async def _scope(self, workspace: str | None) -> tuple[Workspace, int]:
+        if workspace is None:
+            return await self._workspaces.at(self._channel.folder)
+        return await self._workspaces.by_id(inputs.id_field(workspace, "workspace"))
+
+    async def _query(
+        self, text: object, tree: Mapping[str, Any] | Filter | None, limit: object, workspace: str | None
+    ) -> Query:
+        if isinstance(text, str):
+            # A question may hold anything; only what can be stored could be found.
+            text = text.replace("\0", " ").encode("utf-8", "replace").decode()
+        words = inputs.text_field(text, "query", self.settings.query_chars_max, empty=True)
+        most = inputs.count_field(limit, "limit", 1, self.settings.results_max)
+        if not words.strip() and tree is None:
+            raise InvalidInput("query", "must not be empty unless a filter is given")
+        parsed = tree if tree is None or isinstance(tree, Filter) else parse_filter(tree)
+        scope = None if workspace == "*" else (await self._scope(workspace))[0].id
+        return Query(text=words, filter=parsed, workspace=scope, limit=most)
+
+    async def _recall(self, query: Query) -> Recall:
+        started = time.perf_counter_ns()
+        key = (query, self._store.version())
+        cached: Recall | None = self._recalls.get(key)
+        if cached is not None:
+            elapsed_us = (time.perf_counter_ns() - started) // 1000
+            return replace(cached, plan={**cached.plan, "name": "cached"}, elapsed_us=elapsed_us)
+        answer = await self._store.read(lambda reader: self._recaller.answer(reader, query))
+        self._planner.observe(answer.execution)
+        self._recalls.set(key, answer.recall, size=reports.weight(answer.recall))
+        self._run_in_background(self._refresh_statistics)
+        return answer.recall
+
+    async def _refresh_statistics(self) -> None:
+        """Gives the planner new statistics where the store has grown by a tenth since the last ones."""
+        total = await self._store.read(lambda reader: reader.total())
+        if self.settings.planner and total > self._planned_for * STATISTICS_GROWTH:
+            self._planned_for = total
+            self._planner.update(await self._store.read(recalling.statistics))
+
+    def _run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Runs work beside the answers until it ends or the service is closed; one at a time."""
+        if not self._background:
+            task = asyncio.create_task(work())
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    def _drafts(
+        self, items: Sequence[Mapping[str, Any] | Draft], place: Workspace, origin: Origin
+    ) -> list[Draft]:
+        most = self.settings.items_max
+        if len(items) > most:
+            raise InvalidInput("items", f"{len(items):,} items exceed the limit of {most:,}", limit=most)
+        branch, commit = head.read(place.root)
+        stamp = inputs.Stamp(
+            origin=origin,
+            branch=branch or None,
+            commit=commit or None,
+            session=self._channel.session,
+            root=place.root,
+            text_chars_max=self.settings.text_chars_max,
+        )
+        if len(items) == 1:
+            return [inputs.draft_of(items[0], stamp)]
+        return [inputs.draft_of(item, stamp, f"items[{i}].") for i, item in enumerate(items)]
+
+    async def _near(self, place: Workspace, drafts: Sequence[Draft]) -> list[tuple[str, ...]]:
+        if len(drafts) > NEAR_ITEMS_MAX:
+            return [()] * len(drafts)
+        return await self._store.read(
+            lambda reader: [
+                self._recaller.near(reader, place.id, f"{draft.title}\n{draft.text}") for draft in drafts
+            ]
+        )
+
+    async def _by_ids(self, ids: Sequence[str]) -> dict[str, Memory]:
+        return await self._store.read(lambda reader: reader.by_ids(ids))
+
+    async def _moment(self, around: str | None) -> int | None:
+        if around is None:
+            return None
+        text = inputs.text_field(around, "around", inputs.IDS_CHARS_MAX)
+        if len(text) == 36 and text.count("-") == 4:
+            return to_us((await self.get(text)).occurred_at)
+        return to_us(read_time(text, "around"))

@@ -1,0 +1,1 @@
+"""Recall: plan, search, rank, and fit the answer into a budget of tokens."""

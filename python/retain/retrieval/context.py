@@ -1,0 +1,124 @@
+"""Fits memories into a budget of tokens: one line each, best first, byte-stable for the same memories.
+
+Memories are data, not instructions: each line is quoted text with its provenance, control characters
+removed, so that nothing in it can pass for a line of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from retain.model import Hit, Memory
+
+LINE_CHARS_MAX = 420
+TITLE_CHARS_MAX = 120
+
+_PIECE = re.compile(r"[^\W\d_]+|\d+|[^\w\s]+|_+|\n+")
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]+"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A text for the model, the ids in it, its tokens, and how many memories the budget left out."""
+
+    text: str
+    ids: tuple[str, ...]
+    tokens: int
+    over_budget: int
+
+
+def count_tokens(text: str) -> int:
+    """Tokens of a text, counted piece by piece and never too few for prose and code.
+
+    A word is one token for each 5 letters begun, a number one for each 3 digits, punctuation one for each
+    2 characters; byte-pair encoders need at most that for Latin text, and one to two a character elsewhere.
+    """
+    return sum(map(_tokens_of, _PIECE.findall(text)))
+
+
+def _tokens_of(piece: str) -> int:
+    if not piece.isascii():
+        return len(piece.encode("utf-8", "replace")) // 2 + 1
+    per_token = 3 if piece.isdigit() else 5 if piece.isalpha() else 2
+    return -(-len(piece) // per_token)
+
+
+def one_line(text: str, limit: int) -> str:
+    """Text without control, bidi and zero-width characters, on one line, cut at the limit with an ellipsis."""
+    flat = " ".join(_CONTROL.sub(" ", text[: limit * 4]).split())
+    return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
+
+
+def summary_of(memory: Memory, snippet: str = "") -> str:
+    """Title and the telling part of the text, on one line."""
+    title = one_line(memory.title, TITLE_CHARS_MAX)
+    body = one_line(snippet or memory.text, LINE_CHARS_MAX)
+    if not title or body.startswith(title):
+        return body
+    return f"{title} — {body}" if body and body != title else title
+
+
+def provenance_of(memory: Memory) -> str:
+    """Kind, day, origin, branch, commit and files of a memory."""
+    parts = [memory.kind, memory.occurred_at.date().isoformat(), f"from {memory.origin}"]
+    if memory.branch:
+        parts.append(f"on {one_line(memory.branch, 60)}")
+    if memory.commit:
+        parts.append(f"at {memory.commit[:10]}")
+    if memory.paths:
+        shown = ", ".join(one_line(path, 80) for path in memory.paths[:3])
+        parts.append(shown + (f" +{len(memory.paths) - 3}" if len(memory.paths) > 3 else ""))
+    return ", ".join(parts)
+
+
+def line_of(memory: Memory, snippet: str = "") -> str:
+    """One memory on one line: what it says, its provenance, its id."""
+    return f"- {summary_of(memory, snippet)} ({provenance_of(memory)}) [{memory.id}]"
+
+
+def fit(lines: Iterable[tuple[str, str]], budget: int, heading: str = "") -> Block:
+    """Takes (id, line) pairs in order until the budget is used up.
+
+    Args:
+        lines: best first.
+        budget: tokens for everything, the heading included.
+        heading: first line, left out where no line fits.
+    """
+    used = count_tokens(heading) + 1 if heading else 0
+    taken: list[str] = []
+    ids: list[str] = []
+    left_out = 0
+    for memory_id, line in lines:
+        cost = count_tokens(line) + 1
+        if used + cost > budget:
+            left_out += 1
+            continue
+        used += cost
+        taken.append(line)
+        ids.append(memory_id)
+    if not taken:
+        return Block(text="", ids=(), tokens=0, over_budget=left_out)
+    text = "\n".join([heading, *taken] if heading else taken)
+    return Block(text=text, ids=tuple(ids), tokens=used, over_budget=left_out)
+
+
+def block_of(hits: Sequence[Hit], budget: int, heading: str) -> Block:
+    """The hits of a recall within a budget of tokens."""
+    return fit(((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in hits), budget, heading)
+
+
+def snippet_of(text: str, words: Iterable[str], limit: int = LINE_CHARS_MAX) -> str:
+    """The stretch of a long text with the most of the words; the whole of a short one."""
+    if len(text) <= limit:
+        return text
+    lowered = text.lower()
+    places = sorted(p for word in words if len(word) > 2 and (p := lowered.find(word)) >= 0)
+    if not places:
+        return text[:limit]
+    best = max(places, key=lambda start: sum(start <= p < start + limit for p in places))
+    start = max(0, best - limit // 8)
+    return ("…" if start else "") + text[start : start + limit]

@@ -1,0 +1,64 @@
+"""Scores in 0..1 from bm25, recency and kind, and the judgement whether anything fits at all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from retain.storage.reads import Candidate
+
+DAY_US = 86_400_000_000
+RECENCY_WEIGHT = 0.10
+RECENCY_DAYS = 30.0
+
+KIND_WEIGHTS: Mapping[str, float] = {
+    "decision": 1.08,
+    "fix": 1.06,
+    "note": 1.04,
+    "error": 1.0,
+    "commit": 1.0,
+    "file_change": 0.98,
+    "summary": 0.98,
+    "task": 0.98,
+    "command": 0.95,
+    "prompt": 0.92,
+    "search": 0.88,
+}
+"""What was decided or mended is worth more than what was typed or looked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """A candidate with its score in 0..1 and the parts that it is made of."""
+
+    candidate: Candidate
+    score: float
+    parts: Mapping[str, float]
+
+
+def rank(candidates: Sequence[Candidate], *, bound: float, now_us: int) -> list[Ranked]:
+    """Best first; equal scores keep the newer one first.
+
+    Args:
+        candidates: what the plan found.
+        bound: the bm25 that a memory full of every word would reach; 0 where the query has no words.
+        now_us: the present, microseconds since the epoch.
+    """
+    ranked = [_score(candidate, bound, now_us) for candidate in candidates]
+    if bound:
+        ranked.sort(key=lambda r: (-r.score, -r.candidate.occurred_us, -r.candidate.key))
+    return ranked
+
+
+def _score(candidate: Candidate, bound: float, now_us: int) -> Ranked:
+    age_days = max(0, now_us - candidate.occurred_us) / DAY_US
+    recency = 1.0 + RECENCY_WEIGHT * math.exp(-age_days / RECENCY_DAYS)
+    kind = KIND_WEIGHTS.get(candidate.kind, 1.0)
+    lexical = min(1.0, candidate.bm25 / bound) if bound else 1.0
+    score = min(1.0, lexical * recency * kind) if bound else 1.0
+    return Ranked(
+        candidate=candidate,
+        score=score,
+        parts={"lexical": round(lexical, 4), "recency": round(recency, 4), "kind": kind},
+    )

@@ -1,0 +1,260 @@
+"""What is read, each method on one connection inside one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import orjson
+
+from retain.model import Filter, Memory, Workspace, from_us
+from retain.storage.conditions import condition
+from retain.storage.rows import COLUMNS, TABLES, to_memory
+
+WEIGHTS = (2.0, 1.0, 2.0, 1.0, 0.4)
+"""bm25 weights of title, body, paths, symbols and context (retrieval.md section 3.1)."""
+
+_BM25 = f"bm25(memory_fts, {', '.join(map(str, WEIGHTS))})"
+
+IDS_PER_STATEMENT = 500
+HISTOGRAM_BUCKETS = 32
+COMMON_VALUES = 64
+
+_COUNTED = {
+    "kind": "SELECT kind, count(*) FROM memory GROUP BY 1",
+    "status": "SELECT status, count(*) FROM memory GROUP BY 1",
+    "origin": "SELECT origin, count(*) FROM memory GROUP BY 1",
+    "branch": "SELECT branch, count(*) FROM memory WHERE branch IS NOT NULL GROUP BY 1",
+    "session": "SELECT session, count(*) FROM memory WHERE session IS NOT NULL GROUP BY 1",
+    "workspace": "SELECT w.id, count(*) FROM memory m JOIN workspace w ON w.key = m.workspace GROUP BY 1",
+    "tag": "SELECT tag, count(*) FROM memory_tag GROUP BY 1",
+    "path": "SELECT path, count(*) FROM memory_path GROUP BY 1",
+}
+
+_HAVING = {
+    "tag": "SELECT count(DISTINCT memory) FROM memory_tag",
+    "path": "SELECT count(DISTINCT memory) FROM memory_path",
+}
+"""How many memories have a field that may have several values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A row that fits: its key, its bm25 (larger is better; 0 without text) and when it happened."""
+
+    key: int
+    bm25: float
+    occurred_us: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldCounts:
+    """How often the values of a field occur: the most common ones, how many there are, how many rows."""
+
+    common: tuple[tuple[str, int], ...]
+    distinct: int
+    rows: int
+
+
+class Reader:
+    """Queries over one read connection; not for use by two threads at once."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._db = connection
+        self._tokenizer = connection.fts5_tokenizer("porter", ["unicode61", "remove_diacritics", "2"])
+
+    @property
+    def connection(self) -> apsw.Connection:
+        """The connection, for maintenance such as integrity checks."""
+        return self._db
+
+    def tokens(self, text: str) -> list[str]:
+        """The stems of a text in order, exactly as the index made them."""
+        data = text.encode("utf-8", "replace")
+        found = self._tokenizer(data, apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False, include_colocated=False)
+        return list(found)
+
+    def document_frequencies(self, terms: Sequence[str]) -> dict[str, int]:
+        """In how many memories each stem occurs; terms that occur nowhere are left out."""
+        found = {}
+        for term in terms:
+            row = self._db.execute("SELECT doc FROM memory_vocab WHERE term = ?", (term,)).fetchone()
+            if row:
+                found[term] = row[0]
+        return found
+
+    def lexical(self, match: str, where: Filter, limit: int) -> list[Candidate]:
+        """The best rows by weighted bm25 that match the FTS5 expression and fit the filter."""
+        sql, values = condition(where)
+        rows = self._db.execute(
+            f"SELECT m.key, -{_BM25} AS score, m.occurred_us, m.kind FROM memory_fts "
+            f"JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
+            "ORDER BY score DESC, m.key DESC LIMIT ?",
+            (match, *values, limit),
+        )
+        return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
+
+    def lexical_within(self, match: str, keys: Sequence[int], limit: int) -> list[Candidate]:
+        """Like ``lexical``, among given rows only; meant for few of them."""
+        found: list[Candidate] = []
+        for start in range(0, len(keys), IDS_PER_STATEMENT):
+            part = keys[start : start + IDS_PER_STATEMENT]
+            rows = self._db.execute(
+                f"SELECT m.key, -{_BM25} AS score, m.occurred_us, m.kind FROM memory_fts "
+                "JOIN memory m ON m.key = memory_fts.rowid "
+                f"WHERE memory_fts MATCH ? AND memory_fts.rowid IN ({_marks(part)})",
+                (match, *part),
+            )
+            found += [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
+        return sorted(found, key=lambda c: (-c.bm25, -c.key))[:limit]
+
+    def filtered(self, where: Filter, limit: int, *, newest_first: bool = True) -> list[Candidate]:
+        """The newest (or oldest) rows that fit the filter; a negative limit takes all."""
+        sql, values = condition(where)
+        order = "DESC" if newest_first else "ASC"
+        rows = self._db.execute(
+            "SELECT m.key, 0.0, m.occurred_us, m.kind FROM memory m "
+            f"WHERE {sql} ORDER BY m.occurred_us {order}, m.key {order} LIMIT ?",
+            (*values, limit),
+        )
+        return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
+
+    def unfixed_errors(self, workspace_id: str, limit: int) -> list[int]:
+        """Keys of the newest active errors of a workspace that no fix is linked to."""
+        rows = self._db.execute(
+            "SELECT m.key FROM memory m JOIN workspace w ON w.key = m.workspace "
+            "WHERE w.id = ? AND m.kind = 'error' AND m.status = 'active' AND NOT EXISTS "
+            "(SELECT 1 FROM memory_link l WHERE l.target = m.key AND l.kind = 'fixes') "
+            "ORDER BY m.occurred_us DESC, m.key DESC LIMIT ?",
+            (workspace_id, limit),
+        )
+        return [int(key) for (key,) in rows]
+
+    def load(self, keys: Sequence[int]) -> dict[int, Memory]:
+        """Memories by key, their content hashes checked.
+
+        Raises:
+            StoreCorrupt: a text is not the one that was stored.
+        """
+        found: dict[int, Memory] = {}
+        for start in range(0, len(keys), IDS_PER_STATEMENT):
+            part = keys[start : start + IDS_PER_STATEMENT]
+            rows = self._db.execute(
+                f"SELECT {COLUMNS} FROM {TABLES} WHERE m.key IN ({_marks(part)})", tuple(part)
+            )
+            found |= {row[0]: to_memory(row) for row in rows}
+        return found
+
+    def by_ids(self, ids: Sequence[str]) -> dict[str, Memory]:
+        """Memories by id, in any status."""
+        found: dict[str, Memory] = {}
+        for start in range(0, len(ids), IDS_PER_STATEMENT):
+            part = ids[start : start + IDS_PER_STATEMENT]
+            rows = self._db.execute(
+                f"SELECT {COLUMNS} FROM {TABLES} WHERE m.id IN ({_marks(part)})", tuple(part)
+            )
+            found |= {row[2]: to_memory(row) for row in rows}
+        return found
+
+    def links(self, memory_id: str) -> list[tuple[str, str, str]]:
+        """Links of a memory as (kind, direction, id of the other one)."""
+        rows = self._db.execute(
+            "SELECT l.kind, 'to', o.id FROM memory_link l JOIN memory m ON m.key = l.source "
+            "JOIN memory o ON o.key = l.target WHERE m.id = ? UNION ALL "
+            "SELECT l.kind, 'from', o.id FROM memory_link l JOIN memory m ON m.key = l.target "
+            "JOIN memory o ON o.key = l.source WHERE m.id = ? ORDER BY 1, 2, 3",
+            (memory_id, memory_id),
+        )
+        return [(str(kind), str(direction), str(other)) for kind, direction, other in rows]
+
+    def workspace_at(self, path: str) -> Workspace | None:
+        """The workspace that was seen at this place before."""
+        return self._workspace("JOIN workspace_alias a ON a.workspace = w.key WHERE a.path = ?", path)
+
+    def workspace_by_id(self, workspace_id: str) -> Workspace | None:
+        """The workspace with this id."""
+        return self._workspace("WHERE w.id = ?", workspace_id)
+
+    def _workspace(self, tail: str, value: str) -> Workspace | None:
+        row = self._db.execute(
+            f"SELECT w.id, w.identity, w.name, w.root FROM workspace w {tail}", (value,)
+        ).fetchone()
+        return Workspace(id=row[0], identity=row[1], name=row[2], root=row[3]) if row else None
+
+    def workspaces(self) -> list[tuple[Workspace, int]]:
+        """Every workspace with its number of active memories."""
+        rows = self._db.execute(
+            "SELECT w.id, w.identity, w.name, w.root, count(m.key) FROM workspace w "
+            "LEFT JOIN memory m ON m.workspace = w.key AND m.status = 'active' GROUP BY w.key ORDER BY w.name"
+        )
+        return [(Workspace(id=i, identity=y, name=n, root=r), c) for i, y, n, r, c in rows]
+
+    def workspace_key(self, workspace_id: str) -> int | None:
+        """The internal key of a workspace."""
+        row = self._db.execute("SELECT key FROM workspace WHERE id = ?", (workspace_id,)).fetchone()
+        return int(row[0]) if row else None
+
+    def total(self) -> int:
+        """Upper bound of the number of memories, in constant time."""
+        return int(self._db.execute("SELECT coalesce(max(key), 0) FROM memory").get)
+
+    def field_counts(self, field: str) -> FieldCounts:
+        """The values of a field and how often they occur, for the planner's statistics."""
+        rows = self._db.execute(_COUNTED[field] + " ORDER BY 2 DESC").fetchall()
+        return FieldCounts(
+            common=tuple((str(value), int(count)) for value, count in rows[:COMMON_VALUES]),
+            distinct=len(rows),
+            rows=int(self._db.execute(_HAVING[field]).get) if field in _HAVING else sum(n for _, n in rows),
+        )
+
+    def time_bounds(self) -> list[int]:
+        """Bounds of an equi-depth histogram of occurred_us, low to high, at least two; empty without memories."""
+        total = int(self._db.execute("SELECT count(*) FROM memory").get)
+        if total == 0:
+            return []
+        step = max(1, total // HISTOGRAM_BUCKETS)
+        rows = self._db.execute(
+            "SELECT occurred_us FROM (SELECT occurred_us, row_number() OVER (ORDER BY occurred_us) AS n "
+            "FROM memory) WHERE (n - 1) % ? = 0 OR n = ?",
+            (step, total),
+        )
+        bounds = [int(us) for (us,) in rows]
+        return bounds if len(bounds) > 1 else bounds * 2
+
+    def counts(self) -> dict[str, Any]:
+        """Numbers of memories by kind and status, sessions, receipts by outcome, dead letters, redactions."""
+        return {
+            "memories": dict(self._pairs("SELECT status, count(*) FROM memory GROUP BY 1")),
+            "kinds": dict(self._pairs("SELECT kind, count(*) FROM memory WHERE status = 'active' GROUP BY 1")),
+            "sessions": int(self._db.execute("SELECT count(*) FROM session").get),
+            "events": dict(self._pairs("SELECT outcome, count(*) FROM event_receipt GROUP BY 1")),
+            "dead_letters": int(self._db.execute("SELECT count(*) FROM dead_letter").get),
+            "redacted": dict(
+                self._pairs(
+                    "SELECT j.key, sum(j.value) FROM event_receipt r, json_each(r.redacted) j "
+                    "WHERE r.redacted != '{}' GROUP BY 1 ORDER BY 1"
+                )
+            ),
+        }
+
+    def _pairs(self, sql: str) -> list[tuple[str, int]]:
+        return [(str(name), int(count)) for name, count in self._db.execute(sql)]
+
+    def dead_letters(self, limit: int) -> list[Mapping[str, Any]]:
+        """The newest events that could not be digested, and why."""
+        rows = self._db.execute(
+            "SELECT id, received_us, error FROM dead_letter ORDER BY received_us DESC LIMIT ?", (limit,)
+        )
+        return [{"id": i, "received_at": from_us(us).isoformat(), "error": error} for i, us, error in rows]
+
+    def fact(self, name: str) -> Any:
+        """A fact that was kept, or None."""
+        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return orjson.loads(row[0]) if row else None
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,111 @@
+"""Between a Memory and its row: JSON columns, compressed bodies, content hashes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from retain.errors import StoreCorrupt
+from retain.model import Draft, Memory, from_us
+
+INLINE_BYTES_MAX = 2_048
+"""Texts up to this size lie in the row itself; larger ones in memory_body."""
+
+PLAIN, ZLIB = 0, 1
+ZLIB_LEVEL = 6
+
+COLUMNS = (
+    "m.key, w.id, m.id, m.kind, m.title, m.body, m.paths, m.symbols, m.tags, m.origin, m.status, m.branch, "
+    "m.commit_id, m.session, m.occurred_us, m.recorded_us, m.seen, m.source_id, m.content_hash, m.supersedes, "
+    "m.superseded_by, m.reason, m.extra, m.redacted, b.codec, b.data"
+)
+TABLES = "memory m JOIN workspace w ON w.key = m.workspace LEFT JOIN memory_body b ON b.memory = m.key"
+
+
+def content_hash(kind: str, title: str, text: str) -> bytes:
+    """What is checked on every read: BLAKE2b-128 of kind, title and text."""
+    return _hash(kind, title, text)
+
+
+def dedup_hash(draft: Draft) -> bytes:
+    """Equal for two drafts exactly where they are duplicates: all that a user would see is the same."""
+    return _hash(
+        draft.kind, draft.title, draft.text, "\1".join(draft.paths), "\1".join(sorted(draft.tags))
+    )
+
+
+def _hash(*parts: str) -> bytes:
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.digest()
+
+
+def split_body(text: str) -> tuple[str | None, tuple[int, bytes] | None]:
+    """Where a text is stored: in the row, or as (codec, data) out of it."""
+    data = text.encode()
+    if len(data) <= INLINE_BYTES_MAX:
+        return text, None
+    packed = zlib.compress(data, ZLIB_LEVEL)
+    return None, (ZLIB, packed) if len(packed) < len(data) else (PLAIN, data)
+
+
+def to_json(value: Any) -> str:
+    """JSON text of a column."""
+    return orjson.dumps(value).decode()
+
+
+def to_memory(row: Sequence[Any]) -> Memory:
+    """The memory of a row of ``COLUMNS``.
+
+    Raises:
+        StoreCorrupt: its text does not have the hash that was stored with it.
+    """
+    (_, workspace, memory_id, kind, title, body, paths, symbols, tags, origin, status, branch, commit,
+     session, occurred_us, recorded_us, seen, source_id, stored_hash, supersedes, superseded_by, reason,
+     extra, redacted, codec, data) = row  # fmt: skip
+    text = body if body is not None else _unpack(memory_id, codec, data)
+    if content_hash(kind, title, text) != stored_hash:
+        raise StoreCorrupt(
+            f"memory {memory_id} does not have the content that was stored", hint="run `retain verify`"
+        )
+    return Memory(
+        id=memory_id,
+        workspace=workspace,
+        kind=kind,
+        title=title,
+        text=text,
+        paths=tuple(orjson.loads(paths)),
+        symbols=tuple(orjson.loads(symbols)),
+        tags=tuple(orjson.loads(tags)),
+        origin=origin,
+        status=status,
+        branch=branch,
+        commit=commit,
+        session=session,
+        occurred_at=from_us(occurred_us),
+        recorded_at=from_us(recorded_us),
+        source_id=source_id,
+        supersedes=supersedes,
+        superseded_by=superseded_by,
+        reason=reason,
+        content_hash=stored_hash.hex(),
+        seen=seen,
+        extra=orjson.loads(extra),
+        redacted=orjson.loads(redacted),
+    )
+
+
+def _unpack(memory_id: str, codec: int | None, data: bytes | None) -> str:
+    try:
+        if data is None:
+            raise ValueError
+        return (zlib.decompress(data) if codec == ZLIB else data).decode()
+    except (ValueError, zlib.error):
+        raise StoreCorrupt(f"the text of memory {memory_id} cannot be read", hint="run `retain verify`") from None

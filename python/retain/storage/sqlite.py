@@ -1,0 +1,148 @@
+"""The embedded store: one SQLite file, a pool of readers, one writer with group commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import apsw
+
+from retain.config import Settings
+from retain.errors import StoreError
+from retain.pool import ConnectionPool, PoolStats
+from retain.storage import migrations
+from retain.storage.connection import check_sqlite, connect, make_home, translated
+from retain.storage.reads import Reader
+from retain.storage.writer import GroupCommitWriter, SideLock
+
+T = TypeVar("T")
+
+LOCK_FILE = "write.lock"
+
+
+class SqliteStore:
+    """Reads run side by side on pooled connections, each in one snapshot; writes run one after the other.
+
+    Every write is on disk (WAL, synchronous=FULL) when its call returns.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Use ``SqliteStore.open``."""
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(settings.readers, thread_name_prefix="retain-reader")
+        self._readers: ConnectionPool[Reader] = ConnectionPool(
+            self._open_reader,
+            destroy=self._close_reader,
+            max_size=settings.readers,
+            acquire_timeout_ms=settings.acquire_timeout_ms,
+        )
+        self._writer = GroupCommitWriter(
+            lambda: connect(settings.database, writable=True),
+            settings.home / LOCK_FILE,
+            group_max=settings.group_commit_max,
+            timeout_ms=settings.write_timeout_ms,
+        )
+        self._watch = connect(settings.database, writable=False)
+        self._closed = False
+
+    @classmethod
+    async def open(cls, settings: Settings) -> SqliteStore:
+        """Opens the store, making it or bringing its schema up to date where needed.
+
+        Raises:
+            StoreUnusable: SQLite is too old, the place cannot be used, or a newer retain made the store.
+            StoreCorrupt: the file is not a database.
+        """
+        check_sqlite(apsw.sqlite_lib_version())
+        return await asyncio.to_thread(cls._open, settings)
+
+    @classmethod
+    def _open(cls, settings: Settings) -> SqliteStore:
+        make_home(settings.home, settings.database)
+        with translated():
+            connection = connect(settings.database, writable=True)
+            try:
+                version = migrations.current_version(connection)
+                migrations.check_version(version)
+                if version < migrations.VERSION:
+                    _prepare(connection, settings)
+            finally:
+                connection.close()
+            return cls(settings)
+
+    async def read(self, query: Callable[[Reader], T]) -> T:
+        """Runs a query inside one snapshot on a pooled connection, off the event loop.
+
+        Raises:
+            PoolTimeout: all readers are busy for too long.
+            StoreError: SQLite failed.
+        """
+        async with self._readers.acquire() as reader:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, _in_snapshot, reader, query)
+
+    async def write(self, action: Callable[[apsw.Connection], T]) -> T:
+        """Runs an action in the next transaction and returns when it is on disk.
+
+        Raises:
+            StoreBusy, StoreFull, StoreError: nothing of the action is stored.
+        """
+        return await self._writer.run(action)
+
+    def version(self) -> int:
+        """A number that differs after every commit of any process; costs some microseconds."""
+        if self._closed:
+            raise StoreError("the store is closed")
+        return int(self._watch.pragma("data_version"))
+
+    def pool_stats(self) -> PoolStats:
+        """Counters of the reader pool."""
+        return self._readers.stats()
+
+    def writer_stats(self) -> dict[str, int]:
+        """Writes and commits of this process: their ratio is what group commit saves."""
+        return {"writes": self._writer.writes, "commits": self._writer.commits}
+
+    async def close(self) -> None:
+        """Finishes queued writes, then closes every connection."""
+        if self._closed:
+            return
+        self._closed = True
+        await asyncio.to_thread(self._writer.close)
+        await self._readers.close()
+        self._watch.close()
+        self._threads.shutdown(wait=False)
+
+    async def _open_reader(self) -> Reader:
+        def open_one() -> Reader:
+            with translated():
+                return Reader(connect(self._settings.database, writable=False))
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, open_one)
+
+    async def _close_reader(self, reader: Reader) -> None:
+        reader.connection.close()
+
+
+def _prepare(connection: apsw.Connection, settings: Settings) -> None:
+    lock = SideLock(settings.home / LOCK_FILE)
+    try:
+        with lock:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("BEGIN IMMEDIATE")
+            migrations.migrate(connection)
+            connection.execute("COMMIT")
+    finally:
+        lock.close()
+
+
+def _in_snapshot(reader: Reader, query: Callable[[Reader], T]) -> T:
+    connection = reader.connection
+    with translated():
+        connection.execute("BEGIN")
+        try:
+            return query(reader)
+        finally:
+            if connection.in_transaction:
+                connection.execute("COMMIT")

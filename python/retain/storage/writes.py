@@ -1,0 +1,283 @@
+"""What is written, each function inside the caller's transaction: memories, sessions, receipts, facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from retain.errors import Conflict, NotFound
+from retain.model import Draft, to_us
+from retain.storage.rows import content_hash, dedup_hash, split_body, to_json
+from retain.storage.text import indexed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMemory:
+    """A draft on its way into the store: the id it will have, its workspace, and the moment of writing."""
+
+    id: str
+    workspace: int
+    draft: Draft
+    now_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """What became of a new memory: its id, or that of the exact duplicate it was merged into."""
+
+    id: str
+    key: int
+    created: bool
+
+
+def add_workspace(
+    db: apsw.Connection, *, workspace_id: str, identity: str, name: str, root: str, alias: str, now_us: int
+) -> int:
+    """The key of the workspace with this identity, made where it is new; remembers the place as an alias."""
+    db.execute(
+        "INSERT INTO workspace (id, identity, name, root, created_us) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (identity) DO NOTHING",
+        (workspace_id, identity, name, root, now_us),
+    )
+    key = db.execute("SELECT key FROM workspace WHERE identity = ?", (identity,)).get
+    db.execute(
+        "INSERT INTO workspace_alias (path, workspace, seen_us) VALUES (?, ?, ?) "
+        "ON CONFLICT (path) DO UPDATE SET workspace = excluded.workspace, seen_us = excluded.seen_us",
+        (alias, key, now_us),
+    )
+    return int(key)
+
+
+def add_memory(db: apsw.Connection, new: NewMemory) -> Added:
+    """Stores a memory, or finds the one that it duplicates exactly.
+
+    Raises:
+        Conflict: the source_id is taken by a memory with other content.
+    """
+    dedup = dedup_hash(new.draft)
+    known = _known(db, new, dedup)
+    if known is not None:
+        return known
+    key = _insert(db, new, dedup)
+    _index(db, key, new)
+    return Added(id=new.id, key=key, created=True)
+
+
+def _known(db: apsw.Connection, new: NewMemory, dedup: bytes) -> Added | None:
+    if row := db.execute("SELECT key FROM memory WHERE id = ?", (new.id,)).fetchone():
+        return Added(id=new.id, key=row[0], created=False)
+    if new.draft.source_id is not None:
+        row = db.execute(
+            "SELECT id, key, dedup FROM memory WHERE workspace = ? AND source_id = ?",
+            (new.workspace, new.draft.source_id),
+        ).fetchone()
+        if row:
+            if row[2] != dedup:
+                raise Conflict(
+                    f"source_id: {new.draft.source_id!r} already names memory {row[0]} with other content",
+                    hint="revise that memory instead",
+                )
+            return Added(id=row[0], key=row[1], created=False)
+    row = db.execute(
+        "UPDATE memory SET seen = seen + 1, seen_us = max(seen_us, ?), source_id = coalesce(source_id, ?) "
+        "WHERE workspace = ? AND dedup = ? AND status = 'active' RETURNING id, key",
+        (new.now_us, new.draft.source_id, new.workspace, dedup),
+    ).fetchone()
+    return Added(id=row[0], key=row[1], created=False) if row else None
+
+
+def _insert(db: apsw.Connection, new: NewMemory, dedup: bytes) -> int:
+    draft = new.draft
+    body, apart = split_body(draft.text)
+    occurred_us = new.now_us if draft.occurred_at is None else to_us(draft.occurred_at)
+    db.execute(
+        "INSERT INTO memory (workspace, id, kind, title, body, paths, symbols, tags, origin, status, branch, "
+        "commit_id, session, occurred_us, recorded_us, seen_us, source_id, dedup, content_hash, extra, redacted) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'active', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            new.workspace, new.id, draft.kind, draft.title, body, to_json(draft.paths), to_json(draft.symbols),
+            to_json(draft.tags), draft.origin, draft.branch, draft.commit, draft.session, occurred_us,
+            new.now_us, new.now_us, draft.source_id, dedup, content_hash(draft.kind, draft.title, draft.text),
+            to_json(dict(draft.extra)), to_json(dict(draft.redacted)),
+        ),  # fmt: skip
+    )
+    key = int(db.last_insert_rowid())
+    if apart is not None:
+        db.execute("INSERT INTO memory_body (memory, codec, data) VALUES (?, ?, ?)", (key, *apart))
+    return key
+
+
+def _index(db: apsw.Connection, key: int, new: NewMemory) -> None:
+    draft = new.draft
+    db.executemany(
+        "INSERT OR IGNORE INTO memory_tag (workspace, tag, memory) VALUES (?, ?, ?)",
+        [(new.workspace, tag, key) for tag in draft.tags],
+    )
+    db.executemany(
+        "INSERT OR IGNORE INTO memory_path (workspace, path, memory) VALUES (?, ?, ?)",
+        [(new.workspace, path, key) for path in draft.paths],
+    )
+    db.execute(
+        "INSERT INTO memory_fts (rowid, title, body, paths, symbols, context) VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            key,
+            indexed(draft.title),
+            indexed(draft.text),
+            indexed(" ".join(draft.paths)),
+            indexed(" ".join((*draft.symbols, *draft.tags))),
+            indexed(draft.context),
+        ),
+    )
+
+
+def supersede(db: apsw.Connection, old_id: str, new: NewMemory, reason: str) -> Added:
+    """Stores a revision and marks the old memory as superseded by it; nothing is overwritten.
+
+    Raises:
+        NotFound: no such memory.
+        Conflict: the old memory is not active, or the revision says exactly what it already said.
+    """
+    old_key = _active_key(db, old_id)
+    added = add_memory(db, new)
+    if added.key == old_key:
+        raise Conflict(f"text: memory {old_id} already says exactly this")
+    db.execute(
+        "UPDATE memory SET status = 'superseded', superseded_by = ?, reason = ? WHERE key = ?",
+        (added.id, reason, old_key),
+    )
+    db.execute("UPDATE memory SET supersedes = ? WHERE key = ?", (old_id, added.key))
+    link(db, added.key, old_key, "supersedes")
+    return added
+
+
+def forget(db: apsw.Connection, memory_id: str, reason: str) -> None:
+    """Tombstones a memory: it is found by nothing any more, its row says why.
+
+    Raises:
+        NotFound: no such memory.
+        Conflict: it is not active.
+    """
+    key = _active_key(db, memory_id)
+    db.execute("UPDATE memory SET status = 'forgotten', reason = ? WHERE key = ?", (reason, key))
+    db.execute("DELETE FROM memory_fts WHERE rowid = ?", (key,))
+
+
+def _active_key(db: apsw.Connection, memory_id: str) -> int:
+    row = db.execute("SELECT key, status FROM memory WHERE id = ?", (memory_id,)).fetchone()
+    if row is None:
+        raise NotFound(f"id: no memory {memory_id}")
+    if row[1] != "active":
+        raise Conflict(f"id: memory {memory_id} is {row[1]}")
+    return int(row[0])
+
+
+def link(db: apsw.Connection, source: int, target: int, kind: str) -> None:
+    """Links two memories; linking twice changes nothing."""
+    db.execute(
+        "INSERT OR IGNORE INTO memory_link (source, target, kind) VALUES (?, ?, ?)", (source, target, kind)
+    )
+
+
+def link_to_error(db: apsw.Connection, source: int, workspace: int, signature: str) -> None:
+    """Links a fix to the newest error with the same signature."""
+    row = db.execute(
+        "SELECT key FROM memory WHERE workspace = ? AND kind = 'error' AND extra ->> 'signature' = ? "
+        "ORDER BY occurred_us DESC LIMIT 1",
+        (workspace, signature),
+    ).fetchone()
+    if row:
+        link(db, source, row[0], "fixes")
+
+
+def has_receipt(db: apsw.Connection, event_id: str) -> bool:
+    """Whether this event was drained before."""
+    return db.execute("SELECT 1 FROM event_receipt WHERE id = ?", (event_id,)).fetchone() is not None
+
+
+def add_receipt(
+    db: apsw.Connection,
+    *,
+    event_id: str,
+    workspace: int,
+    session: str,
+    name: str,
+    received_us: int,
+    drained_us: int,
+    outcome: str,
+    memories: int,
+    redacted: Mapping[str, int],
+) -> None:
+    """Keeps that an event was drained and what became of it."""
+    db.execute(
+        "INSERT OR IGNORE INTO event_receipt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (event_id, workspace, session, name, received_us, drained_us, outcome, memories, to_json(dict(redacted))),
+    )
+
+
+def add_dead_letter(
+    db: apsw.Connection, *, event_id: str, received_us: int, error: str, payload: bytes
+) -> None:
+    """Sets an event aside that could not be digested."""
+    db.execute(
+        "INSERT OR IGNORE INTO dead_letter (id, received_us, error, payload) VALUES (?, ?, ?, ?)",
+        (event_id, received_us, error, payload),
+    )
+
+
+def touch_session(
+    db: apsw.Connection,
+    *,
+    workspace: int,
+    session: str,
+    at_us: int,
+    source: str = "",
+    end_reason: str | None = None,
+) -> None:
+    """Opens a session at its first event; closes it where ``end_reason`` is given."""
+    db.execute(
+        "INSERT INTO session (workspace, id, started_us, source) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (workspace, id) DO UPDATE SET started_us = min(started_us, excluded.started_us), "
+        "source = CASE WHEN excluded.source = '' THEN source ELSE excluded.source END",
+        (workspace, session, at_us, source),
+    )
+    if end_reason is not None:
+        db.execute(
+            "UPDATE session SET ended_us = ?, end_reason = ? WHERE workspace = ? AND id = ?",
+            (at_us, end_reason, workspace, session),
+        )
+
+
+def tracker_state(db: apsw.Connection, workspace: int, session: str) -> str:
+    """The JSON that error-to-fix linking left for this session; ``{}`` at first."""
+    row = db.execute(
+        "SELECT tracker FROM session WHERE workspace = ? AND id = ?", (workspace, session)
+    ).fetchone()
+    return str(row[0]) if row else "{}"
+
+
+def set_tracker_state(db: apsw.Connection, workspace: int, session: str, state: str) -> None:
+    """Keeps the state of error-to-fix linking for the next drain."""
+    db.execute(
+        "UPDATE session SET tracker = ? WHERE workspace = ? AND id = ?", (state, workspace, session)
+    )
+
+
+def last_prompt(db: apsw.Connection, workspace: int, session: str) -> str:
+    """Title of the newest prompt of a session: what the memories after it are about."""
+    row = db.execute(
+        "SELECT title FROM memory WHERE workspace = ? AND session = ? AND kind = 'prompt' "
+        "ORDER BY occurred_us DESC, key DESC LIMIT 1",
+        (workspace, session),
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
+def set_facts(db: apsw.Connection, facts: Sequence[tuple[str, Any]]) -> None:
+    """Keeps small facts about the store, as JSON."""
+    db.executemany(
+        "INSERT INTO fact (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        [(name, to_json(value)) for name, value in facts],
+    )

@@ -1,0 +1,306 @@
+//! `L1Cache`: Python objects in a [`retain_core::cache::Cache`].
+
+use std::time::Instant;
+
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyMapping, PyString};
+use pyo3::{PyTraverseError, PyVisit};
+use retain_core::cache::{Cache, EntryOptions, Limits, Read, Removed};
+
+use crate::error::to_python;
+use crate::guarded::Guarded;
+use crate::key::{Objects, Wanted};
+
+/// What an entry takes in the structures of the cache.
+const ENTRY_BYTES: u64 = 64;
+/// What a string or bytes object takes beside its content.
+const HEADER_BYTES: u64 = 48;
+/// The guess for any other object.
+const OBJECT_BYTES: u64 = 64;
+
+#[pyclass(frozen, weakref, module = "retain._core")]
+pub(crate) struct L1Cache {
+    cache: Guarded<Objects>,
+    default_ttl: Option<u64>,
+    origin: Instant,
+}
+
+type Leaving = Removed<Py<PyAny>, Py<PyAny>>;
+
+#[pymethods]
+impl L1Cache {
+    #[new]
+    #[pyo3(signature = (max_entries=10_000, max_bytes=None, policy="lru", ttl=None))]
+    fn new(
+        py: Python<'_>,
+        max_entries: i64,
+        max_bytes: Option<i64>,
+        policy: &str,
+        ttl: Option<f64>,
+    ) -> PyResult<Self> {
+        let limits = Limits {
+            max_entries: not_negative("max_entries", max_entries)?,
+            max_bytes: max_bytes
+                .map(|bytes| not_negative("max_bytes", bytes))
+                .transpose()?,
+        };
+        let cache = policy.parse().and_then(|policy| Cache::new(limits, policy));
+        Ok(Self {
+            cache: Guarded::new(cache.map_err(|error| to_python(py, &error))?),
+            default_ttl: nanoseconds(ttl)?,
+            origin: Instant::now(),
+        })
+    }
+
+    #[pyo3(signature = (key, default=None))]
+    fn get<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(self.read(key)?.or(default))
+    }
+
+    #[pyo3(
+        signature = (key, value, ttl=None, size=None, tags=None),
+        text_signature = "($self, key, value, ttl=None, size=None, tags=())"
+    )]
+    fn set(
+        &self,
+        key: &Bound<'_, PyAny>,
+        value: Bound<'_, PyAny>,
+        ttl: Option<f64>,
+        size: Option<i64>,
+        tags: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let tags = tags.map_or_else(|| Ok(Vec::new()), names)?;
+        let ttl = nanoseconds(ttl)?.or(self.default_ttl);
+        self.write(key, value.unbind(), ttl, size, &tags)
+    }
+
+    fn delete(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Ok(self.take(key)?.is_some())
+    }
+
+    #[pyo3(signature = (key, default=None))]
+    fn pop<'py>(
+        &self,
+        key: &Bound<'py, PyAny>,
+        default: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Ok(self.take(key)?.or(default))
+    }
+
+    fn get_many<'py>(&self, keys: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+        let found = PyDict::new(keys.py());
+        for key in keys.try_iter()? {
+            let key = key?;
+            if let Some(value) = self.read(&key)? {
+                found.set_item(key, value)?;
+            }
+        }
+        Ok(found)
+    }
+
+    #[pyo3(signature = (items, ttl=None))]
+    fn set_many(&self, items: &Bound<'_, PyAny>, ttl: Option<f64>) -> PyResult<()> {
+        let ttl = nanoseconds(ttl)?.or(self.default_ttl);
+        let pairs = match items.cast::<PyMapping>() {
+            Ok(mapping) => mapping.items()?.try_iter()?,
+            Err(_) => items.try_iter()?,
+        };
+        for pair in pairs {
+            let (key, value): (Bound<'_, PyAny>, Py<PyAny>) = pair?.extract()?;
+            self.write(&key, value, ttl, None, &[])?;
+        }
+        Ok(())
+    }
+
+    fn clear(&self, py: Python<'_>) {
+        let mut removed = Leaving::new();
+        self.cache.with(py, |cache| cache.clear(&mut removed));
+    }
+
+    #[pyo3(signature = (max_entries=None, max_bytes=None))]
+    fn resize(&self, py: Python<'_>, max_entries: Option<i64>, max_bytes: Option<i64>) -> PyResult<()> {
+        let max_entries = max_entries
+            .map(|entries| not_negative("max_entries", entries))
+            .transpose()?;
+        let max_bytes = max_bytes
+            .map(|bytes| not_negative("max_bytes", bytes))
+            .transpose()?;
+        let mut removed = Leaving::new();
+        let outcome = self.cache.with(py, |cache| {
+            let limits = Limits {
+                max_entries: max_entries.unwrap_or(cache.limits().max_entries),
+                max_bytes: max_bytes.or(cache.limits().max_bytes),
+            };
+            cache.resize(limits, &mut removed)
+        });
+        outcome.map_err(|error| to_python(py, &error))
+    }
+
+    fn invalidate_tag(&self, py: Python<'_>, tag: &str) -> usize {
+        let mut removed = Leaving::new();
+        self.cache
+            .with(py, |cache| cache.invalidate_tag(tag, &mut removed))
+    }
+
+    fn keys(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
+        self.with_live(py, |cache| {
+            cache.iter().map(|(key, _)| key.clone_ref(py)).collect()
+        })
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (stats, entries, bytes) = self.with_live(py, |cache| (cache.stats(), cache.len(), cache.bytes()));
+        let named = PyDict::new(py);
+        named.set_item("hits", stats.hits)?;
+        named.set_item("misses", stats.misses)?;
+        named.set_item("insertions", stats.insertions)?;
+        named.set_item("evictions", stats.evictions)?;
+        named.set_item("expirations", stats.expirations)?;
+        named.set_item("entries", entries)?;
+        named.set_item("bytes", bytes)?;
+        Ok(named)
+    }
+
+    fn __len__(&self, py: Python<'_>) -> usize {
+        self.with_live(py, |cache| cache.len())
+    }
+
+    fn __contains__(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
+        Wanted::new(key)?.with_slot(&self.cache, |cache, slot| {
+            let now = self.now_for(cache);
+            slot.is_some_and(|slot| cache.is_live(slot, now))
+        })
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let visited = self.cache.try_with(|cache| {
+            cache
+                .iter()
+                .try_for_each(|(key, value)| visit.call(key).and_then(|()| visit.call(value)))
+        });
+        // A cache in use shows nothing, which keeps its objects alive until the next collection.
+        visited.unwrap_or(Ok(()))
+    }
+
+    fn __clear__(&self) {
+        let mut removed = Leaving::new();
+        self.cache.try_with(|cache| cache.clear(&mut removed));
+    }
+}
+
+impl L1Cache {
+    #[inline]
+    fn read<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = key.py();
+        let found = Wanted::new(key)?.with_slot(&self.cache, |cache, slot| {
+            let now = self.now_for(cache);
+            match cache.read(slot, now) {
+                Read::Hit(value) => (Some(value.clone_ref(py)), None),
+                Read::Miss => (None, None),
+                Read::Ended(pair) => (None, Some(pair)),
+            }
+        })?;
+        Ok(found.0.map(|value| value.into_bound(py)))
+    }
+
+    fn write(
+        &self,
+        key: &Bound<'_, PyAny>,
+        value: Py<PyAny>,
+        ttl: Option<u64>,
+        size: Option<i64>,
+        tags: &[String],
+    ) -> PyResult<()> {
+        let bytes = match size {
+            Some(size) => not_negative("size", size)?,
+            None => ENTRY_BYTES + estimated_bytes(key) + estimated_bytes(value.bind(key.py())),
+        };
+        let mut removed = Leaving::new();
+        let options = EntryOptions { ttl, bytes, tags };
+        let wanted = Wanted::new(key)?;
+        let pair = (key.clone().unbind(), value);
+        wanted.with_slot(&self.cache, |cache, slot| {
+            let now = if ttl.is_some() {
+                self.now()
+            } else {
+                self.now_for(cache)
+            };
+            cache.insert(slot, wanted.hash(), pair, options, now, &mut removed);
+        })
+    }
+
+    /// Removes a pair and gives its value, if it was stored and had not ended.
+    fn take<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let mut removed = Leaving::new();
+        let pair = Wanted::new(key)?.with_slot(&self.cache, |cache, slot| {
+            let now = self.now_for(cache);
+            cache.expire(now, usize::MAX, &mut removed);
+            slot.and_then(|slot| cache.take(slot))
+        })?;
+        Ok(pair.map(|(_, value)| value.into_bound(key.py())))
+    }
+
+    /// Runs `act` after ended entries are cleared away, so that what it counts is alive.
+    fn with_live<R>(&self, py: Python<'_>, act: impl FnOnce(&mut Objects) -> R) -> R {
+        let mut removed = Leaving::new();
+        self.cache.with(py, |cache| {
+            let now = self.now_for(cache);
+            cache.expire(now, usize::MAX, &mut removed);
+            act(cache)
+        })
+    }
+
+    /// The time, or 0 if no entry asks for it.
+    #[inline]
+    fn now_for(&self, cache: &Objects) -> u64 {
+        if cache.needs_clock() { self.now() } else { 0 }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+fn not_negative<T: TryFrom<i64>>(field: &str, value: i64) -> PyResult<T> {
+    let problem = || PyValueError::new_err(format!("{field}: must be at least 0, not {value}"));
+    T::try_from(value).map_err(|_| problem())
+}
+
+/// Seconds as nanoseconds; infinity is a life as long as the clock's range.
+fn nanoseconds(ttl: Option<f64>) -> PyResult<Option<u64>> {
+    let Some(seconds) = ttl else { return Ok(None) };
+    if seconds.is_nan() || seconds <= 0.0 {
+        return Err(PyValueError::new_err(format!(
+            "ttl: must be above 0 seconds, not {seconds}"
+        )));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates, above 0"
+    )]
+    Ok(Some((seconds * 1e9).ceil() as u64))
+}
+
+fn names(tags: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+    if tags.is_instance_of::<PyString>() {
+        return Err(PyTypeError::new_err(
+            "tags: must be an iterable of str, not a str",
+        ));
+    }
+    tags.try_iter()?.map(|tag| tag?.extract()).collect()
+}
+
+fn estimated_bytes(object: &Bound<'_, PyAny>) -> u64 {
+    let length = if object.is_exact_instance_of::<PyString>() || object.is_exact_instance_of::<PyBytes>() {
+        object.len().ok()
+    } else {
+        None
+    };
+    length.map_or(OBJECT_BYTES, |length| HEADER_BYTES + length as u64)
+}

@@ -1,0 +1,31 @@
+//! The hot, CPU-bound parts of `retain`, each with an invariant that a model test checks.
+//!
+//! Nothing here knows Python, reads a clock, opens a file or starts a thread: time and hashes are
+//! arguments, and whoever shares a value between threads brings the lock.
+//!
+//! - [`cache`]: a bounded map with expiry, tags and a choice of eviction policies;
+//! - [`queue`]: a priority queue with lanes and delayed items;
+//! - [`cost`]: how many rows a filter yields, and what a plan costs.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(clippy::float_cmp, reason = "tests choose numbers that are exact")
+)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::print_stdout,
+        clippy::print_stderr
+    )
+)]
+
+pub mod cache;
+pub mod cost;
+mod error;
+pub mod queue;
+
+pub use error::CoreError;

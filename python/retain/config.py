@@ -39,7 +39,8 @@ class Settings:
     results_max: int = _knob(50, 1, 1_000, "most hits of one recall, most ids of one get")
     items_max: int = _knob(10_000, 1, 1_000_000, "most memories of one remember_many")
     context_tokens: int = _knob(1_500, 50, 20_000, "token budget of a context block where none is given")
-    confidence_percent: int = _knob(20, 0, 100, "hits with a lower score are withheld; 0 shows all")
+    recall_confidence: int = _knob(10, 0, 100, "percent of a question that a recall must find, else it abstains")
+    context_confidence: int = _knob(30, 0, 100, "percent of a prompt that a context block must find")
     readers: int = _knob(4, 1, 64, "most reader connections")
     acquire_timeout_ms: int = _knob(5_000, 1, 600_000, "longest wait for a reader connection")
     write_timeout_ms: int = _knob(10_000, 10, 600_000, "longest wait for the write lock")
@@ -122,12 +123,14 @@ def read_settings(
 
 
 def _place(home: str | os.PathLike[str] | None) -> tuple[Path, str]:
-    if home is not None:
-        return Path(home).expanduser().absolute(), "argument"
     try:
+        if home is not None:
+            return Path(home).expanduser().absolute(), "argument"
         place = data_home(os.environ, sys.platform)
-    except LookupError as error:
+    except (LookupError, RuntimeError) as error:
         raise InvalidInput("home", str(error)) from None
+    except OSError:
+        raise InvalidInput("home", "is relative, and the current folder is gone") from None
     return Path(place), "environment" if os.environ.get("RETAIN_HOME") else "platform"
 
 
@@ -152,13 +155,14 @@ def _from_file(path: Path) -> dict[str, Any]:
             data = file.read(CONFIG_BYTES_MAX + 1)
     except FileNotFoundError:
         return {}
-    except OSError as error:
-        raise InvalidInput(str(path), f"cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        problem = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(str(path), f"cannot be read: {problem}") from None
     if len(data) > CONFIG_BYTES_MAX:
         raise InvalidInput(str(path), "too large", limit=CONFIG_BYTES_MAX)
     try:
         return tomllib.loads(data.decode("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(str(path), f"not TOML: {error}") from None
 
 
@@ -173,6 +177,57 @@ def project_directory() -> Path:
         return Path("/")
 
 
+def git_environment() -> dict[str, str]:
+    """The environment for a git process that looks at a repository of its own choice.
+
+    Inside a git hook the variables of an outer git name another repository; they are left out. Missing
+    objects of a partial clone are not fetched.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _GIT_LOCAL}
+    return kept | {"GIT_NO_LAZY_FETCH": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+
+
+_GIT_LOCAL = frozenset(
+    """GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_CONFIG GIT_CONFIG_PARAMETERS GIT_CONFIG_COUNT GIT_OBJECT_DIRECTORY
+    GIT_DIR GIT_WORK_TREE GIT_IMPLICIT_WORK_TREE GIT_GRAFT_FILE GIT_INDEX_FILE GIT_NO_REPLACE_OBJECTS
+    GIT_REPLACE_REF_BASE GIT_PREFIX GIT_SHALLOW_FILE GIT_COMMON_DIR GIT_NAMESPACE""".split()
+)
+"""What ``git rev-parse --local-env-vars`` prints, and the namespace."""
+
+
 def session_id() -> str | None:
     """The id of the client's session that started this process, where the client says it."""
     return os.environ.get("CLAUDE_CODE_SESSION_ID") or None
+
+
+def client_files() -> tuple[Path, Path]:
+    """The files of the user that Claude Code reads: its settings (hooks), and its state (MCP servers)."""
+    named = os.environ.get("CLAUDE_CONFIG_DIR", "")
+    if named:
+        folder = Path(named).expanduser().absolute()
+        return folder / "settings.json", folder / ".claude.json"
+    try:
+        user = Path.home()
+    except RuntimeError:
+        raise InvalidInput("home", "no home directory", hint="name the files: --settings and --mcp") from None
+    return user / ".claude" / "settings.json", user / ".claude.json"
+
+
+def use_home(home: str | os.PathLike[str]) -> None:
+    """Makes ``home`` the data directory of this process and of those it starts."""
+    os.environ["RETAIN_HOME"] = str(Path(home).expanduser().absolute())
+
+
+def debugging() -> bool:
+    """Whether RETAIN_DEBUG=1 asks for the traceback of an unexpected error."""
+    return os.environ.get("RETAIN_DEBUG") == "1"
+
+
+def colour_refused() -> bool:
+    """Whether the environment asks for text without colours (https://no-color.org, or a dumb terminal)."""
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+
+
+def child_environment(home: str | os.PathLike[str]) -> dict[str, str]:
+    """The environment for a process of ours that is to use another data directory."""
+    return {**os.environ, "RETAIN_HOME": os.fspath(home)}

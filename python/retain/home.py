@@ -12,8 +12,8 @@ def data_home(environ: "Mapping[str, str]", platform: str) -> str:
     """The data directory: ``RETAIN_HOME``, else the platform's own place for user data.
 
     The places are those of platformdirs (a test compares); they are written out because importing that
-    package costs a hook more than all its other work. HOME may be missing: then the password database is
-    asked, as a shell does.
+    package costs a hook more than all its other work. HOME may be missing or
+    relative: then the password database is asked.
 
     Args:
         environ: the environment.
@@ -28,11 +28,12 @@ def data_home(environ: "Mapping[str, str]", platform: str) -> str:
     explicit = environ.get("RETAIN_HOME", "")
     if explicit:
         return _absolute(explicit)
-    if platform != "darwin":
-        shared = environ.get("XDG_DATA_HOME", "").strip()
-        if shared.startswith("/"):
-            return shared.rstrip("/") + "/retain"
-    user = environ.get("HOME", "") or _home_of_user()
+    shared = environ.get("XDG_DATA_HOME", "")
+    if shared.startswith("/"):
+        return shared.rstrip("/") + "/retain"
+    user = environ.get("HOME", "")
+    if not user.startswith("/"):
+        user = _home_of_user()
     if not user.startswith("/"):
         raise LookupError("no home directory: set RETAIN_HOME to a directory")
     tail = "/Library/Application Support/retain" if platform == "darwin" else "/.local/share/retain"

@@ -289,6 +289,7 @@ class Recall:
         hidden: how many candidates were withheld, by reason (for example ``below_confidence``).
         plan: the plan with its estimates beside the truth, as JSON values; see ``retain explain``.
         abstained: True where there were candidates and none was good enough, or none at all.
+        confidence: share of the question's information that the best hits hold, in 0..1; 1 without words.
         elapsed_us: time of the whole recall in microseconds.
         tokens: tokens that the hits take when rendered, where a budget was given.
     """
@@ -297,5 +298,6 @@ class Recall:
     hidden: Mapping[str, int]
     plan: Mapping[str, Any]
     abstained: bool
+    confidence: float = 0.0
     elapsed_us: int = 0
     tokens: int = 0

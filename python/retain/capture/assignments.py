@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 
 from retain.capture.secret_rules import Rule, Span, is_placeholder
+from retain.capture.wording import words
 
 _NAMES = (
     r"password|passwd|passphrase|passcode|pwd|(?<=[_-])pass(?![a-z])|(?<![a-z])pass(?=[\"']?\s?[=:])|passwort|kennwort"
@@ -44,17 +46,20 @@ _FLAG = re.compile(
 )
 _PROSE = re.compile(
     rf"""(?ix)
-    \b(?P<name>password|passphrase|passcode|passwort|kennwort|pin|secret|secret[ ]key|token|api[ -]?key|access[ ]key|credentials?)
+    \b(?P<name>password|passphrase|passcode|passwort|kennwort|pin|secret|secret[ ]key
+      |token|api[ -]?key|access[ ]key|credentials?)
     (?P<tail>)(?P<close>["'*`]{{0,2}})
     (?P<op>(?:\s(?:for|of|to|on|in|at)(?:\s[\w@./-]{{1,40}}+){{1,5}}?)?
-      \s{{1,4}}(?:(?:is|was|are|ist|remains|stays)(?:\s(?:now|still|currently|set[ ]to))?|set[ ]to|to|->|→|–|—)\s?:?\s{{1,4}}
+      \s{{1,4}}(?:(?:is|was|are|ist|remains|stays)(?:\s(?:now|still|currently|set[ ]to))?
+        |set[ ]to|to|->|→|\u2013|\u2014)\s?:?\s{{1,4}}
       | (?:\s(?:for|of|to|on|in|at)(?:\s[\w@./-]{{1,40}}+){{1,5}}?)?\s?:\s{{1,4}})
     {_VALUE}"""
 )
 
 _TAIL_DENIED = re.compile(
     r"(?i)s?[_-]?(?:names?|ids?|urls?|uris?|paths?|files?|filename|fields?|types?|length|len|count|counts|limit|max|min|"
-    r"expiry|expires?(?:_?(?:in|at|on))?|expiration|ttl|policy|policies|manager|prompt|input|label|labels|hint|error|errors|"
+    r"expiry|expires?(?:_?(?:in|at|on))?|expiration|ttl|"
+    r"policy|policies|manager|prompt|input|label|labels|hint|error|errors|"
     r"message|msg|regex|pattern|reset|required|enabled|arn|ref|refs|version|provider|helper|service|store|class|form|"
     r"placeholder|env|budget|budgets|usage|size|index|header|headers|strength|title|text|validator|changed|confirmation|"
     r"bucket|rotation|scanning|scanner|endpoint|lifetime|format|kind|status|cost|price|per|ratio|rate|rates|window|"
@@ -62,31 +67,40 @@ _TAIL_DENIED = re.compile(
     r"marker|query|queries|visible|visibility|verified|position|offset|estimate|saved|savings|used|left)[a-z_]*\Z"
 )
 _HEAD_DENIED = re.compile(
-    r"(?i)(?:\A|[_\-. ])(?:max|min|num|n|next|page|continuation|sync|cursor|count|total|input|output|prompt|completion|cached|sep|pad|eos|bos"
-    r"|unk|mask|stop|special|lex|no|has|is|show|forgot|reset|change|hide|toggle|missing|invalid|bad|wrong|public|cancellation"
-    r"|cancel|syntax|current|reasoning|budget|per|first|last|foreign|primary|partition|sort|cache|design)[_ -]?\Z"
+    r"(?i)(?:\A|[_\-. ])"
+    r"(?:max|min|num|n|next|page|continuation|sync|cursor|count|total|input|output|prompt|completion|cached|sep|pad|eos|bos"
+    r"|unk|mask|stop|special|lex|no|has|is|show|forgot|reset|change|hide|toggle|missing|invalid|bad|wrong|public"
+    r"|cancellation|cancel|syntax|current|reasoning|budget|per|first|last|foreign|primary|partition|"
+    r"sort|cache|design)[_ -]?\Z"
 )
+_TYPE_PATH = re.compile(r"::\w{0,40}\Z")
 _IDENTIFIER = re.compile(r"[A-Za-z_$][\w$]*+(?:(?:\.|->|::|\?\.)[A-Za-z_][\w]*+)*+\Z")
 _QUANTITY = re.compile(
-    r"(?i)0x[0-9a-f]{1,8}\Z|[\d.,_]++[- ]?(?:ms|s|m|h|d|w|kb|mb|gb|k|bits?|bytes?|chars?|characters?|seconds?|minutes?|hours?|days?|weeks?"
+    r"(?i)0x[0-9a-f]{1,8}\Z|[\d.,_]++[- ]?"
+    r"(?:ms|s|m|h|d|w|kb|mb|gb|k|bits?|bytes?|chars?|characters?|seconds?|minutes?|hours?|days?|weeks?"
     r"|months?|years?|times?|tokens?|words?|digits?|%|x|st|nd|rd|th)?\Z"
 )
 _TECHNICAL = re.compile(
-    r"(?i)(?:sha|md|hs|rs|es|ps|aes|utf|base|oauth|bcrypt|argon|x|v|http|p|ed|rfc|ripemd|blake|pbkdf|iso|ipv?|type|option|step|h|s|ec|k8s"
+    r"(?i)(?:sha|md|hs|rs|es|ps|aes|utf|base|oauth|bcrypt|argon|x|v|http|p"
+    r"|ed|rfc|ripemd|blake|pbkdf|iso|ipv?|type|option|step|h|s|ec|k8s"
     r"|win|python|py|part|id)[-_]?\d{1,5}(?:[-_./](?:[a-z]{1,10}|\d{1,4}))*+\Z"
 )
 _LOCATION = re.compile(
     r"(?i)[a-z][a-z0-9+.-]{1,15}:(?!.*[!#$^*]).*/|[~.]{0,2}/[\w.-]{1,30}(?:/[\w.-]{1,40}){1,20}/?\Z|\.{1,2}/"
-    r"|[\w-]{1,30}(?:/[\w.-]{1,30}){0,8}/?\.(?:py|js|ts|tsx|go|rs|java|json|ya?ml|toml|txt|md|env|pem|crt|key|cfg|ini|sh|sql|html|log)(?::\d+)*+\Z"
+    r"|[\w-]{1,30}(?:/[\w.-]{1,30}){0,8}/?"
+    r"\.(?:py|js|ts|tsx|go|rs|java|json|ya?ml|toml|txt|md|env|pem|crt|key|cfg|ini|sh|sql|html|log)(?::\d+)*+\Z"
     r"|arn:|[\w.+-]{1,64}@[\w-]{1,63}\.[\w.]{2,63}\Z|/[\w.-]{1,40}\Z"
 )
-_WORDS_ONLY = re.compile(r"(?i)[a-z]++(?:[-_./'’+][a-z]++)*+[.!?…]?\Z")
+_WORDS_ONLY = re.compile(r"(?i)[a-z]++(?:[-_./'\u2019+][a-z]++)*+[.!?…]?\Z")
 _UPPER_NAME = re.compile(r"[A-Z][A-Z0-9]*+(?:_[A-Z0-9]++)++\Z")
 _SPEAKS_OF_SECRETS = re.compile(r"(?i)passw|secret|token|key|credential|pwd|auth")
 _HASH = re.compile(r"(?i)(?:sha\d+|md5|blake\w+)[-:=]")
-_FLAG_WORDS = frozenset(
-    "flag flags option options argument arguments parameter and or to is are was from in for on if when with as at by of "
-    "the a an it this that must should will can cannot not only before after into via via: per".split()
+_FLAG_WORDS = words(
+    """
+    flag flags option options argument arguments parameter and or to is are was from in for on
+    if when with as at by of the a an it this that must should will can cannot not only before
+    after into via via: per
+    """
 )
 _YAML_HEAD = re.compile(r"[\s\-#>*\"'+]*(?:[\w.\-]{0,60}?)[\"']?\Z")
 _ENV_HEAD = re.compile(r"[A-Z0-9_]*\Z")
@@ -144,10 +158,11 @@ def _judge(found: re.Match[str], style: str) -> Span | None:
 def _about_secrets(found: re.Match[str]) -> bool:
     """Whether the name speaks of a secret's property (``token_count``, ``max_tokens``), not of a secret."""
     tail = found["tail"]
-    if tail and (tail[0].islower() or _TAIL_DENIED.match(tail)) and not found["name"].lower().startswith("cred"):
-        return tail not in {"s"} or found["op"].strip() != "="
+    speaks = tail[:1].islower() or (tail and _TAIL_DENIED.match(tail))
+    if speaks and not found["name"].lower().startswith("cred"):
+        return tail != "s" or found["op"].strip() != "="
     head = _head(found)
-    return head.endswith("::") or _HEAD_DENIED.search(head) is not None or found["name"][:1].isupper() and bool(re.search(r"::\w{1,40}\Z", head))
+    return _HEAD_DENIED.search(head) is not None or _TYPE_PATH.search(head) is not None
 
 
 def _head(found: re.Match[str]) -> str:
@@ -185,7 +200,7 @@ def _named_secret(value: str, *, strong: bool) -> bool:
 
 def _alternates(value: str) -> bool:
     """Whether upper and lower case alternate inside, unlike in a name."""
-    changes = sum(a.isupper() != b.isupper() for a, b in zip(value, value[1:], strict=False))
+    changes = sum(a.isupper() != b.isupper() for a, b in pairwise(value))
     return changes >= len(value) / 3
 
 
@@ -199,7 +214,7 @@ def _plain_secret(value: str, found: re.Match[str], style: str) -> bool:
         return strong or not _WORDS_ONLY.match(value) or len(value) >= _LONG
     if found["op"].strip() == ",":
         return style == "flag" and _is_random(value)
-    if _WORDS_ONLY.match(value) or value.isidentifier() and not any(c.isdigit() for c in value):
+    if _WORDS_ONLY.match(value) or (value.isidentifier() and not any(c.isdigit() for c in value)):
         return strong and _stands_alone(value, found, style)
     if _IDENTIFIER.match(value):
         return _identifier_secret(value)
@@ -212,12 +227,14 @@ def _identifier_secret(value: str) -> bool:
     if "." in value or "->" in value or "::" in value:
         return _is_random(value)
     if "_" in value or _SPEAKS_OF_SECRETS.search(value):
-        return _is_random(value) and "_" in value or (digits >= 2 and value[-2:].isdigit())
+        return (_is_random(value) and "_" in value) or (digits >= 2 and value[-2:].isdigit())
     return len(value) >= 6 and digits >= 1
 
 
 def _is_code(value: str) -> bool:
-    return bool(re.match(r"[A-Za-z_][\w.]*+(?:[-+*/%=!]=?|\?\.|\?\?|->)[A-Za-z_][\w.]*+\Z", value)) and not _is_random(value)
+    return bool(
+        re.match(r"[A-Za-z_][\w.]*+(?:[-+*/%=!]=?|\?\.|\?\?|->)[A-Za-z_][\w.]*+\Z", value)
+    ) and not _is_random(value)
 
 
 def _stands_alone(value: str, found: re.Match[str], style: str) -> bool:
@@ -225,12 +242,18 @@ def _stands_alone(value: str, found: re.Match[str], style: str) -> bool:
     rest = found.string[found.start("plain") + len(value) : found.start("plain") + len(value) + 3]
     if _SPEAKS_OF_SECRETS.search(value) or value.lower() in _FLAG_WORDS or style == "prose":
         return False
-    ends = not rest.strip(" \t\r") or rest[:1] in "\r\n" or rest.lstrip(" \t").startswith(("\n", "#", "\r", "\\n"))
+    ends = (
+        not rest.strip(" \t\r")
+        or rest[:1] in "\r\n"
+        or rest.lstrip(" \t").startswith(("\n", "#", "\r", "\\n"))
+    )
     if style == "flag":
         return ends or rest.startswith(" -")
     names_a_type = value[:1].isupper() and value.isalpha()
     is_yaml = found["op"].lstrip().startswith(":") and found["op"][-1:].isspace()
-    return ends and is_yaml and not names_a_type and not _is_name(value) and bool(_YAML_HEAD.match(_head(found)))
+    return (
+        ends and is_yaml and not names_a_type and not _is_name(value) and bool(_YAML_HEAD.match(_head(found)))
+    )
 
 
 def _is_name(value: str) -> bool:
@@ -269,16 +292,18 @@ def _is_phrase(value: str) -> bool:
     return 3 <= len(words) <= 12 and all(word.isalpha() and word.islower() for word in words)
 
 
-_STEMS = tuple(
-    "pass pwd kennwort contrase пароль secret token credential api access auth private signing encryption account "
-    "master license app".split()
+_STEMS = (
+    *("pass", "pwd", "kennwort", "contrase", "пароль", "secret", "token", "credential", "api", "access"),
+    *("auth", "private", "signing", "encryption", "account", "master", "license", "app"),
 )
 _PROSE_STEMS = ("pass", "kennwort", "pin", "secret", "token", "api", "access", "credential")
 _KEYWORDS = ("pass", "pwd", "kennwort", "contrase", "пароль", "secret", "token", "credential", "key")
 
 ASSIGNMENT_RULES: tuple[Rule, ...] = (
     Rule(name="assignment", keywords=_KEYWORDS, find=partial(_find, _ASSIGNMENT, "code", _STEMS)),
-    Rule(name="flag", keywords=("--", "-p"), find=partial(_find, _FLAG, "flag", ("--", "-p", "-t", "-s", "-a"))),
+    Rule(
+        name="flag", keywords=("--", "-p"), find=partial(_find, _FLAG, "flag", ("--", "-p", "-t", "-s", "-a"))
+    ),
     Rule(name="prose", keywords=(*_KEYWORDS, "pin"), find=partial(_find, _PROSE, "prose", _PROSE_STEMS)),
 )
 """Run after the marked secrets; order matters as in ``RULES``."""
@@ -287,12 +312,15 @@ ASSIGNMENT_RULES: tuple[Rule, ...] = (
 def names_secret(key: str) -> bool:
     """Whether a key of a mapping says that its value is a secret."""
     found = _KEY.search(_split_camel(key))
-    return bool(found) and not _TAIL_DENIED.match(found["tail"]) and not _HEAD_DENIED.search(found["head"])
+    if found is None:
+        return False
+    return not _TAIL_DENIED.match(found["tail"]) and not _HEAD_DENIED.search(found["head"])
 
 
 _KEY = re.compile(
     r"(?i)\A(?P<head>(?:.{0,64}[_.\- ])?)(?:password|passwd|passphrase|passcode|pwd|pass|secret|token|credentials?"
-    r"|(?:api|access|auth|private|signing|encryption|account|master|secret)[_-]?key)(?P<tail>(?:[_-].{0,32})?)\Z"
+    r"|(?:api|access|auth|private|signing|encryption|account|master|secret)[_-]?key)"
+    r"(?P<tail>(?:[_-].{0,32})?)\Z"
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 

@@ -32,7 +32,7 @@ VOLATILE = frozenset({"duration_ms", "transcript_path", "permission_mode", "effo
 _REPLACEMENT = "\ufffd"
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _TOKEN = re.compile(
-    r'"(?P<text>(?:[^"\\]++|\\.)*+)(?P<end>"?)|(?P<mark>[{}\[\]:,])|(?P<bare>[^\s"{}\[\]:,\\]++)', re.S
+    r'"(?P<text>(?:[^"\\]++|\\.)*+)(?P<end>"?)|(?P<mark>[{}\[\]:,])|(?P<bare>[^\s"{}\[\]:,\\]++)', re.DOTALL
 )
 _LITERALS: Mapping[str, bool | None] = {"true": True, "false": False, "null": None}
 _INT64 = range(-(2**63), 2**63)

@@ -12,11 +12,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from retain.capture.wording import words
+
 Span = tuple[int, int]
 Finder = Callable[[str], Iterable[Span]]
 Accept = Callable[[re.Match[str]], bool]
 
-SECRET = "s"
+GROUP = "s"
 """The group of a pattern that holds the secret; without it the whole match is the secret."""
 
 LOOK_BACK_CHARS = 160
@@ -50,17 +52,18 @@ _STAND_IN = re.compile(
     r"(?:[a-z]{1,20}[-_ ]?){0,4}(?:here|token|key|secret|passw(?:or)?d|value|pw|pass|it|me)?\Z"
     r"|(?:[a-z]{1,12}[-_ ]){0,3}(?:here|goes-here|placeholder)\Z"
 )
-_WORDS = frozenset(
+_WORDS = words(
     """
-    access admin_password api_key apikey auth bar baz bearer basic changeit changeme change-me change_me config
-    credential credentials default demo dev development disabled dummy empty enabled env example
-    examplekey fake false foo foobar hidden invalid key local localhost masked missing mock mypassword
-    nil no none null off ok on optional pass passwd password passphrase placeholder private prod
-    production prompt public pw pwd redacted refresh removed required sample secret secretkey set
-    staging stdin str string tbd test testing todo token true undefined unset user username valid value
-    yes yourpassword input text hash encrypted expired rotated number boolean bool int integer any object
-    unknown never bytes secretstr optional[str] char varchar void
-    """.split()
+    access admin_password api_key apikey auth bar baz bearer basic changeit changeme change-me
+    change_me config credential credentials default demo dev development disabled dummy empty
+    enabled env example examplekey fake false foo foobar hidden invalid key local localhost
+    masked missing mock mypassword nil no none null off ok on optional pass passwd password
+    passphrase placeholder private prod production prompt public pw pwd redacted refresh removed
+    required sample secret secretkey set staging stdin str string tbd test testing todo token
+    true undefined unset user username valid value yes yourpassword input text hash encrypted
+    expired rotated number boolean bool int integer any object unknown never bytes secretstr
+    optional[str] char varchar void
+    """
 )
 _VARIETY_MIN = 3
 
@@ -92,7 +95,7 @@ def _with_digit(found: re.Match[str]) -> bool:
 
 
 def _secret(found: re.Match[str]) -> str:
-    return found[SECRET] if SECRET in found.re.groupindex else found[0]
+    return found[GROUP] if GROUP in found.re.groupindex else found[0]
 
 
 def _line_before(found: re.Match[str]) -> str:
@@ -127,7 +130,7 @@ def _aws_secret(found: re.Match[str]) -> bool:
 def pattern(name: str, keywords: str, expression: str, accept: Accept = _unmasked) -> Rule:
     """A rule that one regular expression finds; ``keywords`` are separated by blanks."""
     compiled = re.compile(expression)
-    group: str | int = SECRET if SECRET in compiled.groupindex else 0
+    group: str | int = GROUP if GROUP in compiled.groupindex else 0
 
     def find(text: str) -> Iterator[Span]:
         return (found.span(group) for found in compiled.finditer(text) if accept(found))
@@ -211,8 +214,14 @@ RULES: tuple[Rule, ...] = (
         rf"[A-Za-z0-9_-]{{20,}}+|{_WORD_START}pa-[A-Za-z0-9_-]{{40,}}+",
         _with_digit,
     ),
-    pattern("aws_access_key_id", "akia asia abia acca", r"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Z0-9])"),
-    pattern("aws_secret_key", "aws secret", r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])", _aws_secret),
+    pattern(
+        "aws_access_key_id",
+        "akia asia abia acca",
+        r"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Z0-9])",
+    ),
+    pattern(
+        "aws_secret_key", "aws secret", r"(?<![A-Za-z0-9/+])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])", _aws_secret
+    ),
     pattern(
         "azure_key",
         "accountkey= sharedaccess sig=",
@@ -232,7 +241,11 @@ RULES: tuple[Rule, ...] = (
         r"(?<![A-Za-z0-9])(?:xox[abceoprs]|xapp|xoxe\.xox[bp])-[A-Za-z0-9-]{10,}+"
         r"|hooks\.slack\.com/(?:services|workflows)/(?P<hook>[A-Za-z0-9_/+]{20,}+)",
     ),
-    pattern("discord_webhook", "/api/webhooks/", r"discord(?:app)?\.com/api/webhooks/(?P<s>\d{10,20}/[A-Za-z0-9_-]{30,}+)"),
+    pattern(
+        "discord_webhook",
+        "/api/webhooks/",
+        r"discord(?:app)?\.com/api/webhooks/(?P<s>\d{10,20}/[A-Za-z0-9_-]{30,}+)",
+    ),
     pattern(
         "stripe_key",
         "sk_live_ sk_test_ rk_live_ rk_test_ whsec_",
@@ -240,7 +253,9 @@ RULES: tuple[Rule, ...] = (
     ),
     pattern("npm_token", "npm_", rf"{_WORD_START}npm_[A-Za-z0-9]{{30,}}+"),
     pattern("pypi_token", "pypi-", rf"{_WORD_START}pypi-{_B64URL}{{40,}}+"),
-    pattern("telegram_token", ":a", r"(?<![A-Za-z0-9])(?:bot)?\d{8,10}:A[A-Za-z0-9_-]{33,35}(?![A-Za-z0-9_-])"),
+    pattern(
+        "telegram_token", ":a", r"(?<![A-Za-z0-9])(?:bot)?\d{8,10}:A[A-Za-z0-9_-]{33,35}(?![A-Za-z0-9_-])"
+    ),
     pattern("jwt", "eyj", r"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+(?:\.[A-Za-z0-9_-]*+)?"),
     pattern("vault_token", "hvs. hvb. hvr.", rf"{_WORD_START}hv[sbr]\.{_B64URL}{{20,}}+"),
     pattern("sendgrid_key", "sg.", rf"{_WORD_START}SG\.{_B64URL}{{16,}}+\.{_B64URL}{{16,}}+"),
@@ -248,7 +263,8 @@ RULES: tuple[Rule, ...] = (
     pattern("mailgun_key", "key-", r"(?<![A-Za-z0-9])key-[0-9a-f]{32}(?![A-Za-z0-9])"),
     pattern(
         "service_token",
-        "dop_v1_ doo_v1_ dor_v1_ shpat_ shpss_ shpca_ shppa_ lin_api_ ntn_ secret_ figd_ dp.pt. glsa_ atatt3 sntrys_ nfp_ "
+        "dop_v1_ doo_v1_ dor_v1_ shpat_ shpss_ shpca_ shppa_ lin_api_ ntn_ secret_ figd_ dp.pt. glsa_ "
+        "atatt3 sntrys_ nfp_ "
         "pscale_ pul- rubygems_ sbp_ dckr_pat_ phc_ phx_ eyjr aoai ops_",
         rf"{_WORD_START}(?:do[por]_v1_|shp(?:at|ss|ca|pa)_|lin_api_|ntn_|secret_|figd_|dp\.pt\.|glsa_|ATATT3|sntrys_|nfp_|"
         r"pscale_(?:tkn|pw|oauth)_|pul-|rubygems_|sbp_|dckr_pat_|ph[cx]_|ops_)[A-Za-z0-9_=.-]{24,}+",
@@ -261,7 +277,9 @@ RULES: tuple[Rule, ...] = (
         r"(?P<s>[A-Za-z0-9._~+/=:-]{6,}+)",
         _real,
     ),
-    pattern("authorization_header", "bearer", r"(?i)\bbearer[ +](?P<s>[A-Za-z0-9._~+/=-]{16,}+)", _with_digit),
+    pattern(
+        "authorization_header", "bearer", r"(?i)\bbearer[ +](?P<s>[A-Za-z0-9._~+/=-]{16,}+)", _with_digit
+    ),
     pattern(
         "curl_user",
         "-u --user --proxy-user",
@@ -274,10 +292,20 @@ RULES: tuple[Rule, ...] = (
         r"(?<!\S)(?:-p|-a[ ])[ ]?\\?[\"']?(?P<s>[^\s\"'\\:-][^\s\"'\\]{3,256}+)",
         _after_client,
     ),
-    pattern("sql_password", "identified", r"(?i)identified\s{1,4}(?:with\s{1,4}\S{1,40}\s{1,4})?by\s{1,4}[\"'](?P<s>[^\"'\n]{3,256}+)", _in_sql),
+    pattern(
+        "sql_password",
+        "identified",
+        r"(?i)identified\s{1,4}(?:with\s{1,4}\S{1,40}\s{1,4})?by\s{1,4}[\"'](?P<s>[^\"'\n]{3,256}+)",
+        _in_sql,
+    ),
     pattern("sql_password", "password", r"(?i)\bpassword\s{1,4}'(?P<s>[^'\n]{3,256}+)'", _real),
-    pattern("netrc_password", "machine login", r"(?i)\blogin\s{1,4}\S{1,128}\s{1,4}password\s{1,4}(?P<s>\S{3,256}+)", _real),
-    pattern("docker_auth", "\"auth\"", r"\"auth\"\s{0,4}:\s{0,4}\"(?P<s>[A-Za-z0-9+/=]{12,}+)\"", _real),
+    pattern(
+        "netrc_password",
+        "machine login",
+        r"(?i)\blogin\s{1,4}\S{1,128}\s{1,4}password\s{1,4}(?P<s>\S{3,256}+)",
+        _real,
+    ),
+    pattern("docker_auth", '"auth"', r"\"auth\"\s{0,4}:\s{0,4}\"(?P<s>[A-Za-z0-9+/=]{12,}+)\"", _real),
     pattern(
         "session_cookie",
         "cookie",

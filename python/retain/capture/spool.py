@@ -44,8 +44,13 @@ TRUNCATED = 1
 LOCK_WAIT_MS = 20
 """Longest wait for the lock of the live segment before a segment of one's own is made."""
 
+SEAL_WAIT_MS = 200
+"""Longest wait of a reader for that lock; a writer that is stopped while it holds it must not stop the drain."""
+
 PAYLOAD_BYTES_MAX = 16 * 1024 * 1024
 """Largest payload kept whole; a longer one is cut here and flagged."""
+
+TIME_US_MAX = 2**63 - 1
 
 _fdatasync = getattr(posix, "fdatasync", posix.fsync)
 
@@ -93,12 +98,13 @@ class Damage:
 def encode(record: Record) -> bytes:
     """The bytes of one record."""
     meta = "\0".join((record.cwd, record.branch, record.commit)).encode("utf-8", "replace")[:65535]
+    time_us = min(max(record.received_at_us, 0), TIME_US_MAX)  # a clock may stand before 1970
     body = b"".join(
         (
             (len(meta) + len(record.payload)).to_bytes(4, "little"),
             len(meta).to_bytes(2, "little"),
             (TRUNCATED if record.truncated else 0).to_bytes(2, "little"),
-            record.received_at_us.to_bytes(8, "little"),
+            time_us.to_bytes(8, "little"),
             meta,
             record.payload,
         )
@@ -118,51 +124,53 @@ def append(directory: str, record: Record) -> None:
         record: what to keep.
 
     Raises:
-        OSError: it could not be written (no space, read-only); nothing of the record is left behind.
+        OSError: it could not be written (no space, read-only), and nothing of the record is left behind;
+            or it could not be synced, and may be there or not.
     """
     data = encode(record)
-    found = _open_live(directory)
-    if found is None:
+    fd = _open_live(directory)
+    if fd is None:
         _append_own(directory, data)
         return
-    fd, created = found
     try:
-        _write_or_undo(fd, data)
+        start = _write_or_undo(fd, data)
         fcntl.flock(fd, fcntl.LOCK_UN)
         _fdatasync(fd)
     finally:
         posix.close(fd)
-    if created:
+    if start == 0:
         _sync_directory(directory)
 
 
-def _open_live(directory: str) -> "tuple[int, bool] | None":
-    """A locked descriptor of the live segment and whether the segment is new; None: no lock in time."""
+def _open_live(directory: str) -> int | None:
+    """A locked descriptor of the live segment, made where missing; None where the lock is not had in time."""
     path = directory + "/" + LIVE
     deadline = time.monotonic() + LOCK_WAIT_MS / 1000
     while True:
-        fd, created = _open_segment(directory, path)
-        if _lock_until(fd, deadline):
-            if _is_still(fd, path):
-                return fd, created
-        elif time.monotonic() >= deadline:
-            posix.close(fd)
-            return None
+        fd = _open_segment(directory, path)
+        locked = _lock_until(fd, deadline)
+        if locked and _is_still(fd, path):
+            return fd
         posix.close(fd)
+        if not locked:
+            return None
 
 
-def _open_segment(directory: str, path: str) -> tuple[int, bool]:
-    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOFOLLOW
+def _open_segment(directory: str, path: str) -> int:
+    flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_CREAT
     try:
-        return posix.open(path, flags), False
+        return posix.open(path, flags, 0o600)
     except FileNotFoundError:
-        from os import makedirs
+        make_directory(directory)
+    return posix.open(path, flags, 0o600)
 
-        makedirs(directory, mode=0o700, exist_ok=True)
-    try:
-        return posix.open(path, flags | posix.O_CREAT | posix.O_EXCL, 0o600), True
-    except FileExistsError:
-        return posix.open(path, flags), False
+
+def make_directory(directory: str) -> None:
+    """Creates the spool directory and the data directory around it, both with mode 0700."""
+    from os import makedirs
+
+    makedirs(directory.rpartition("/")[0] or "/", mode=0o700, exist_ok=True)
+    makedirs(directory, mode=0o700, exist_ok=True)
 
 
 def _lock_until(fd: int, deadline: float) -> bool:
@@ -190,25 +198,32 @@ def _is_still(fd: int, path: str) -> bool:
 def _append_own(directory: str, data: bytes) -> None:
     """Makes a segment of one record; it gets its final name only when it is whole and synced."""
     path = f"{directory}/own-{time.time_ns():020d}-{posix.getpid()}"
-    fd = posix.open(path + ".part", posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_CREAT | posix.O_EXCL, 0o600)
+    part = path + ".part"
+    fd = posix.open(part, posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_CREAT | posix.O_EXCL, 0o600)
     try:
-        _write_or_undo(fd, data)
-        _fdatasync(fd)
-    finally:
-        posix.close(fd)
-    posix.rename(path + ".part", path + SUFFIX)
+        try:
+            _write_or_undo(fd, data)
+            _fdatasync(fd)
+        finally:
+            posix.close(fd)
+        posix.rename(part, path + SUFFIX)
+    except BaseException:
+        posix.unlink(part)
+        raise
     _sync_directory(directory)
 
 
-def _write_or_undo(fd: int, data: bytes) -> None:
+def _write_or_undo(fd: int, data: bytes) -> int:
+    """Writes all of the data or nothing; returns where it starts."""
     start = posix.fstat(fd).st_size
     view = memoryview(data)
     try:
         while view:
             view = view[posix.write(fd, view) :]
-    except OSError:
+    except BaseException:
         posix.ftruncate(fd, start)
         raise
+    return start
 
 
 def _sync_directory(directory: str) -> None:
@@ -223,7 +238,7 @@ def seal(directory: str, name: str) -> bool:
     """Renames the live segment to ``name`` under its lock, so that no writer appends to it any more.
 
     Returns:
-        False where there is no live segment, or it is empty.
+        False where there is no live segment, it is empty, or its lock is not had within ``SEAL_WAIT_MS``.
     """
     path = directory + "/" + LIVE
     try:
@@ -233,8 +248,7 @@ def seal(directory: str, name: str) -> bool:
     try:
         if posix.fstat(fd).st_size == 0:
             return False
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        if not _is_still(fd, path):
+        if not _lock_until(fd, time.monotonic() + SEAL_WAIT_MS / 1000) or not _is_still(fd, path):
             return False
         posix.rename(path, f"{directory}/{name}{SUFFIX}")
         # A writer that waits for the lock finds another file at the path and opens that one. The writer

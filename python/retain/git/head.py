@@ -11,6 +11,9 @@ SMALL = 4096
 PACKED_BYTES_MAX = 1 << 20
 """Packed refs are searched up to this size; beyond it the commit is left unknown."""
 
+REFTABLE_MARK = "refs/heads/.invalid"
+"""What HEAD holds where the refs lie in a reftable, which is not read here."""
+
 
 def find_git_dir(cwd: str) -> "tuple[str, str] | None":
     """The working tree around a folder and its git directory, or None outside a repository."""
@@ -51,6 +54,8 @@ def read(cwd: str) -> tuple[str, str]:
     if not text.startswith("ref:"):
         return "", text if _is_commit(text) else ""
     ref = text[4:].strip()
+    if ref == REFTABLE_MARK:
+        return "", ""
     branch = ref.removeprefix("refs/heads/")
     shared = common_dir(git_dir)
     commit = _read(f"{shared}/{ref}", SMALL).strip()
@@ -60,7 +65,8 @@ def read(cwd: str) -> tuple[str, str]:
 
 
 def _packed(path: str, ref: str) -> str:
-    for line in _read(path, PACKED_BYTES_MAX).split("\n"):
+    text = _read(path, PACKED_BYTES_MAX)
+    for line in text[: text.rfind("\n") + 1].split("\n"):  # without a last line that may have been cut
         if line.endswith(" " + ref) and _is_commit(line.split(" ", 1)[0]):
             return line.split(" ", 1)[0]
     return ""

@@ -13,6 +13,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from retain.config import git_environment
 from retain.git import head
 
 GIT_TIMEOUT_S = 5.0
@@ -22,8 +23,8 @@ REMOTE_HOPS_MAX = 3
 
 _SECTION = re.compile(r'^\s*\[\s*([\w.-]+)(?:\s+"([^"]*)")?\s*\]')
 _URL = re.compile(r"^\s*url\s*=\s*(\S.*?)\s*$")
-_WITH_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://(?:[^@/]*@)?([^/:]+)(?::\d+)?/+(.*)$", re.IGNORECASE)
-_SCP_LIKE = re.compile(r"^(?:[^@/:]+@)?([^/:]+):(?!/)(.*)$")
+_WITH_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://(?:[^/]*@)?(\[[^\]/]*\]|[^/:]+)(?::\d+)?/+(.*)$", re.IGNORECASE)
+_SCP_LIKE = re.compile(r"^(?:[^@/:]+@)?([^/:]+):(?!//)(.*)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,11 @@ class Place:
 
 def locate(folder: str) -> Place:
     """The place around a folder, which need not exist."""
-    real = os.path.realpath(folder)
+    try:
+        real = os.path.realpath(folder)
+    except ValueError:  # a NUL or a lone surrogate: no file system has such a folder
+        name = folder.encode("utf-8", "replace").decode().replace("\0", "?")
+        return Place(root=name, common_dir=None, alias=name)
     found = head.find_git_dir(real)
     if found is None:
         return Place(root=real, common_dir=None, alias=real)
@@ -77,11 +82,13 @@ def root_commit(place: Place) -> str:
     try:
         answer = subprocess.run(
             ["git", "-C", place.root, "rev-list", "--max-parents=0", "HEAD"],
+            env=git_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=GIT_TIMEOUT_S,
             check=True,
-            text=True,
+            encoding="ascii",
+            errors="replace",
         )
     except (OSError, subprocess.SubprocessError):
         return ""
@@ -99,7 +106,8 @@ def remote_address(common_dir: str, hops: int = REMOTE_HOPS_MAX) -> str:
     if match := _SCP_LIKE.match(url):
         return _address(match[1], match[2])
     if url and hops:
-        target = Path(common_dir, url.removeprefix("file://"))
+        top = Path(common_dir).parent if common_dir.endswith("/.git") else Path(common_dir)
+        target = top / url.removeprefix("file://")
         for candidate in (target / ".git", target):
             if (candidate / "config").is_file():
                 return remote_address(str(candidate), hops - 1)

@@ -81,17 +81,29 @@ def _cwd() -> str:
 
 def _tell(directory: str, at_us: int, error: BaseException) -> None:
     line = f"{at_us} hook.failed type={type(error).__name__} errno={getattr(error, 'errno', None)}\n"
+    data = line.encode("ascii", "replace")
     try:
-        posix.write(2, b"retain: " + line.encode("ascii", "replace"))
-        path = directory + "/" + FAILURES
-        fd = posix.open(path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600)
-        try:
-            if posix.fstat(fd).st_size < FAILURE_BYTES_MAX:
-                posix.write(fd, line.encode("ascii", "replace"))
-        finally:
-            posix.close(fd)
+        posix.write(2, b"retain: " + data)
+    except OSError:
+        data = b"stderr is closed; " + data
+    if not directory:
+        return
+    try:
+        _note(directory, data)
     except OSError:
         return
+
+
+def _note(directory: str, line: bytes) -> None:
+    """Appends a line to the list of failures, while that is below its limit."""
+    spool.make_directory(directory)
+    path = directory + "/" + FAILURES
+    fd = posix.open(path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600)
+    try:
+        if posix.fstat(fd).st_size < FAILURE_BYTES_MAX:
+            posix.write(fd, line)
+    finally:
+        posix.close(fd)
 
 
 if __name__ == "__main__":

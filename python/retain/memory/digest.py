@@ -15,7 +15,7 @@ DIGEST_HEADING = "What earlier sessions left in this repository (notes to verify
 SECTIONS: tuple[tuple[tuple[str, ...], int], ...] = (
     (("decision",), 6),
     (("fix",), 4),
-    (("task",), 3),
+    (("task",), 1),
     (("summary",), 2),
     (("commit", "note"), 5),
 )

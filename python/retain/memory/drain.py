@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import apsw
+import orjson
 
 from retain.batching import BatchProcessor
 from retain.capture import spool
@@ -224,7 +225,7 @@ def _digest(record: spool.Record, event: Event, root: str, workspace: int) -> Di
     """Redacts and distils; an event on which that fails becomes a dead letter, never a failed batch."""
     try:
         clean = prepare(event)
-        return Digested(event=clean, workspace=workspace, root=root, drafts=distil(clean))
+        return Digested(event=clean, workspace=workspace, root=root, drafts=distil(clean, root=root))
     except Exception as error:  # noqa: BLE001 - one event must not stop the spool; it is kept and shown
         logger.warning("drain.dead event=%s error=%s", event.name, type(error).__name__)
         reason = f"{type(error).__name__}: {error}"[:1000]
@@ -292,7 +293,7 @@ def _dead(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
 def _memories(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
     event = item.event
     before = writes.tracker_state(db, item.workspace, event.session)
-    tracker = ErrorTracker.from_json(before)
+    tracker = ErrorTracker.from_json(orjson.loads(before))
     fixes = tracker.observe(event, item.drafts)
     redacted: dict[str, int] = {}
     created = 0
@@ -302,7 +303,7 @@ def _memories(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
         for rule, count in draft.redacted.items():
             redacted[rule] = redacted.get(rule, 0) + count
         created += _store_draft(db, item, draft, context, at_us)
-    after = tracker.to_json()
+    after = orjson.dumps(tracker.to_json()).decode()
     if after != before:
         writes.set_tracker_state(db, item.workspace, event.session, after)
     outcome = "damaged" if event.damaged else "kept" if created else "merged" if drafts else "empty"
@@ -318,14 +319,18 @@ def _store_draft(db: apsw.Connection, item: Digested, draft: Draft, context: str
         session=event.session or None,
         occurred_at=draft.occurred_at or event.received_at,
         context=draft.context or context,
-        paths=tuple(path.removeprefix(item.root.rstrip("/") + "/") for path in draft.paths),
     )
     added = writes.add_memory(
         db, writes.NewMemory(id=new_id(), workspace=item.workspace, draft=placed, now_us=max(at_us, 0))
     )
-    signature = placed.extra.get("signature")
-    if added.created and placed.kind == "fix" and isinstance(signature, str):
-        writes.link_to_error(db, added.key, item.workspace, signature)
+    if added.created and placed.kind == "fix":
+        writes.link_to_error(
+            db,
+            added.key,
+            item.workspace,
+            source_id=str(placed.extra.get("error_source_id", "")),
+            signature=str(placed.extra.get("signature", "")),
+        )
     return added.created
 
 

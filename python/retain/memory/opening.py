@@ -61,7 +61,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         ),
         planner=planner,
         recalls=L1Cache(chosen.cache_entries_max, max_bytes=chosen.cache_bytes_max or None),
-        recaller=Recaller(planner, L1Cache(FREQUENCY_ENTRIES), chosen.confidence_percent / 100),
+        recaller=Recaller(planner, L1Cache(FREQUENCY_ENTRIES), chosen.recall_confidence / 100),
         workspaces=workspaces,
         drain=Drain(chosen, store, workspaces),
     )

@@ -11,11 +11,12 @@ from retain.cache import L1Cache
 from retain.model import Hit, In, Memory, Query, Recall
 from retain.retrieval.context import count_tokens, line_of, snippet_of
 from retain.retrieval.filters import both, mentions
-from retain.retrieval.lexical import TextQuery, text_query, words_of
+from retain.retrieval.lexical import TextQuery, coverage, is_identifier, text_query, words_of
 from retain.retrieval.planner import Execution, QueryPlanner, Statistics, plan_as_json
-from retain.retrieval.rank import Ranked, rank
+from retain.retrieval.rank import Ranked, boost_literal, rank
 from retain.retrieval.search import execute, truth_of
 from retain.storage.reads import Reader
+from retain.storage.text import indexed
 
 ACTIVE = In(field="status", values=("active",))
 STATISTIC_FIELDS = ("kind", "status", "origin", "branch", "session", "workspace", "tag", "path")
@@ -25,6 +26,12 @@ NEAR_JACCARD = 0.8
 
 NEAR_WORDS_MAX = 12
 NEAR_CANDIDATES = 5
+LITERAL_POOL = 50
+"""How many of the best candidates are searched for the identifiers of the query, letter by letter."""
+
+JUDGED = 3
+"""How many of the best candidates are asked whether they hold enough of the question."""
+
 FREQUENCY_TTL_S = 60.0
 FREQUENT = 500
 """Counting the memories of a word takes time in proportion to their number, so only large counts are kept."""
@@ -36,6 +43,15 @@ class Answer:
 
     recall: Recall
     execution: Execution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The hits that may be shown, how much of the question they hold, and how many were withheld."""
+
+    hits: tuple[Hit, ...]
+    confidence: float
+    withheld: int
 
 
 def effective(query: Query) -> Query:
@@ -52,7 +68,8 @@ class Recaller:
         planner: plans them.
         frequencies: cache of document frequencies of stems; they only steer plans and scores, so a
             minute's age does no harm.
-        confidence: score in 0..1 below which the best hit means that nothing fits.
+        confidence: share of a question's information, in 0..1, that the best hits must hold; below it
+            nothing fits.
     """
 
     def __init__(self, planner: QueryPlanner, frequencies: L1Cache, confidence: float) -> None:
@@ -63,20 +80,20 @@ class Recaller:
     def answer(self, reader: Reader, query: Query) -> Answer:
         """Recalls on one snapshot; ``query`` must be ``effective``."""
         started = time.perf_counter_ns()
-        words = self.analyse(reader, query.text)
-        plan = self._planner.create_plan(query, words.postings if words else None)
+        words = self.analyse(reader, query.text) or NO_WORDS
+        plan = self._planner.create_plan(query, words.postings)
         planned_us = (time.perf_counter_ns() - started) / 1000
-        found = execute(reader, plan, query, words or NO_WORDS)
-        ranked = rank(
-            found.candidates, bound=words.bound if words else 0.0, now_us=time.time_ns() // 1000
-        )
-        hits, hidden = self._judge(reader, query, ranked)
+        found = execute(reader, plan, query, words)
+        ranked = rank(found.candidates, bound=words.bound, now_us=time.time_ns() // 1000)
+        ranked = self._prefer_literal(reader, query.text, ranked)
+        judged = self._judge(reader, query, words, ranked)
         truth = {**truth_of(found.execution), "planning_us": round(planned_us, 1), "candidates": len(ranked)}
         recall = Recall(
-            hits=hits,
-            hidden=hidden,
+            hits=judged.hits,
+            hidden={"below_confidence": judged.withheld} if judged.withheld else {},
             plan=plan_as_json(plan, truth),
-            abstained=not hits,
+            abstained=not judged.hits,
+            confidence=round(judged.confidence, 4),
             elapsed_us=(time.perf_counter_ns() - started) // 1000,
         )
         return Answer(recall=recall, execution=found.execution)
@@ -85,12 +102,7 @@ class Recaller:
         """The words of a text with their frequencies; None for an empty text."""
         if not text.strip():
             return None
-        return text_query(
-            text,
-            tokens=reader.tokens,
-            frequencies=lambda stems: self._document_frequencies(reader, stems),
-            total=max(1, reader.total()),
-        )
+        return text_query(text, _CachedVocabulary(reader, self._frequencies))
 
     def near(self, reader: Reader, workspace: str, text: str) -> tuple[str, ...]:
         """Ids of active memories that share most of their words with a text."""
@@ -101,45 +113,75 @@ class Recaller:
         match = " OR ".join(f'"{word}"' for word, count in rare[:NEAR_WORDS_MAX] if count)
         where = both(In(field="workspace", values=(workspace,)), ACTIVE)
         candidates = reader.lexical(match, where, NEAR_CANDIDATES) if match else []
-        mine = set(reader.tokens(text))
+        mine = set(reader.tokens(indexed(text)))
         found = reader.load([candidate.key for candidate in candidates])
         return tuple(
             found[c.key].id for c in candidates if _jaccard(mine, _words(reader, found[c.key])) >= NEAR_JACCARD
         )
 
-    def _judge(
-        self, reader: Reader, query: Query, ranked: Sequence[Ranked]
-    ) -> tuple[tuple[Hit, ...], Mapping[str, int]]:
-        """Loads the best; where even the first one does not convince, nothing is said."""
-        if not ranked:
-            return (), {}
-        if query.text.strip() and ranked[0].score < self._confidence:
-            return (), {"below_confidence": len(ranked)}
-        chosen = ranked[: query.limit]
+    def _prefer_literal(self, reader: Reader, text: str, ranked: list[Ranked]) -> list[Ranked]:
+        identifiers = [word.lower() for word in words_of(text) if is_identifier(word)]
+        if not identifiers:
+            return ranked
+        memories = reader.load([entry.candidate.key for entry in ranked[:LITERAL_POOL]])
+        literal = {
+            key
+            for key, memory in memories.items()
+            if any(name in f"{memory.title}\n{memory.text}".lower() for name in identifiers)
+        }
+        return boost_literal(ranked, literal)
+
+    def _judge(self, reader: Reader, query: Query, words: TextQuery, ranked: Sequence[Ranked]) -> Judged:
+        """Loads the best; where none of the first ones holds enough of the question, nothing is said."""
+        chosen = ranked[: max(query.limit, JUDGED)]
         memories = reader.load([entry.candidate.key for entry in chosen])
-        words = words_of(query.text)
+        first = [memories[entry.candidate.key] for entry in chosen[:JUDGED]]
+        confidence = max((coverage(words.stems, _words(reader, memory)) for memory in first), default=0.0)
+        if not words.stems:
+            confidence = float(bool(first))
+        if confidence < self._confidence:
+            return Judged(hits=(), confidence=confidence, withheld=len(ranked))
+        shown = words_of(query.text)
         hits = (
             Hit(
                 memory=memories[entry.candidate.key],
                 score=round(entry.score, 4),
                 parts=entry.parts,
-                snippet=snippet_of(memories[entry.candidate.key].text, words),
+                snippet=snippet_of(memories[entry.candidate.key].text, shown),
             )
-            for entry in chosen
+            for entry in chosen[: query.limit]
         )
-        return tuple(hits), {}
+        return Judged(hits=tuple(hits), confidence=confidence, withheld=0)
 
-    def _document_frequencies(self, reader: Reader, stems: Sequence[str]) -> dict[str, int]:
-        known: dict[str, int] = self._frequencies.get_many(stems)
-        missing = [stem for stem in stems if stem not in known]
+
+class _CachedVocabulary:
+    """The vocabulary of a reader's snapshot; large counts come from the cache."""
+
+    def __init__(self, reader: Reader, frequencies: L1Cache) -> None:
+        self._reader = reader
+        self._frequencies = frequencies
+        self.tokens = reader.tokens
+        self.phrase_frequency = reader.phrase_frequency
+        self.total = reader.total
+
+    def document_frequencies(self, terms: Sequence[str]) -> dict[str, int]:
+        known: dict[str, int] = self._frequencies.get_many(terms)
+        missing = [stem for stem in terms if stem not in known]
         if missing:
-            fresh = dict.fromkeys(missing, 0) | reader.document_frequencies(missing)
+            fresh = self._reader.document_frequencies(missing)
             self._frequencies.set_many({s: n for s, n in fresh.items() if n >= FREQUENT}, ttl=FREQUENCY_TTL_S)
             known = {**known, **fresh}
         return known
 
 
-NO_WORDS = TextQuery(match="", postings={}, bound=0.0)
+NO_WORDS = TextQuery(match="", postings={}, bound=0.0, stems={})
+
+
+def withheld(recall: Recall) -> Recall:
+    """The same recall without its hits: they are counted as below confidence."""
+    hidden = dict(recall.hidden)
+    hidden["below_confidence"] = hidden.get("below_confidence", 0) + len(recall.hits)
+    return replace(recall, hits=(), hidden=hidden, abstained=True)
 
 
 def within_budget(recall: Recall, budget: int) -> Recall:
@@ -181,6 +223,7 @@ def explanation(planner: QueryPlanner, query: Query, recall: Recall) -> dict[str
         "plan": recall.plan,
         "q_error": dict(planner.q_error()),
         "abstained": recall.abstained,
+        "confidence": recall.confidence,
         "hidden": dict(recall.hidden),
         "elapsed_us": recall.elapsed_us,
         "hits": [
@@ -191,7 +234,7 @@ def explanation(planner: QueryPlanner, query: Query, recall: Recall) -> dict[str
 
 
 def _words(reader: Reader, memory: Memory) -> set[str]:
-    return set(reader.tokens(f"{memory.title}\n{memory.text}"))
+    return set(reader.tokens(indexed("\n".join((memory.title, memory.text, *memory.paths, *memory.symbols, *memory.tags)))))
 
 
 def _jaccard(one: set[str], other: set[str]) -> float:

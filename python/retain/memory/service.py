@@ -293,6 +293,8 @@ class MemoryService:
         if prompt is not None and prompt.strip():
             most = min(CONTEXT_HITS_MAX, self.settings.results_max)
             recall = await self.recall(prompt, limit=most, workspace=workspace)
+            if recall.confidence < self.settings.context_confidence / 100:
+                recall = recalling.withheld(recall)
             return block_of(recall.hits, budget, digest.RECALL_HEADING), recall
         place, _ = await self._scope(workspace)
         await self.drain.before_recall()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from retain.model import Hit, Memory
 
-LINE_CHARS_MAX = 420
+LINE_CHARS_MAX = 280
 TITLE_CHARS_MAX = 120
 
 _PIECE = re.compile(r"[^\W\d_]+|\d+|[^\w\s]+|_+|\n+")
@@ -57,9 +57,9 @@ def summary_of(memory: Memory, snippet: str = "") -> str:
     """Title and the telling part of the text, on one line."""
     title = one_line(memory.title, TITLE_CHARS_MAX)
     body = one_line(snippet or memory.text, LINE_CHARS_MAX)
-    if not title or body.startswith(title):
+    if not title or title.rstrip("…") in body:
         return body
-    return f"{title} — {body}" if body and body != title else title
+    return f"{title} — {body}" if body else title
 
 
 def provenance_of(memory: Memory) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from retain.storage.text import identifier_parts
 
@@ -26,8 +27,8 @@ STOP_WORDS = frozenset(
     does doing don down during each few for from further had has have having he her here hers him his how i if in
     into is it its itself just let like me more most my no nor not now of off on once only or other our ours out
     over own please re s same she should so some such t than that the their theirs them then there these they this
-    those through to too under until up us use using very was we were what when where which while who whom why
-    will with would you your yours tell show find know remember happened happen there's what's we've""".split()
+    those through to too under until up us very was we were what when where which while who whom why will with
+    would you your yours""".split()
 )
 
 _WORD = re.compile(r"\w+")
@@ -38,61 +39,96 @@ class TextQuery:
     """The words of a query as the index will see them.
 
     Attributes:
-        match: FTS5 expression; empty where the text has no word.
-        postings: for each word, in how many memories it occurs (estimated).
+        match: FTS5 expression; empty where no word occurs anywhere.
+        postings: for each word, in how many memories it occurs.
         bound: the bm25 that a memory full of every word would reach, for scores in 0..1.
+        stems: for each stem of the query, its inverse document frequency: what finding it is worth.
     """
 
     match: str
     postings: Mapping[str, int]
     bound: float
+    stems: Mapping[str, float]
+
+
+class Vocabulary(Protocol):
+    """What a query needs to know of the index."""
+
+    def tokens(self, text: str) -> Sequence[str]:
+        """The stems of a text, as the index makes them."""
+
+    def document_frequencies(self, terms: Sequence[str]) -> Mapping[str, int]:
+        """In how many memories each stem occurs."""
+
+    def phrase_frequency(self, phrase: str) -> int:
+        """In how many memories a phrase occurs."""
+
+    def total(self) -> int:
+        """Number of memories in the index."""
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text that carry meaning, each once, parts of identifiers after their whole."""
+    """The words of a text that carry meaning, each once and in small letters, identifiers whole."""
     found = [word[:WORD_CHARS_MAX] for word in _WORD.findall(text)[:WORDS_MAX]]
     meaningful = [word for word in found if word.lower() not in STOP_WORDS] or found
-    spread: dict[str, None] = {}
-    for word in meaningful:
-        spread[word.lower()] = None
-        pieces = [piece for piece in word.split("_") if piece]
-        for piece in pieces if len(pieces) > 1 else ():
-            spread[piece.lower()] = None
-        for piece in pieces:
-            for part in identifier_parts(piece):
-                spread[part.lower()] = None
-    return [word for word in spread if any(c.isalnum() for c in word)]
+    return list(dict.fromkeys(word for word in meaningful if any(c.isalnum() for c in word)))
 
 
-def text_query(
-    text: str,
-    *,
-    tokens: Callable[[str], Sequence[str]],
-    frequencies: Callable[[Sequence[str]], Mapping[str, int]],
-    total: int,
-) -> TextQuery:
-    """Builds the expression.
+def parts_of(word: str) -> list[str]:
+    """The parts of an identifier, split at underscores and at capitals; empty for a plain word."""
+    pieces = [piece for piece in word.split("_") if piece]
+    parts = [part for piece in pieces for part in ([piece] if len(pieces) > 1 else []) + identifier_parts(piece)]
+    return list(dict.fromkeys(parts))
 
-    Args:
-        text: what the user asks; any text.
-        tokens: the index's own tokenizer.
-        frequencies: in how many memories each stem occurs.
-        total: number of memories in the index.
+
+def is_identifier(word: str) -> bool:
+    """Whether a word is the name of something in code rather than a word of prose."""
+    return "_" in word or bool(identifier_parts(word))
+
+
+def text_query(text: str, index: Vocabulary) -> TextQuery:
+    """Builds the expression for any text.
+
+    An identifier is searched whole; its parts join in only where the whole occurs nowhere.
     """
-    stems = {word: tuple(tokens(word)) for word in words_of(text)}
-    stems = {word: found for word, found in stems.items() if found}
-    counts = frequencies(sorted({stem for found in stems.values() for stem in found}))
-    # A word of several stems is searched as a phrase, which is at most as frequent as its rarest stem.
-    postings: dict[tuple[str, ...], tuple[str, int]] = {}
-    for word, found in stems.items():
-        postings.setdefault(found, (word, min(counts.get(stem, 0) for stem in found)))
-    rarest = sorted(postings.values(), key=lambda item: item[1])[:TERMS_MAX]
-    present = [word for word, count in rarest if count]
+    chosen: dict[tuple[str, ...], tuple[str, int]] = {}
+    for word in words_of(text):
+        for stems, entry in _entries(word, index):
+            chosen.setdefault(stems, entry)
+    total = max(1, index.total())
+    rarest = sorted(chosen.items(), key=lambda item: item[1][1])[:TERMS_MAX]
+    stems = _stem_weights([stems for stems, _ in rarest], index, total)
     return TextQuery(
-        match=" OR ".join(f'"{word}"' for word in present),
-        postings=dict(rarest),
-        bound=sum(idf(count, total) for _, count in rarest) * (K1 + 1),
+        match=" OR ".join(f'"{word}"' for _, (word, count) in rarest if count),
+        postings=dict(entry for _, entry in rarest),
+        bound=sum(idf(count, total) for _, (_, count) in rarest) * (K1 + 1),
+        stems=stems,
     )
+
+
+def _entries(word: str, index: Vocabulary) -> list[tuple[tuple[str, ...], tuple[str, int]]]:
+    """A word, or its parts where it is an identifier that occurs nowhere, with stems and frequency."""
+    stems = tuple(index.tokens(word))
+    if not stems:
+        return []
+    if len(stems) == 1:
+        count = index.document_frequencies(stems).get(stems[0], 0)
+    else:
+        count = index.phrase_frequency(word)
+    parts = [] if count else parts_of(word)
+    return [(stems, (word, count))] + [entry for part in parts for entry in _entries(part, index)]
+
+
+def _stem_weights(words: Sequence[tuple[str, ...]], index: Vocabulary, total: int) -> dict[str, float]:
+    stems = sorted({stem for word in words for stem in word})
+    counts = index.document_frequencies(stems)
+    return {stem: idf(counts.get(stem, 0), total) for stem in stems}
+
+
+def coverage(stems: Mapping[str, float], found: Collection[str]) -> float:
+    """The share of a query's information that a memory holds, in 0..1: stems weighed by their idf."""
+    whole = sum(stems.values())
+    return sum(value for stem, value in stems.items() if stem in found) / whole if whole else 0.0
 
 
 def idf(count: int, total: int) -> float:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from retain.storage.reads import Candidate
 
@@ -12,18 +12,20 @@ DAY_US = 86_400_000_000
 RECENCY_WEIGHT = 0.10
 RECENCY_DAYS = 30.0
 
+LITERAL_BOOST = 1.2
+
 KIND_WEIGHTS: Mapping[str, float] = {
-    "decision": 1.08,
-    "fix": 1.06,
-    "note": 1.04,
+    "decision": 1.25,
+    "fix": 1.20,
+    "note": 1.10,
     "error": 1.0,
     "commit": 1.0,
-    "file_change": 0.98,
-    "summary": 0.98,
-    "task": 0.98,
-    "command": 0.95,
-    "prompt": 0.92,
-    "search": 0.88,
+    "file_change": 0.95,
+    "summary": 0.95,
+    "task": 0.90,
+    "command": 0.85,
+    "prompt": 0.80,
+    "search": 0.65,
 }
 """What was decided or mended is worth more than what was typed or looked for."""
 
@@ -49,6 +51,24 @@ def rank(candidates: Sequence[Candidate], *, bound: float, now_us: int) -> list[
     if bound:
         ranked.sort(key=lambda r: (-r.score, -r.candidate.occurred_us, -r.candidate.key))
     return ranked
+
+
+def boost_literal(ranked: Sequence[Ranked], literal: Collection[int]) -> list[Ranked]:
+    """Lifts the candidates that hold an identifier of the query letter by letter.
+
+    The index knows stems only: to it ``test_reporting`` and ``TestReport`` are the same.
+
+    Args:
+        ranked: best first.
+        literal: keys of the candidates that hold one.
+    """
+    lifted = [
+        replace(r, score=min(1.0, r.score * LITERAL_BOOST), parts={**r.parts, "literal": LITERAL_BOOST})
+        if r.candidate.key in literal
+        else r
+        for r in ranked
+    ]
+    return sorted(lifted, key=lambda r: -r.score)
 
 
 def _score(candidate: Candidate, bound: float, now_us: int) -> Ranked:

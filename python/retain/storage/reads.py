@@ -21,6 +21,7 @@ _BM25 = f"bm25(memory_fts, {', '.join(map(str, WEIGHTS))})"
 IDS_PER_STATEMENT = 500
 HISTOGRAM_BUCKETS = 32
 COMMON_VALUES = 64
+PHRASES_COUNTED_MAX = 1_000
 
 _COUNTED = {
     "kind": "SELECT kind, count(*) FROM memory GROUP BY 1",
@@ -85,6 +86,15 @@ class Reader:
             if row:
                 found[term] = row[0]
         return found
+
+    def phrase_frequency(self, phrase: str) -> int:
+        """In how many memories the words of a phrase stand side by side, counted up to a limit."""
+        quoted = '"' + phrase.replace('"', '""') + '"'
+        rows = self._db.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM memory_fts WHERE memory_fts MATCH ? LIMIT ?)",
+            (quoted, PHRASES_COUNTED_MAX),
+        )
+        return int(rows.get)
 
     def lexical(self, match: str, where: Filter, limit: int) -> list[Candidate]:
         """The best rows by weighted bm25 that match the FTS5 expression and fit the filter."""

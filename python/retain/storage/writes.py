@@ -181,15 +181,15 @@ def link(db: apsw.Connection, source: int, target: int, kind: str) -> None:
     )
 
 
-def link_to_error(db: apsw.Connection, source: int, workspace: int, signature: str) -> None:
-    """Links a fix to the newest error with the same signature."""
+def link_to_error(db: apsw.Connection, fix: int, workspace: int, *, source_id: str, signature: str) -> None:
+    """Links a fix to the error it ended: that with the source_id, else the newest with the signature."""
     row = db.execute(
-        "SELECT key FROM memory WHERE workspace = ? AND kind = 'error' AND extra ->> 'signature' = ? "
-        "ORDER BY occurred_us DESC LIMIT 1",
-        (workspace, signature),
+        "SELECT key FROM memory WHERE workspace = ? AND kind = 'error' "
+        "AND (source_id = ? OR extra ->> 'signature' = ?) ORDER BY source_id = ? DESC, occurred_us DESC LIMIT 1",
+        (workspace, source_id, signature, source_id),
     ).fetchone()
     if row:
-        link(db, source, row[0], "fixes")
+        link(db, fix, row[0], "fixes")
 
 
 def has_receipt(db: apsw.Connection, event_id: str) -> bool:

@@ -1,7 +1,6 @@
 //! `CostEstimator`: nested tuples in, numbers out, over a [`retain_core::cost::Estimator`].
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -12,6 +11,7 @@ use retain_core::cost::{
 };
 
 use crate::error::to_python;
+use crate::guarded::Guarded;
 
 /// How deep a filter tree may be nested.
 const FILTER_DEPTH_MAX: usize = 100;
@@ -21,7 +21,7 @@ type NamedStep<'py> = (Bound<'py, PyString>, Triple);
 
 #[pyclass(frozen, module = "retain._core")]
 pub(crate) struct CostEstimator {
-    estimator: Mutex<Estimator>,
+    estimator: Guarded<Estimator>,
 }
 
 #[pymethods]
@@ -40,13 +40,14 @@ impl CostEstimator {
             outcome.map_err(|error| to_python(py, &error))?;
         }
         Ok(Self {
-            estimator: Mutex::new(Estimator::new(model)),
+            estimator: Guarded::new(Estimator::new(model)),
         })
     }
 
-    fn set_total(&self, rows: i64) -> PyResult<()> {
+    fn set_total(&self, py: Python<'_>, rows: i64) -> PyResult<()> {
         let rows = count("rows", rows)?;
-        self.locked().statistics.set_total(rows);
+        self.estimator
+            .with(py, |estimator| estimator.statistics.set_total(rows));
         Ok(())
     }
 
@@ -70,27 +71,33 @@ impl CostEstimator {
             Some(false) => Multiplicity::Single,
             Some(true) => Multiplicity::Multiple,
         };
-        let outcome = self
-            .locked()
-            .statistics
-            .set_values(field, counts, distinct, rows, multiplicity);
+        let outcome = self.estimator.with(py, |estimator| {
+            estimator
+                .statistics
+                .set_values(field, counts, distinct, rows, multiplicity)
+        });
         outcome.map_err(|error| to_python(py, &error))
     }
 
     fn set_histogram(&self, py: Python<'_>, field: &str, bounds: Vec<i64>, rows: i64) -> PyResult<()> {
         let rows = count("rows", rows)?;
-        let outcome = self.locked().statistics.set_histogram(field, bounds, rows);
+        let outcome = self.estimator.with(py, |estimator| {
+            estimator.statistics.set_histogram(field, bounds, rows)
+        });
         outcome.map_err(|error| to_python(py, &error))
     }
 
     fn rows(&self, tree: &Bound<'_, PyAny>) -> PyResult<Triple> {
         let filter = filter(tree, 0)?;
-        Ok(triple(self.locked().statistics.rows(&filter)))
+        let rows = self
+            .estimator
+            .with(tree.py(), |estimator| estimator.statistics.rows(&filter));
+        Ok(triple(rows))
     }
 
     fn price<'py>(&self, py: Python<'py>, steps: Vec<NamedStep<'py>>) -> PyResult<Bound<'py, PyDict>> {
         let steps = plan(py, &steps)?;
-        let model = self.locked().model();
+        let model = self.estimator.with(py, |estimator| estimator.model());
         priced(py, &model.price(&steps))
     }
 
@@ -101,7 +108,7 @@ impl CostEstimator {
     ) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let plans = plans.iter().map(|steps| plan(py, steps));
         let plans = plans.collect::<PyResult<Vec<_>>>()?;
-        let model = self.locked().model();
+        let model = self.estimator.with(py, |estimator| estimator.model());
         let prices: Vec<Price> = py.detach(|| plans.iter().map(|steps| model.price(steps)).collect());
         prices.iter().map(|price| priced(py, price)).collect()
     }
@@ -120,12 +127,14 @@ impl CostEstimator {
                 rows: *rows,
             });
         }
-        let outcome = self.locked().observe(&observed, actual_us);
+        let outcome = self
+            .estimator
+            .with(py, |estimator| estimator.observe(&observed, actual_us));
         outcome.map_err(|error| to_python(py, &error))
     }
 
     fn coefficients<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let model = self.locked().model();
+        let model = self.estimator.with(py, |estimator| estimator.model());
         let named = PyDict::new(py);
         for (name, of) in model.iter() {
             named.set_item(name, (of.startup_us, of.row_us, of.row_bytes))?;
@@ -134,19 +143,12 @@ impl CostEstimator {
     }
 
     fn q_error<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let q_error = self.locked().q_error();
+        let q_error = self.estimator.with(py, |estimator| estimator.q_error());
         let named = PyDict::new(py);
         named.set_item("count", q_error.count)?;
         named.set_item("median", q_error.median)?;
         named.set_item("p95", q_error.p95)?;
         Ok(named)
-    }
-}
-
-impl CostEstimator {
-    /// Locks, also after a panic elsewhere: each call leaves the estimator whole.
-    fn locked(&self) -> MutexGuard<'_, Estimator> {
-        self.estimator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -72,12 +72,24 @@ impl<'a, 'py> Wanted<'a, 'py> {
         cache: &Guarded<Objects>,
         act: impl FnOnce(&mut Objects, Option<Slot>) -> R,
     ) -> PyResult<R> {
-        match self.attempt(cache, &Answers::default(), act) {
+        let py = self.object.py();
+        let attempt = cache.with(py, |cache| {
+            let mut question = None;
+            let found = cache.locate(self.hash, |stored| {
+                stored.is(self.object) || self.equals(stored, &mut question)
+            });
+            match question {
+                None => Ok(act(cache, found)),
+                Some(question) => Err((act, question)),
+            }
+        });
+        match attempt {
             Ok(outcome) => Ok(outcome),
             Err((act, question)) => self.with_slot_asking(cache, act, question),
         }
     }
 
+    /// The same after a stored key raised a question.
     #[cold]
     fn with_slot_asking<R>(
         &self,
@@ -85,57 +97,44 @@ impl<'a, 'py> Wanted<'a, 'py> {
         mut act: impl FnOnce(&mut Objects, Option<Slot>) -> R,
         mut question: Py<PyAny>,
     ) -> PyResult<R> {
+        let py = self.object.py();
         let mut answers = Answers::default();
         loop {
-            if question.bind(self.object.py()).eq(self.object)? {
+            if question.bind(py).eq(self.object)? {
                 answers.same = Some(question);
             } else {
                 answers.different.push(question);
             }
-            match self.attempt(cache, &answers, act) {
+            let attempt = cache.with(py, |cache| {
+                let mut next = None;
+                let found = cache.locate(self.hash, |stored| {
+                    let known = answers.about(stored);
+                    known.unwrap_or_else(|| stored.is(self.object) || self.equals(stored, &mut next))
+                });
+                match next {
+                    None => Ok(act(cache, found)),
+                    Some(next) => Err((act, next)),
+                }
+            });
+            match attempt {
                 Ok(outcome) => return Ok(outcome),
                 Err(next) => (act, question) = next,
             }
         }
     }
 
-    /// Runs `act`, or gives it back with a stored key that must be asked first.
-    #[inline]
-    fn attempt<R, F: FnOnce(&mut Objects, Option<Slot>) -> R>(
-        &self,
-        cache: &Guarded<Objects>,
-        answers: &Answers,
-        act: F,
-    ) -> Result<R, (F, Py<PyAny>)> {
+    /// Whether a stored key with this hash equals this one. If only Python code can tell, the stored
+    /// key becomes the `question`, and the search ends here as if it did.
+    #[inline(never)]
+    fn equals(&self, stored: &Py<PyAny>, question: &mut Option<Py<PyAny>>) -> bool {
         let py = self.object.py();
-        cache.with(py, |cache| {
-            let mut question = None;
-            let found = cache.locate(self.hash, |stored| {
-                let answer = self.compare(stored).or_else(|| answers.about(stored));
-                answer.unwrap_or_else(|| {
-                    question = Some(stored.clone_ref(py));
-                    true
-                })
-            });
-            match question {
-                None => Ok(act(cache, found)),
-                Some(question) => Err((act, question)),
-            }
-        })
-    }
-
-    /// Whether a stored key equals this one, if that can be said without running Python code.
-    #[inline]
-    fn compare(&self, stored: &Py<PyAny>) -> Option<bool> {
-        let stored = stored.bind(self.object.py());
-        if stored.is(self.object) {
-            return Some(true);
+        let known = stored.bind(py);
+        let (a, b) = (Kind::of(known), Kind::of(self.object));
+        if a == Kind::Other || b == Kind::Other {
+            *question = Some(stored.clone_ref(py));
+            return true;
         }
-        match (Kind::of(stored), Kind::of(self.object)) {
-            (Kind::Other, _) | (_, Kind::Other) => None,
-            (a, b) if a == b => stored.eq(self.object).ok(),
-            _ => Some(false),
-        }
+        a == b && known.eq(self.object).unwrap_or(false)
     }
 }
 

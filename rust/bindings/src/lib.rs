@@ -5,6 +5,7 @@
 //! afterwards, and the interpreter lock is released only between uses.
 
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 extracts arguments by value")]
+#![deny(unsafe_code)]
 
 mod cache;
 mod cost;

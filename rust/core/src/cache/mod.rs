@@ -131,12 +131,12 @@ impl<K, V> Cache<K, V> {
     #[inline]
     pub fn locate(&self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Option<Slot> {
         let hash = mix(hash);
-        let found = self.table.find(hash, |&slot| {
-            self.slab
-                .get(slot)
-                .is_some_and(|entry| entry.hash == hash && is_key(&entry.key))
-        });
-        found.copied()
+        let is_it = |slot: &&Slot| {
+            let entry = self.slab.get(**slot);
+            entry.is_some_and(|entry| entry.hash == hash && is_key(&entry.key))
+        };
+        // `HashTable::find` calls its closure through a pointer; this loop is inlined.
+        self.table.iter_hash(hash).find(is_it).copied()
     }
 
     /// The value at `slot`, counted as a hit if it has not ended at `now`, else as a miss.

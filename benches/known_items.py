@@ -1,0 +1,75 @@
+"""Known-item recall at 10,000 memories of real text, beside plain FTS5 in the same run.
+
+    python benches/known_items.py --repo PATH [--memories 10000] [--queries 100]
+
+Prints, for each family of queries, how many of them have the right memory among the first five.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+
+import apsw
+import retain
+from corpora import WORD, Commit, KnownItem, commits, known_items
+
+FIRST = 5
+
+
+def plain_fts5(records: list[Commit], families: dict[str, list[KnownItem]]) -> dict[str, int]:
+    """SQLite's FTS5 out of the box: porter, one column, words joined by OR, order by bm25."""
+    db = apsw.Connection(":memory:")
+    db.execute("CREATE VIRTUAL TABLE t USING fts5(text, tokenize = 'porter')")
+    db.executemany("INSERT INTO t (rowid, text) VALUES (?, ?)", [(i, r.text) for i, r in enumerate(records)])
+    found = {}
+    for name, queries in families.items():
+        hits = 0
+        for item in queries:
+            match = " OR ".join(f'"{word}"' for word in WORD.findall(item.query))
+            rows = db.execute("SELECT rowid FROM t WHERE t MATCH ? ORDER BY bm25(t) LIMIT ?", (match, FIRST))
+            hits += any(records[i].sha == item.sha for (i,) in rows)
+        found[name] = hits
+    return found
+
+
+async def ours(records: list[Commit], families: dict[str, list[KnownItem]], home: Path) -> dict[str, int]:
+    """retain through its Python API, as any user has it."""
+    async with retain.open(home, folder=home) as memory:
+        for start in range(0, len(records), 1_000):
+            part = records[start : start + 1_000]
+            await memory.remember_many([{"text": r.text, "source_id": r.sha} for r in part])
+        found = {}
+        for name, queries in families.items():
+            answers = [await memory.recall(item.query, limit=FIRST) for item in queries]
+            found[name] = sum(
+                any(hit.memory.source_id == item.sha for hit in answer.hits)
+                for item, answer in zip(queries, answers, strict=True)
+            )
+            found[f"{name} abstained"] = sum(answer.abstained for answer in answers)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repo", type=Path, required=True)
+    parser.add_argument("--memories", type=int, default=10_000)
+    parser.add_argument("--queries", type=int, default=100)
+    args = parser.parse_args()
+    records = commits(args.repo, args.memories)
+    families = known_items(records, args.queries)
+    with tempfile.TemporaryDirectory() as home:
+        result = {
+            "memories": len(records),
+            "queries": {name: len(queries) for name, queries in families.items()},
+            "retain": asyncio.run(ours(records, families, Path(home))),
+            "plain FTS5": plain_fts5(records, families),
+        }
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""An error and what made it disappear: needs the history of a session, which this object holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from retain.capture.shell import Run, read_run
+from retain.capture.wording import COMMAND_CHARS_MAX, bounded, one_line
+from retain.model import Draft, Event
+
+SESSIONS_MAX = 64
+"""The least recently seen session is forgotten beyond this."""
+FAILURES_MAX = 32
+"""Open failures of one session; the oldest goes first."""
+STEPS_MAX = 20
+"""Files, and commands, remembered between a failure and its fix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Failure:
+    """A command that failed and has not succeeded since."""
+
+    program: str
+    targets: tuple[str, ...]
+    is_test: bool
+    tests: tuple[str, ...]
+    command: str
+    line: str
+    signature: str
+    source_id: str
+    files: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+
+
+class ErrorTracker:
+    """Watches the drafts of each session and tells when a command that failed succeeds again.
+
+    Feed it every event with its drafts, in order. It holds at most ``SESSIONS_MAX`` sessions of
+    ``FAILURES_MAX`` failures; ``to_json`` and ``from_json`` carry them over a restart. A caller that stores
+    the state together with the drafts loses no fix in a crash.
+    """
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, list[_Failure]] = {}
+
+    @classmethod
+    def from_json(cls, state: Any) -> ErrorTracker:
+        """The tracker that ``to_json`` described; what cannot be read is left out."""
+        tracker = cls()
+        sessions = state if isinstance(state, Mapping) else {}
+        for session, failures in list(sessions.items())[-SESSIONS_MAX:]:
+            rows = failures if isinstance(failures, list) else []
+            tracker._sessions[str(session)] = [row for row in map(_read_failure, rows[-FAILURES_MAX:]) if row]
+        return tracker
+
+    def to_json(self) -> dict[str, Any]:
+        """The state as JSON values, sessions from the least to the most recently seen."""
+        return {session: [asdict(failure) for failure in rows] for session, rows in self._sessions.items()}
+
+    def observe(self, event: Event, drafts: Sequence[Draft]) -> tuple[Draft, ...]:
+        """Takes in the drafts of one event; returns a ``fix`` for each failure that they end."""
+        if not drafts or not event.session:
+            return ()
+        failures = self._sessions.pop(event.session, [])
+        fixes: list[Draft] = []
+        for draft in drafts:
+            failures, fixed = _step(failures, draft)
+            fixes += [
+                _fix(event, failure, draft, number + len(fixes)) for number, failure in enumerate(fixed)
+            ]
+        if failures:
+            self._sessions[event.session] = failures[-FAILURES_MAX:]
+        while len(self._sessions) > SESSIONS_MAX:
+            del self._sessions[next(iter(self._sessions))]
+        return tuple(fixes)
+
+
+def _step(failures: list[_Failure], draft: Draft) -> tuple[list[_Failure], list[_Failure]]:
+    """The failures that stay open after a draft, and those that it ends."""
+    command = draft.extra.get("command")
+    if draft.kind == "file_change":
+        return [replace(one, files=_add(one.files, draft.paths)) for one in failures], []
+    if draft.kind not in {"error", "command", "commit"} or not isinstance(command, str):
+        return failures, []
+    run = read_run(command)
+    if draft.kind == "error":
+        again = [one for one in failures if one.program == run.program and set(one.targets) == run.targets]
+        opened = _opened(run, draft, command)
+        if again:
+            opened = replace(opened, files=again[-1].files, steps=_add(again[-1].steps, ()))
+        return [one for one in failures if one not in again] + [opened], []
+    ended = [one for one in failures if _ends(run, one)]
+    label = one_line(command)
+    open_still = [replace(one, steps=_add(one.steps, (label,))) for one in failures if one not in ended]
+    return open_still, ended
+
+
+def _add(known: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*known, *more)))[-STEPS_MAX:]
+
+
+def _opened(run: Run, draft: Draft, command: str) -> _Failure:
+    return _Failure(
+        program=run.program,
+        targets=tuple(sorted(run.targets)),
+        is_test=run.is_test,
+        tests=tuple(test for test in draft.extra.get("tests", ()) if isinstance(test, str)),
+        command=bounded(command, COMMAND_CHARS_MAX),
+        line=str(draft.extra.get("line", "")),
+        signature=str(draft.extra.get("signature", "")),
+        source_id=draft.source_id or "",
+    )
+
+
+def _ends(run: Run, failure: _Failure) -> bool:
+    """Whether a success of this run shows that the failure is gone."""
+    if not run.program or run.program != failure.program:
+        return False
+    if run.targets == set(failure.targets):
+        return True
+    if not (run.is_test and failure.is_test):
+        return False
+    wanted = failure.tests or failure.targets
+    return not run.targets or (bool(wanted) and all(_covered(test, run.targets) for test in wanted))
+
+
+def _covered(test: str, targets: frozenset[str]) -> bool:
+    return any(
+        test == target or test.startswith((f"{target}::", f"{target}/", f"{target}[")) for target in targets
+    )
+
+
+def _fix(event: Event, failure: _Failure, success: Draft, number: int) -> Draft:
+    command = str(success.extra["command"])
+    changed = [f"Changed in between: {', '.join(failure.files)}"] if failure.files else []
+    steps = [f"Run in between: {'; '.join(failure.steps)}"] if failure.steps else []
+    nothing = [] if changed or steps else ["Nothing was changed in between: it passed on a rerun."]
+    text = "\n".join(
+        [
+            f"Failed: {failure.command}",
+            f"With: {failure.line}",
+            *changed,
+            *steps,
+            *nothing,
+            f"Passes now: {command}",
+        ]
+    )
+    return Draft(
+        kind="fix",
+        title=one_line(f"Fixed: {failure.line or failure.command}"),
+        text=bounded(text),
+        paths=failure.files,
+        tags=("fix",) if changed or steps else ("fix", "rerun"),
+        origin="hook",
+        branch=event.branch,
+        commit=event.commit,
+        session=event.session,
+        occurred_at=event.received_at,
+        source_id=f"{event.id}:fix:{number}",
+        extra={
+            "signature": failure.signature,
+            "error_source_id": failure.source_id,
+            "command": bounded(command, COMMAND_CHARS_MAX),
+            "files": list(failure.files),
+            "steps": list(failure.steps),
+        },
+    )
+
+
+def _read_failure(row: Any) -> _Failure | None:
+    try:
+        lists = {key: tuple(map(str, row[key])) for key in ("targets", "tests", "files", "steps")}
+        texts = {key: str(row[key]) for key in ("program", "command", "line", "signature", "source_id")}
+        return _Failure(**lists, **texts, is_test=bool(row["is_test"]))  # type: ignore[arg-type]
+    except (KeyError, TypeError):
+        return None

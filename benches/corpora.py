@@ -15,7 +15,9 @@ from pathlib import Path
 
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]+")
 IDENTIFIER = re.compile(r"\b(?:[a-z]+_[a-z_0-9]+|[a-z]+[A-Z][A-Za-z0-9]+|_[a-z]\w+)\b")
-NOISE = re.compile(r"^(merge|bump|build\(deps|revert|\[pre-commit|\[?automated|update changelog)", re.IGNORECASE)
+NOISE = re.compile(
+    r"^(merge|bump|build\(deps|revert|\[pre-commit|\[?automated|update changelog)", re.IGNORECASE
+)
 """Merges, version bumps and bot commits: the same text again and again, and nobody asks for them."""
 
 RECORD, FIELD = "\x1e", "\x1f"

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import apsw
+
 import retain
 from corpora import WORD, Commit, KnownItem, commits, known_items
 

@@ -1,11 +1,14 @@
+# ruff: noqa: PYI021 - this file is the contract, and its docstrings say what is promised
 """The Rust core of retain: a cache, a batch queue and a cost estimator.
 
 This file is the contract: how to call. How it works is written once, in the Rust sources
 (``rust/core``). All classes may be used from several threads at once.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, final, overload
+
+__all__ = ["BUILD_PROFILE", "VERSION", "BatchQueue", "CostEstimator", "L1Cache"]
 
 VERSION: Final[str]
 """The version of the extension; equal to the package's."""
@@ -121,7 +124,8 @@ class BatchQueue:
     """A priority queue with lanes, delayed items and bulk calls.
 
     The lowest priority value leaves first, as in ``asyncio.PriorityQueue``; equals leave in the order
-    they came. Items are never compared. Push and pop are O(log n), over all lanes O(log n + lanes).
+    they came. Items are never compared. Push and pop are O(log n) amortised, over all lanes
+    O(log n + lanes).
     """
 
     def __new__(cls, capacity: int | None = None) -> BatchQueue:
@@ -228,7 +232,7 @@ class CostEstimator:
     def set_values(
         self,
         field: str,
-        counts: list[tuple[str, int]],
+        counts: Sequence[tuple[str, int]],
         distinct: int,
         rows: int,
         multi_valued: bool | None = None,
@@ -248,7 +252,7 @@ class CostEstimator:
             ValueError: the numbers contradict each other.
         """
 
-    def set_histogram(self, field: str, bounds: list[int], rows: int) -> None:
+    def set_histogram(self, field: str, bounds: Sequence[int], rows: int) -> None:
         """Replace the equi-depth histogram of an integer field.
 
         Args:
@@ -277,7 +281,7 @@ class CostEstimator:
             TypeError: a part of the wrong type.
         """
 
-    def price(self, steps: list[tuple[str, _Interval]]) -> dict[str, _Interval]:
+    def price(self, steps: Sequence[tuple[str, _Interval]]) -> dict[str, _Interval]:
         """What a plan costs: ``{"us": interval, "bytes": interval}``.
 
         Args:
@@ -287,10 +291,10 @@ class CostEstimator:
             ValueError: an unknown operator, or rows that are not ascending.
         """
 
-    def price_many(self, plans: list[list[tuple[str, _Interval]]]) -> list[dict[str, _Interval]]:
+    def price_many(self, plans: Sequence[Sequence[tuple[str, _Interval]]]) -> list[dict[str, _Interval]]:
         """What each plan costs, in their order; other threads run meanwhile."""
 
-    def observe(self, steps: list[tuple[str, float]], actual_us: float) -> None:
+    def observe(self, steps: Sequence[tuple[str, float]], actual_us: float) -> None:
         """Learn from an execution.
 
         Args:

@@ -8,6 +8,7 @@ fails otherwise is taken apart, so that a bad item never takes its neighbours wi
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from retain._core import BatchQueue
 from retain.errors import InvalidInput, RetainError
 
 __all__ = ["BatchProcessor", "BatchQueue", "BatchStats", "DeadLetter"]
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,11 +46,12 @@ class DeadLetter(Generic[T]):
 
 
 class _Item(Generic[T, R]):
-    __slots__ = ("future", "value")
+    __slots__ = ("future", "lane", "value")
 
-    def __init__(self, value: T, future: asyncio.Future[R]) -> None:
+    def __init__(self, value: T, future: asyncio.Future[R], lane: str) -> None:
         self.value = value
         self.future = future
+        self.lane = lane
 
 
 def is_retryable(error: Exception) -> bool:
@@ -101,7 +105,7 @@ class BatchProcessor(Generic[T, R]):
         self._retryable = retryable
         self._on_dead = on_dead
         self._random = random
-        self._queue: BatchQueue[_Item[T, R]] = BatchQueue(capacity)
+        self._queue = BatchQueue(capacity)
         self._worker: asyncio.Task[None] | None = None
         self._done = self._batches = self._retries = self._dead = 0
 
@@ -112,18 +116,20 @@ class BatchProcessor(Generic[T, R]):
             QueueFull: the queue is at its capacity.
         """
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._queue.push(_Item(item, future), priority, lane)
+        self._queue.push(_Item(item, future, lane), priority, lane)
         self._start()
         return future
 
-    def submit_many(self, items: Iterable[T], *, priority: int = 0, lane: str = "") -> list[asyncio.Future[R]]:
+    def submit_many(
+        self, items: Iterable[T], *, priority: int = 0, lane: str = ""
+    ) -> list[asyncio.Future[R]]:
         """Queues many items of one priority, all or none of them.
 
         Raises:
             QueueFull: not all of them fit.
         """
         loop = asyncio.get_running_loop()
-        waiting: list[_Item[T, R]] = [_Item(item, loop.create_future()) for item in items]
+        waiting: list[_Item[T, R]] = [_Item(item, loop.create_future(), lane) for item in items]
         self._queue.push_many(waiting, [priority] * len(waiting), lane)
         self._start()
         return [item.future for item in waiting]
@@ -158,20 +164,30 @@ class BatchProcessor(Generic[T, R]):
 
     async def _work(self) -> None:
         while len(self._queue):
-            lane = next(iter(self._queue.lanes()))
-            batch = self._queue.pop_batch(self._batch_sizes.get(lane, self._batch_size), lane)
+            batch = self._next_batch()
             try:
                 await self._handle(batch)
             except asyncio.CancelledError:
                 for item in batch:
                     item.future.cancel()
-                raise
+                worker = asyncio.current_task()
+                if worker is None or worker.cancelling():
+                    raise  # else the handler cancelled itself: only its batch is lost
+
+    def _next_batch(self) -> list[_Item[T, R]]:
+        """The first item of all lanes and those behind it in its lane, without those nobody waits for any more."""
+        first = self._queue.pop()
+        most = self._batch_sizes.get(first.lane, self._batch_size)
+        batch = [first, *self._queue.pop_batch(most - 1, first.lane)]
+        return [item for item in batch if not item.future.cancelled()]
 
     async def _handle(self, batch: Sequence[_Item[T, R]]) -> None:
         attempt = 1
-        while True:
+        while batch:
             try:
                 results = await self._handler([item.value for item in batch])
+                if len(results) != len(batch):
+                    raise ValueError(f"the handler gave {len(results)} results for {len(batch)} items")
             except Exception as error:  # noqa: BLE001 - the outermost frame of the worker; futures carry it on
                 if self._retryable(error) and attempt < self._max_attempts:
                     self._retries += 1
@@ -197,7 +213,14 @@ class BatchProcessor(Generic[T, R]):
             return
         for item in batch:
             self._dead += 1
-            if self._on_dead is not None:
-                self._on_dead(DeadLetter(item=item.value, error=error, attempts=attempts))
             if not item.future.done():
                 item.future.set_exception(error)
+            if self._on_dead is not None:
+                self._tell(DeadLetter(item=item.value, error=error, attempts=attempts), self._on_dead)
+
+    @staticmethod
+    def _tell(letter: DeadLetter[T], on_dead: Callable[[DeadLetter[T]], None]) -> None:
+        try:
+            on_dead(letter)
+        except Exception:
+            logger.exception("batch.on_dead_failed")

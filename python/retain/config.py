@@ -39,7 +39,9 @@ class Settings:
     results_max: int = _knob(50, 1, 1_000, "most hits of one recall, most ids of one get")
     items_max: int = _knob(10_000, 1, 1_000_000, "most memories of one remember_many")
     context_tokens: int = _knob(1_500, 50, 20_000, "token budget of a context block where none is given")
-    recall_confidence: int = _knob(10, 0, 100, "percent of a question that a recall must find, else it abstains")
+    recall_confidence: int = _knob(
+        10, 0, 100, "percent of a question that a recall must find, else it abstains"
+    )
     context_confidence: int = _knob(30, 0, 100, "percent of a prompt that a context block must find")
     readers: int = _knob(4, 1, 64, "most reader connections")
     acquire_timeout_ms: int = _knob(5_000, 1, 600_000, "longest wait for a reader connection")
@@ -188,9 +190,11 @@ def git_environment() -> dict[str, str]:
 
 
 _GIT_LOCAL = frozenset(
-    """GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_CONFIG GIT_CONFIG_PARAMETERS GIT_CONFIG_COUNT GIT_OBJECT_DIRECTORY
-    GIT_DIR GIT_WORK_TREE GIT_IMPLICIT_WORK_TREE GIT_GRAFT_FILE GIT_INDEX_FILE GIT_NO_REPLACE_OBJECTS
-    GIT_REPLACE_REF_BASE GIT_PREFIX GIT_SHALLOW_FILE GIT_COMMON_DIR GIT_NAMESPACE""".split()
+    """
+    GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_CONFIG GIT_CONFIG_PARAMETERS GIT_CONFIG_COUNT
+    GIT_OBJECT_DIRECTORY GIT_DIR GIT_WORK_TREE GIT_IMPLICIT_WORK_TREE GIT_GRAFT_FILE GIT_INDEX_FILE
+    GIT_NO_REPLACE_OBJECTS GIT_REPLACE_REF_BASE GIT_PREFIX GIT_SHALLOW_FILE GIT_COMMON_DIR GIT_NAMESPACE
+    """.split()
 )
 """What ``git rev-parse --local-env-vars`` prints, and the namespace."""
 

@@ -54,7 +54,7 @@ class InvalidInput(RetainError):
         field: str,
         problem: str,
         *,
-        limit: int | float | str | None = None,
+        limit: float | str | None = None,
         hint: str | None = None,
     ) -> None:
         super().__init__(f"{field}: {problem}", hint=hint)

@@ -58,7 +58,7 @@ def from_us(us: int) -> datetime:
 _TIMES = {"min": to_us(datetime(1970, 1, 1, tzinfo=UTC)), "max": to_us(datetime(9999, 1, 1, tzinfo=UTC))}
 
 
-def read_time(value: str | int | float | datetime, field: str) -> datetime:
+def read_time(value: str | float | datetime, field: str) -> datetime:
     """Reads a moment: an aware datetime, an ISO 8601 string, or seconds since the epoch.
 
     A date alone is its midnight, and a time without a zone is UTC.

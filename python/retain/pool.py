@@ -114,27 +114,30 @@ class ConnectionPool(Generic[C]):
             PoolClosed: the pool is closed.
         """
         slot = await self._take()
-        broken = False
+        broken = self._check is not None
         try:
             if self._on_acquire is not None:
                 self._on_acquire(slot.connection)
             yield slot.connection
-        except BaseException:
-            broken = self._check is not None
-            raise
+            broken = False
         finally:
-            if self._on_release is not None:
-                self._on_release(slot.connection)
-            if broken:
-                await asyncio.shield(self._give_back_checked(slot))
-            else:
-                await self._give_back(slot)
+            try:
+                if self._on_release is not None:
+                    self._on_release(slot.connection)
+            finally:
+                if broken:
+                    await asyncio.shield(self._give_back_checked(slot))
+                else:
+                    await self._give_back(slot)
 
     async def start(self) -> None:
         """Makes the ``min_size`` connections now instead of on demand."""
-        made = [await self._take() for _ in range(self._min_size)]
-        for slot in made:
-            await self._give_back(slot)
+        made: list[_Slot[C]] = []
+        try:
+            for _ in range(self._min_size):
+                made.append(await self._take())  # noqa: PERF401 - what was made before a failure must come back
+        finally:
+            await asyncio.shield(asyncio.gather(*map(self._give_back, made)))
 
     async def close(self) -> None:
         """Destroys idle connections, fails the waiters; lent ones are destroyed when they come back."""
@@ -173,6 +176,9 @@ class ConnectionPool(Generic[C]):
         else:
             slot = await self._wait()
         slot = await (self._make() if slot is None else self._checked(slot))
+        if self._closed:
+            await self._discard(slot)
+            raise PoolClosed("the pool was closed")
         waited_us = int((self._clock() - start) * 1e6)
         self._acquired += 1
         self._wait_us_total += waited_us
@@ -188,22 +194,22 @@ class ConnectionPool(Generic[C]):
                 return await waiter
         except TimeoutError:
             self._timeouts += 1
-            self._give_up(waiter)
+            await self._leave_line(waiter)
             raise PoolTimeout(
                 f"no connection came free within {self._timeout_s:g} s ({self._size} in use)"
             ) from None
         except asyncio.CancelledError:
-            self._give_up(waiter)
+            await self._leave_line(waiter)
             raise
 
-    def _give_up(self, waiter: asyncio.Future[_Slot[C] | None]) -> None:
-        """Leaves the line; what was handed over at the last moment goes to the next one."""
+    async def _leave_line(self, waiter: asyncio.Future[_Slot[C] | None]) -> None:
+        """Takes a waiter out; what was handed to it at the last moment goes to the next one."""
         if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
             slot = waiter.result()
             if slot is None:
                 self._free_place()
             else:
-                self._offer(slot)
+                await self._give_back(slot)
         elif waiter in self._waiters:
             self._waiters.remove(waiter)
 
@@ -243,7 +249,7 @@ class ConnectionPool(Generic[C]):
         try:
             works = await self._check(slot.connection)
         except asyncio.CancelledError:
-            self._offer(slot)
+            await self._give_back(slot)
             raise
         except Exception:  # noqa: BLE001 - a check that fails says that the connection does not work
             works = False
@@ -267,6 +273,9 @@ class ConnectionPool(Generic[C]):
     async def _give_back_checked(self, slot: _Slot[C]) -> None:
         try:
             works = self._check is None or await self._check(slot.connection)
+        except asyncio.CancelledError:
+            await self._discard(slot)
+            raise
         except Exception:  # noqa: BLE001 - see _checked
             works = False
         if works:

@@ -102,7 +102,7 @@ def test_a_full_queue_refuses_and_keeps_what_it_has() -> None:
 
 @pytest.mark.parametrize("capacity", [0, -1])
 def test_a_capacity_below_one_is_a_value_error(capacity: int) -> None:
-    with pytest.raises(ValueError, match="^capacity:"):
+    with pytest.raises(ValueError, match=r"^capacity:"):
         BatchQueue(capacity)
 
 
@@ -132,7 +132,7 @@ def test_times_and_counts_are_not_negative() -> None:
 @pytest.mark.parametrize("priorities", [[1], [1, 2, 3]])
 def test_priorities_are_as_many_as_items(priorities: list[int]) -> None:
     queue = BatchQueue()
-    with pytest.raises(ValueError, match="^priorities:"):
+    with pytest.raises(ValueError, match=r"^priorities:"):
         queue.push_many(["a", "b"], priorities)
     assert len(queue) == 0
 

@@ -48,9 +48,10 @@ _TEMPLATE = re.compile(
     r"\$[A-Za-z_]\w*+\Z|\$\{|\$\(|\{\{|\{[^{}]*+\}|<[^<>]*+>|%[sd]\Z|%\(|%\w++%|#\{|@@|\[redacted:|\$env:|!vault|\\?\Z"
 )
 _STAND_IN = re.compile(
-    r"(?i)(?:an?|your|my|the|some|insert|enter|replace|put|use|add|new|paste|provide|set)[-_ ]?"
-    r"(?:[a-z]{1,20}[-_ ]?){0,4}(?:here|token|key|secret|passw(?:or)?d|value|pw|pass|it|me)?\Z"
-    r"|(?:[a-z]{1,12}[-_ ]){0,3}(?:here|goes-here|placeholder)\Z"
+    r"(?i)(?:an?|your|my|the|some|insert|enter|replace|put|use|add|new|paste|provide|set)[-_ ]"
+    r"(?:[a-z]{1,20}[-_ ]){0,4}(?:here|token|key|secret|passw(?:or)?d|value|pw|pass|it|me)\Z"
+    r"|(?:your|my|the)(?:api|access|secret|auth|private)?(?:token|key|secret|passw(?:or)?d)(?:here)?\Z"
+    r"|(?:[a-z]{1,12}[-_ ]){1,3}(?:here|placeholder)\Z"
 )
 _WORDS = words(
     """

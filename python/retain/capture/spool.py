@@ -199,7 +199,9 @@ def _append_own(directory: str, data: bytes) -> None:
     """Makes a segment of one record; it gets its final name only when it is whole and synced."""
     path = f"{directory}/own-{time.time_ns():020d}-{posix.getpid()}"
     part = path + ".part"
-    fd = posix.open(part, posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_CREAT | posix.O_EXCL, 0o600)
+    fd = posix.open(
+        part, posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_CREAT | posix.O_EXCL, 0o600
+    )
     try:
         try:
             _write_or_undo(fd, data)

@@ -23,7 +23,9 @@ REMOTE_HOPS_MAX = 3
 
 _SECTION = re.compile(r'^\s*\[\s*([\w.-]+)(?:\s+"([^"]*)")?\s*\]')
 _URL = re.compile(r"^\s*url\s*=\s*(\S.*?)\s*$")
-_WITH_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://(?:[^/]*@)?(\[[^\]/]*\]|[^/:]+)(?::\d+)?/+(.*)$", re.IGNORECASE)
+_WITH_SCHEME = re.compile(
+    r"^[a-z][a-z0-9+.-]*://(?:[^/]*@)?(\[[^\]/]*\]|[^/:]+)(?::\d+)?/+(.*)$", re.IGNORECASE
+)
 _SCP_LIKE = re.compile(r"^(?:[^@/:]+@)?([^/:]+):(?!//)(.*)$")
 
 

@@ -40,6 +40,9 @@ COMMANDS = {
 }
 """Where the function of each command lives; ``import`` is ``import_file``, the others bear its name."""
 
+DOORS = ("demo", "serve", "hook")
+"""Commands that are a door of their own: their module has a ``main``."""
+
 GROUPS = """\
 See it work:      demo
 Set it up:        install, uninstall, doctor, config
@@ -53,7 +56,8 @@ Started for you:  serve (MCP server), hook (one event from stdin)
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code; nothing but an exit of argparse (help) leaves it raised."""
     given = list(sys.argv[1:] if argv is None else argv)
-    out = Output(as_json="--json" in given)
+    _reopen_closed_streams()
+    out = Output(as_json="--json" in given[: given.index("--") if "--" in given else len(given)])
     try:
         code = run(given, out)
         sys.stdout.flush()
@@ -64,11 +68,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return replies.EXIT_INTERRUPTED
     except RetainError as error:
         return _failed(error, out)
-    except Exception as error:  # noqa: BLE001 - the outermost frame: a user gets a sentence, not a traceback
+    except Exception as error:
         if debugging():
             logger.exception("cli.failed")
         return _failed(replies.Unexpected(error), out)
     return code
+
+
+def _reopen_closed_streams() -> None:
+    """Gives a process that was started without stdin, stdout or stderr empty ones.
+
+    Otherwise the next file that is opened would take the number, and what is printed would go into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def run(argv: Sequence[str], out: Output) -> int:
@@ -82,7 +96,7 @@ def run(argv: Sequence[str], out: Output) -> int:
     if command is None:
         parser().print_help()
         return replies.EXIT_USAGE
-    if command in {"serve", "hook", "demo"}:
+    if command in DOORS:
         return _door(command, arguments)
     module = import_module(COMMANDS[command])
     answer = getattr(module, "import_file" if command == "import" else command)
@@ -98,9 +112,11 @@ class Output:
 
     def say(self, text: str) -> None:
         """Prints text for people, whatever the encoding of the terminal."""
-        stream = sys.stdout
-        encoding = stream.encoding or "utf-8"
-        stream.write(replies.printable_in(text, encoding) + "\n")
+        sys.stdout.write(replies.encodable(text, sys.stdout.encoding) + "\n")
+
+    def aside(self, text: str) -> None:
+        """Prints a remark to stderr, so that stdout holds nothing but the answer."""
+        sys.stderr.write(replies.encodable(text, sys.stderr.encoding) + "\n")
 
     def value(self, value: object) -> None:
         """Prints a value for programs: on one line, or indented where a person looks."""
@@ -132,6 +148,10 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("argument ") and ": " in message:
             named, _, problem = message.removeprefix("argument ").partition(": ")
             field = named.rpartition("/")[2].lstrip("-") or field
+            if field == "COMMAND":
+                field, problem = "command", f"unknown; known: {', '.join((*DOORS, *COMMANDS))}"
+        elif message.startswith("the following arguments are required: "):
+            field, problem = message.partition(": ")[2].lower(), "is missing"
         hint = f"`{self.prog} --help` shows the usage"
         if message.startswith("unrecognized arguments"):
             hint += "; put text that holds blanks in quotes, and text that begins with a dash after `--`"
@@ -144,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
         prog="retain",
         description="Long-term memory for Claude Code.",
         epilog=GROUPS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=28),
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version")
     common = argparse.ArgumentParser(add_help=False)
@@ -161,7 +181,9 @@ def parser() -> argparse.ArgumentParser:
 
     demo = add("demo", "replay a session and show what the next one recalls")
     demo.add_argument("--repo", metavar="PATH", help="git repository (default: the current one)")
-    demo.add_argument("--transcript", metavar="FILE", help="transcript of Claude Code (default: the built-in one)")
+    demo.add_argument(
+        "--transcript", metavar="FILE", help="transcript of Claude Code (default: the built-in one)"
+    )
     add("serve", "run the MCP server on stdin and stdout")
     add("hook", "take one hook event from stdin into the spool")
     _add_memory_commands(add, reply)
@@ -176,14 +198,20 @@ def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     recall = add("recall", "find memories by words and filter, best first", reply, scope)
     recall.add_argument("query", metavar="QUERY", nargs="*", help="words, identifiers, an error line")
     recall.add_argument("--limit", metavar="N", type=_count("limit"), default=10, help="most memories (10)")
-    recall.add_argument("--filter", metavar="JSON", help='for example \'{"kind": "decision", "path": "src/**"}\'')
+    recall.add_argument(
+        "--filter", metavar="JSON", help='for example \'{"kind": "decision", "path": "src/**"}\''
+    )
     recall.add_argument("--budget", metavar="N", type=_count("budget"), help="most tokens of the answer")
     remember = add("remember", "store a memory", reply, scope)
-    remember.add_argument("text", metavar="TEXT", nargs="?", help="what to remember; - or nothing reads stdin")
+    remember.add_argument(
+        "text", metavar="TEXT", nargs="?", help="what to remember; - or nothing reads stdin"
+    )
     remember.add_argument("--title", help="one line (default: the first line of the text)")
     remember.add_argument("--kind", default="note", help="note, decision, fix, task, ... (note)")
     remember.add_argument("--path", action="append", default=[], help="a file it is about; may be repeated")
-    remember.add_argument("--symbol", action="append", default=[], help="a function, class or constant; the same")
+    remember.add_argument(
+        "--symbol", action="append", default=[], help="a function, class or constant; the same"
+    )
     remember.add_argument("--tag", action="append", default=[], help="a word to find it by; the same")
     remember.add_argument("--occurred-at", metavar="TIME", help="when it happened (default: now)")
     remember.add_argument("--source-id", metavar="ID", help="your own id; makes the command safe to repeat")
@@ -281,10 +309,9 @@ def _failed(error: RetainError, out: Output) -> int:
             out.value(replies.error_object(error))
             sys.stdout.flush()
         else:
-            text = replies.printable_in(replies.error_text(error), sys.stderr.encoding or "utf-8")
-            sys.stderr.write(text + "\n")
+            out.aside(replies.error_text(error))
     except OSError:
-        return _reader_went_away()
+        _reader_went_away()
     return replies.exit_code(error)
 
 

@@ -34,7 +34,7 @@ from retain.retrieval.context import Block, one_line
 
 SHIPPED = "demo_session.jsonl"
 SHIPPED_PROMPTS = (
-    "which type do we use for money amounts, and why?",
+    "why do we use Decimal instead of float for money?",
     "alembic.util.exc.CommandError: Can't locate revision identified by '0030'",
     "set up a kubernetes ingress with TLS for the mobile gateway",
 )
@@ -86,10 +86,10 @@ class _Demo:
         self._finish(checked)
         return 0
 
-    def _events(self) -> list[Mapping[str, Any]]:
+    def _events(self) -> list[dict[str, Any]]:
         """The transcript as hook events, moved into the repository."""
         if self._transcript is not None:
-            events = list(replay(self._transcript))
+            events: list[dict[str, Any]] = list(replay(self._transcript))
         else:
             with resources.as_file(resources.files("retain").joinpath(SHIPPED)) as path:
                 events = list(replay(path))
@@ -129,7 +129,9 @@ class _Demo:
         self._title("What was stored")
         for memory in memories:
             print(f"  {self._paint.kind(memory.kind.ljust(11))} {printable(one_line(memory.title, 96))}")
-        print(f"{counted(report.events, 'event', 'events')} became {counted(report.memories, 'memory', 'memories')}")
+        print(
+            f"{counted(report.events, 'event', 'events')} became {counted(report.memories, 'memory', 'memories')}"
+        )
         if report.redacted:
             rules = ", ".join(f"{count} {rule}" for rule, count in sorted(report.redacted.items()))
             print(f"{self._paint.doubtful('redacted before anything was stored:')} {rules}")
@@ -169,7 +171,11 @@ class _Demo:
             withheld = ", ".join(filter(None, (withheld, f"{block.over_budget} over the budget")))
         if not block.text:
             print(f"  {self._paint.doubtful('nothing is injected')}: nothing fits")
-        print(self._paint.dim(f"  injected: {block.tokens} tokens in {took_us:.0f} µs · withheld: {withheld or 'none'}"))
+        print(
+            self._paint.dim(
+                f"  injected: {block.tokens} tokens in {took_us:.0f} µs · withheld: {withheld or 'none'}"
+            )
+        )
         for hit in recall.hits[:1]:
             parts = ", ".join(f"{name} {value:g}" for name, value in hit.parts.items())
             why += f"; first one scores {hit.score:.2f} ({parts})"
@@ -179,7 +185,10 @@ class _Demo:
         self._title("And now")
         items = sum(check["checked"] for check in checked["checks"])
         verdict = self._paint.good("ok") if checked["ok"] else self._paint.bad("problems found")
-        print(f"verified: {verdict} ({items:,} pages, rows and records); {time.perf_counter() - self._started:.1f} s in all")
+        print(
+            f"verified: {verdict} ({items:,} pages, rows and records); "
+            f"{time.perf_counter() - self._started:.1f} s in all"
+        )
         print(f"Install into Claude Code with:  {self._paint.bold('retain install')}")
 
     def _title(self, text: str) -> None:

@@ -98,7 +98,9 @@ def _note(directory: str, line: bytes) -> None:
     """Appends a line to the list of failures, while that is below its limit."""
     spool.make_directory(directory)
     path = directory + "/" + FAILURES
-    fd = posix.open(path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600)
+    fd = posix.open(
+        path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600
+    )
     try:
         if posix.fstat(fd).st_size < FAILURE_BYTES_MAX:
             posix.write(fd, line)

@@ -200,6 +200,12 @@ def printable(text: str) -> str:
     return _UNSAFE.sub("�", text.replace("\r\n", "\n"))
 
 
+def encodable(text: str, encoding: str | None) -> str:
+    """Text that a stream can take; what its encoding does not know is shown as an escape."""
+    name = encoding or "utf-8"
+    return text.encode(name, "backslashreplace").decode(name)
+
+
 def local_time(moment: datetime) -> str:
     """A moment in the zone of the reader, to the minute."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")

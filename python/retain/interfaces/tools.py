@@ -14,6 +14,7 @@ from typing import Any
 from retain.config import Settings
 from retain.errors import InvalidInput, NotFound, RetainError
 from retain.interfaces.arguments import Argument, checked, schema_of
+from retain.interfaces.replies import hidden_text, hint_of
 from retain.memory.inputs import (
     IDS_CHARS_MAX,
     PATHS_MAX,
@@ -22,7 +23,7 @@ from retain.memory.inputs import (
     TITLE_CHARS_MAX,
 )
 from retain.memory.service import MemoryService
-from retain.model import KINDS, Memory, Recall
+from retain.model import KINDS, Memory
 from retain.retrieval.context import count_tokens, fit, line_of, one_line, provenance_of
 
 LINES_TOKENS_MAX = 8_000
@@ -67,7 +68,7 @@ def tools(settings: Settings) -> tuple[Tool, ...]:
         Tool(
             name="remember",
             title="Remember",
-            about="Store one fact for later sessions: a decision and its reason, a fix, a task, a convention. "
+            about="Store a fact for later sessions: a decision and its reason, a fix, a task, a convention. "
             "Exact duplicates are merged; secrets are redacted.",
             call=_remember,
             arguments=_remember_arguments(settings),
@@ -168,8 +169,8 @@ def _recall_arguments(settings: Settings) -> dict[str, Argument]:
         ),
         "filter": Argument(
             type="object",
-            about="All entries must hold. kind, tag, path (glob), branch, session, origin, status, id: a value "
-            "or a list; since, until: ISO 8601; and, or: lists of filters; not: a filter. Example: "
+            about="All entries must hold. kind, tag, path (glob), branch, session, origin, status, id: a "
+            "value or a list; since, until: ISO 8601; and, or: lists of filters; not: a filter. Example: "
             '{"kind": ["decision", "fix"], "path": "src/**", "since": "2026-11-01"}',
         ),
     }
@@ -218,9 +219,11 @@ async def call(
 def problem_of(error: RetainError) -> str:
     """An error as the model reads it: ``field: problem`` or ``code: message``, the hint, if a retry helps."""
     message = str(error) if isinstance(error, InvalidInput) else f"{error.code}: {error}"
-    hint = f" ({error.hint})" if error.hint else ""
+    hint = hint_of(error)
     again = " The same call may succeed later." if error.retryable else ""
-    return one_line(message + hint, ERROR_CHARS_MAX) + again
+    return (
+        one_line(message, ERROR_CHARS_MAX) + (f" ({one_line(hint, ERROR_CHARS_MAX)})" if hint else "") + again
+    )
 
 
 async def _remember(service: MemoryService, arguments: Mapping[str, Any]) -> str:
@@ -251,7 +254,7 @@ async def _recall(service: MemoryService, arguments: Mapping[str, Any]) -> str:
         budget_tokens=LINES_TOKENS_MAX,
     )
     lines = [f"{line_of(hit.memory, hit.snippet)} {hit.score:.2f}" for hit in recall.hits]
-    return "\n".join([HEADING, *lines, *_hidden(recall)] if lines else [NOTHING, *_hidden(recall)])
+    return "\n".join([*([HEADING, *lines] if lines else [NOTHING]), *_hidden(recall.hidden)])
 
 
 async def _get(service: MemoryService, arguments: Mapping[str, Any]) -> str:
@@ -274,8 +277,7 @@ async def _timeline(service: MemoryService, arguments: Mapping[str, Any]) -> str
     )
     lines = ((memory.id, f"{memory.occurred_at:%H:%M} {line_of(memory)}") for memory in memories)
     block = fit(lines, LINES_TOKENS_MAX)
-    left_out = [f"hidden: {block.over_budget} over budget"] if block.over_budget else []
-    return "\n".join([block.text or NOTHING, *left_out])
+    return "\n".join([block.text or NOTHING, *_hidden({"over_budget": block.over_budget})])
 
 
 async def _revise(service: MemoryService, arguments: Mapping[str, Any]) -> str:
@@ -294,7 +296,7 @@ async def _context(service: MemoryService, arguments: Mapping[str, Any]) -> str:
     hidden = dict(recall.hidden) if recall else {}
     if block.over_budget:
         hidden["over_budget"] = block.over_budget
-    return "\n".join([block.text or NOTHING, *_hidden_line(hidden)])
+    return "\n".join([block.text or NOTHING, *_hidden(hidden)])
 
 
 async def _status(service: MemoryService, _: Mapping[str, Any]) -> str:
@@ -304,7 +306,7 @@ async def _status(service: MemoryService, _: Mapping[str, Any]) -> str:
         f"retain {status['version']}, data in {status['home']}",
         f"workspace {one_line(place['name'], 80)} at {place['root']}: {place['memories']} active memories",
         f"all workspaces: {status['memories']} active memories ({_counts(status['kinds'])})",
-        f"{status['sessions']} sessions, {status['events']} events digested, {status['redacted']} secrets redacted",
+        f"{status['sessions']} sessions, {status['events']} events ({status['redacted']} secrets redacted)",
         f"{status['spool_waiting_bytes']} bytes wait in the spool",
         *(f"problem: {problem}" for problem in status["problems"]),
     ]
@@ -344,12 +346,8 @@ def _cut(text: str, tokens: int) -> str:
     return kept
 
 
-def _hidden(recall: Recall) -> list[str]:
-    return _hidden_line(recall.hidden)
-
-
-def _hidden_line(hidden: Mapping[str, int]) -> list[str]:
-    reasons = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in hidden.items())
+def _hidden(counts: Mapping[str, int]) -> list[str]:
+    reasons = hidden_text(counts)
     return [f"hidden: {reasons}"] if reasons else []
 
 

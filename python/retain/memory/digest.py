@@ -39,9 +39,7 @@ def timeline(reader: Reader, query: Query, moment_us: int | None) -> list[Memory
 
 def workspace_block(reader: Reader, place: Workspace, budget: int) -> Block:
     """Decisions, errors without a fix, fixes, tasks, summaries and notes of a workspace, within a budget."""
-    here = All(
-        parts=(In(field="workspace", values=(place.id,)), In(field="status", values=("active",)))
-    )
+    here = All(parts=(In(field="workspace", values=(place.id,)), In(field="status", values=("active",))))
     keys: list[int] = reader.unfixed_errors(place.id, 3)
     for kinds, most in SECTIONS:
         keys += [c.key for c in reader.filtered(both(here, In(field="kind", values=kinds)), most)]

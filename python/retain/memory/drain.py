@@ -198,7 +198,9 @@ def _set_aside(path: Path, damage: Sequence[spool.Damage]) -> int:
     directory.mkdir(mode=0o700, exist_ok=True)
     for stretch in damage:
         fd = os.open(
-            directory / f"{path.stem}-{stretch.offset}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+            directory / f"{path.stem}-{stretch.offset}",
+            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
+            0o600,
         )
         try:
             os.write(fd, stretch.data)
@@ -230,7 +232,12 @@ def _digest(record: spool.Record, event: Event, root: str, workspace: int) -> Di
         logger.warning("drain.dead event=%s error=%s", event.name, type(error).__name__)
         reason = f"{type(error).__name__}: {error}"[:1000]
         return Digested(
-            event=event, workspace=workspace, root=root, drafts=(), error=reason, payload=_letter(record.payload)
+            event=event,
+            workspace=workspace,
+            root=root,
+            drafts=(),
+            error=reason,
+            payload=_letter(record.payload),
         )
 
 

@@ -78,7 +78,9 @@ def path_list(value: object, root: str) -> tuple[str, ...]:
 def _relative(path: str, field: str, root: str) -> str:
     pure = PurePosixPath(path)
     if ".." in pure.parts:
-        raise InvalidInput(field, "must not contain '..'", hint="give it relative to the top of the repository")
+        raise InvalidInput(
+            field, "must not contain '..'", hint="give it relative to the top of the repository"
+        )
     if root and pure.is_relative_to(root):
         pure = pure.relative_to(root)
     return str(pure)

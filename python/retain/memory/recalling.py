@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,7 +116,7 @@ class Recaller:
         mine = set(reader.tokens(indexed(text)))
         found = reader.load([candidate.key for candidate in candidates])
         return tuple(
-            found[c.key].id for c in candidates if _jaccard(mine, _words(reader, found[c.key])) >= NEAR_JACCARD
+            found[c.key].id for c in candidates if _jaccard(mine, _said(reader, found[c.key])) >= NEAR_JACCARD
         )
 
     def _prefer_literal(self, reader: Reader, text: str, ranked: list[Ranked]) -> list[Ranked]:
@@ -234,7 +234,16 @@ def explanation(planner: QueryPlanner, query: Query, recall: Recall) -> dict[str
 
 
 def _words(reader: Reader, memory: Memory) -> set[str]:
-    return set(reader.tokens(indexed("\n".join((memory.title, memory.text, *memory.paths, *memory.symbols, *memory.tags)))))
+    return set(
+        reader.tokens(
+            indexed("\n".join((memory.title, memory.text, *memory.paths, *memory.symbols, *memory.tags)))
+        )
+    )
+
+
+def _said(reader: Reader, memory: Memory) -> set[str]:
+    """The words of title and text; files and tags do not make two memories differ in what they say."""
+    return set(reader.tokens(indexed(f"{memory.title}\n{memory.text}")))
 
 
 def _jaccard(one: set[str], other: set[str]) -> float:

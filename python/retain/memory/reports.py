@@ -10,7 +10,6 @@ from typing import Any
 import apsw
 
 import retain
-
 from retain.cache import L1Cache
 from retain.capture import spool
 from retain.config import Settings
@@ -75,7 +74,9 @@ def status(reader: Reader, settings: Settings, place: Workspace, waiting_bytes: 
     if failures := _failures(settings):
         problems.append(f"{failures} hooks failed to write the spool (see {settings.spool / FAILURES})")
     if damaged := _damaged(settings):
-        problems.append(f"{len(damaged)} damaged stretches of the spool are kept in {settings.spool / DAMAGED}")
+        problems.append(
+            f"{len(damaged)} damaged stretches of the spool are kept in {settings.spool / DAMAGED}"
+        )
     return {
         "version": retain.__version__,
         "home": str(settings.home),
@@ -111,7 +112,8 @@ def verification(checks: Sequence[Check]) -> dict[str, Any]:
     return {
         "ok": not any(check.problems for check in checks),
         "checks": [
-            {"name": check.name, "checked": check.checked, "problems": list(check.problems)} for check in checks
+            {"name": check.name, "checked": check.checked, "problems": list(check.problems)}
+            for check in checks
         ],
     }
 
@@ -119,7 +121,9 @@ def verification(checks: Sequence[Check]) -> dict[str, Any]:
 def _bytes_of(database: Path) -> int:
     """Size of database and WAL by their directory entries; the files themselves are not opened."""
     return sum(
-        path.stat().st_size for path in (database, database.with_name(database.name + "-wal")) if path.exists()
+        path.stat().st_size
+        for path in (database, database.with_name(database.name + "-wal"))
+        if path.exists()
     )
 
 

@@ -34,7 +34,6 @@ from retain.retrieval.filters import both, parse_filter
 from retain.retrieval.planner import QueryPlanner
 from retain.storage import writes
 from retain.storage.integrity import verify
-from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
 
 NEAR_ITEMS_MAX = 20
@@ -181,10 +180,11 @@ class MemoryService:
             NotFound: no memory has this id.
             StoreCorrupt: its text is not the one that was stored.
         """
-        found, missing = await self.get_many([memory_id])
-        if missing:
-            raise NotFound(f"id: no memory {missing[0]}")
-        return found[0]
+        wanted = inputs.id_field(memory_id, "id")
+        found = await self._by_ids([wanted])
+        if wanted not in found:
+            raise NotFound(f"id: no memory {wanted}")
+        return found[wanted]
 
     async def get_many(self, ids: Sequence[str]) -> tuple[list[Memory], list[str]]:
         """Memories in the order asked for, and the ids that name none.

@@ -58,7 +58,13 @@ class Workspaces:
         now_us = time.time_ns() // 1000
         await self._store.write(
             lambda db: add_workspace(
-                db, workspace_id=new_id(), identity=mark, name=name, root=place.root, alias=place.alias, now_us=now_us
+                db,
+                workspace_id=new_id(),
+                identity=mark,
+                name=name,
+                root=place.root,
+                alias=place.alias,
+                now_us=now_us,
             )
         )
         made = await self._store.read(lambda reader: _known(reader, place.alias))

@@ -121,4 +121,6 @@ def snippet_of(text: str, words: Iterable[str], limit: int = LINE_CHARS_MAX) -> 
         return text[:limit]
     best = max(places, key=lambda start: sum(start <= p < start + limit for p in places))
     start = max(0, best - limit // 8)
+    if start:
+        start = max(text.rfind(" ", 0, start), text.rfind("\n", 0, start)) + 1
     return ("…" if start else "") + text[start : start + limit]

@@ -16,7 +16,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from retain.errors import InvalidFilter
-from retain.model import KINDS, ORIGINS, STATUSES, All, AnyOf, Between, Filter, Glob, In, Not, read_time, to_us
+from retain.model import (
+    KINDS,
+    ORIGINS,
+    STATUSES,
+    All,
+    AnyOf,
+    Between,
+    Filter,
+    Glob,
+    In,
+    Not,
+    read_time,
+    to_us,
+)
 
 DEPTH_MAX = 16
 NODES_MAX = 512
@@ -36,14 +49,14 @@ def parse_filter(value: object, where: str = "filter") -> Filter:
     Raises:
         InvalidFilter: an unknown field, a wrong type, or over a limit; names the path of the node.
     """
-    return normalise(_Parser().object(value, where, 0))
+    return normalise(_Parser().tree(value, where, 0))
 
 
 class _Parser:
     def __init__(self) -> None:
         self._nodes = 0
 
-    def object(self, value: object, where: str, depth: int) -> Filter:
+    def tree(self, value: object, where: str, depth: int) -> Filter:
         if not isinstance(value, Mapping):
             raise InvalidFilter(where, f"must be an object, not {_type(value)}")
         if depth > DEPTH_MAX:
@@ -58,18 +71,20 @@ class _Parser:
             parts = self._list(value, where, depth)
             return All(parts=parts) if name == "and" else AnyOf(parts=parts)
         if name == "not":
-            return Not(part=self.object(value, where, depth + 1))
+            return Not(part=self.tree(value, where, depth + 1))
         if name in {"since", "until"}:
             us = to_us(_time(value, where))
             return Between(field="time", low=us) if name == "since" else Between(field="time", high=us)
         if name not in FIELDS:
-            raise InvalidFilter(where, f"unknown field; known: {', '.join(FIELDS)}, since, until, and, or, not")
+            raise InvalidFilter(
+                where, f"unknown field; known: {', '.join(FIELDS)}, since, until, and, or, not"
+            )
         return _leaf(str(name), _values(str(name), value, where))
 
     def _list(self, value: object, where: str, depth: int) -> tuple[Filter, ...]:
         if not isinstance(value, list | tuple):
             raise InvalidFilter(where, f"must be a list of filters, not {_type(value)}")
-        return tuple(self.object(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value))
+        return tuple(self.tree(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value))
 
 
 def _time(value: object, where: str) -> Any:
@@ -86,7 +101,9 @@ def _values(name: str, value: object, where: str) -> tuple[str, ...]:
         if not isinstance(item, str):
             raise InvalidFilter(where, f"must be a string or a list of strings, not {_type(item)}")
         if len(item) > VALUE_CHARS_MAX:
-            raise InvalidFilter(where, f"a value longer than {VALUE_CHARS_MAX} characters", limit=VALUE_CHARS_MAX)
+            raise InvalidFilter(
+                where, f"a value longer than {VALUE_CHARS_MAX} characters", limit=VALUE_CHARS_MAX
+            )
         allowed = _ALLOWED.get(name)
         if allowed and item not in allowed:
             raise InvalidFilter(where, f"unknown {name} {item[:64]!r}; known: {', '.join(allowed)}")

@@ -23,12 +23,14 @@ K1 = 1.2
 """Saturation of bm25 in FTS5: no term can bring more than (K1 + 1) times its idf."""
 
 STOP_WORDS = frozenset(
-    """a about after again all also am an and any are as at be because been before being but by can could did do
-    does doing don down during each few for from further had has have having he her here hers him his how i if in
-    into is it its itself just let like me more most my no nor not now of off on once only or other our ours out
-    over own please re s same she should so some such t than that the their theirs them then there these they this
-    those through to too under until up us very was we were what when where which while who whom why will with
-    would you your yours""".split()
+    """
+    a about after again all also am an and any are as at be because been before being but by can could
+    did do does doing don down during each few for from further had has have having he her here hers him
+    his how i if in into is it its itself just let like me more most my no nor not now of off on once
+    only or other our ours out over own please re s same she should so some such t than that the their
+    theirs them then there these they this those through to too under until up us very was we were what
+    when where which while who whom why will with would you your yours
+    """.split()
 )
 
 _WORD = re.compile(r"\w+")
@@ -77,7 +79,9 @@ def words_of(text: str) -> list[str]:
 def parts_of(word: str) -> list[str]:
     """The parts of an identifier, split at underscores and at capitals; empty for a plain word."""
     pieces = [piece for piece in word.split("_") if piece]
-    parts = [part for piece in pieces for part in ([piece] if len(pieces) > 1 else []) + identifier_parts(piece)]
+    parts = [
+        part for piece in pieces for part in ([piece] if len(pieces) > 1 else []) + identifier_parts(piece)
+    ]
     return list(dict.fromkeys(parts))
 
 
@@ -93,11 +97,11 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
     """
     chosen: dict[tuple[str, ...], tuple[str, int]] = {}
     for word in words_of(text):
-        for stems, entry in _entries(word, index):
-            chosen.setdefault(stems, entry)
+        for key, entry in _entries(word, index):
+            chosen.setdefault(key, entry)
     total = max(1, index.total())
     rarest = sorted(chosen.items(), key=lambda item: item[1][1])[:TERMS_MAX]
-    stems = _stem_weights([stems for stems, _ in rarest], index, total)
+    stems = _stem_weights([key for key, _ in rarest], index, total)
     return TextQuery(
         match=" OR ".join(f'"{word}"' for _, (word, count) in rarest if count),
         postings=dict(entry for _, entry in rarest),
@@ -111,10 +115,8 @@ def _entries(word: str, index: Vocabulary) -> list[tuple[tuple[str, ...], tuple[
     stems = tuple(index.tokens(word))
     if not stems:
         return []
-    if len(stems) == 1:
-        count = index.document_frequencies(stems).get(stems[0], 0)
-    else:
-        count = index.phrase_frequency(word)
+    single = len(stems) == 1
+    count = index.document_frequencies(stems).get(stems[0], 0) if single else index.phrase_frequency(word)
     parts = [] if count else parts_of(word)
     return [(stems, (word, count))] + [entry for part in parts for entry in _entries(part, index)]
 

@@ -215,7 +215,7 @@ class QueryPlanner:
             return {"filter_scan": (Step(operator="index_scan", rows=(0.0, scanned, float(self._total))),)}
         matching = min(postings, float(self._total))
         share = rows[1] / self._total if self._total else 1.0
-        options = {
+        options: dict[str, tuple[Step, ...]] = {
             "lexical_first": (
                 Step(operator="fts_match", rows=_at_most(postings, postings)),
                 Step(operator="row_fetch", rows=_at_most(matching, postings)),
@@ -271,7 +271,9 @@ def plan_as_json(plan: Plan, truth: Mapping[str, Any]) -> dict[str, Any]:
     """A plan with its estimates beside the truth, as JSON values."""
     return {
         "name": plan.name,
-        "steps": [{"operator": step.operator, "rows": [round(r, 1) for r in step.rows]} for step in plan.steps],
+        "steps": [
+            {"operator": step.operator, "rows": [round(r, 1) for r in step.rows]} for step in plan.steps
+        ],
         "rows": [round(r, 1) for r in plan.rows],
         "cost_us": [round(c, 1) for c in plan.cost_us],
         "cost_bytes": [round(c) for c in plan.cost_bytes],

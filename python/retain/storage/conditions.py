@@ -81,11 +81,12 @@ _SPECIAL: dict[str, Callable[[str], str]] = {
 
 def _glob(tree: Glob) -> Condition:
     if tree.field != "path":
-        return f"path_glob(?, coalesce({COLUMNS[tree.field]}, ''))", [tree.pattern]
+        column = COLUMNS[tree.field]
+        return f"({column} IS NOT NULL AND path_glob(?, {column}))", [tree.pattern]
     prefix = literal_prefix(tree.pattern)
     texts = ["p.workspace = m.workspace", "p.memory = m.key", "path_glob(?, p.path)"]
     values: list[Any] = [tree.pattern]
     if prefix:
-        texts.append("p.path >= ? AND p.path < ?")
-        values += [prefix, prefix + "\U0010ffff"]
+        texts.append("(p.path >= ? AND p.path < ? OR p.path >= ? AND p.path < ?)")
+        values += [prefix, prefix + "\U0010ffff", "/" + prefix, "/" + prefix + "\U0010ffff"]
     return "EXISTS (SELECT 1 FROM memory_path p WHERE " + " AND ".join(texts) + ")", values

@@ -50,6 +50,8 @@ def translated() -> Iterator[None]:
         raise StoreCorrupt(f"the store is damaged: {error}", hint="run `retain verify`") from error
     except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
         raise StoreUnusable(f"the store cannot be used: {error}") from error
+    except UnicodeDecodeError as error:  # what apsw raises for a text that is no UTF-8 any more
+        raise StoreCorrupt("the store is damaged: a text is not UTF-8", hint="run `retain verify`") from error
     except apsw.Error as error:
         raise StoreError(f"the store failed: {type(error).__name__}: {error}") from error
 
@@ -76,21 +78,22 @@ def connect(database: Path, *, writable: bool) -> apsw.Connection:
     """An open connection: WAL, synchronous=FULL for the writer, query_only for readers."""
     connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)
     connection.set_busy_timeout(BUSY_MS)
+    _keep_wal(connection)
     connection.create_scalar_function("path_glob", _path_glob, 2, deterministic=True)
     connection.execute("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384")
     if writable:
         connection.execute("PRAGMA synchronous = FULL")
-        _keep_wal(connection)
     else:
         connection.execute("PRAGMA query_only = ON")
     return connection
 
 
 def _keep_wal(connection: apsw.Connection) -> None:
-    """Keeps the WAL file when the last connection closes: overwriting it costs less than growing a new one."""
+    """Keeps the WAL file when this connection closes as the last: overwriting it costs less than growing it."""
     on = array("i", [1])
     connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, on.buffer_info()[0])
 
 
-def _path_glob(pattern: str, path: str) -> int:
-    return int(glob_matches(pattern, path))
+def _path_glob(*values: object) -> int:
+    pattern, path = values
+    return int(glob_matches(str(pattern), str(path)))

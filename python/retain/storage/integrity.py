@@ -25,10 +25,15 @@ class Check:
 
 def verify(reader: Reader) -> tuple[Check, ...]:
     """Runs every check on one snapshot; reads the whole store."""
-    checks: tuple[Callable[[apsw.Connection], Check], ...] = (
-        _pages, _foreign_keys, _hashes, _index, _duplicates, _revisions,
-    )  # fmt: skip
-    return tuple(check(reader.connection) for check in checks)
+    return tuple(_guarded(name, check, reader.connection) for name, check in _CHECKS.items())
+
+
+def _guarded(name: str, check: Callable[[apsw.Connection], Check], db: apsw.Connection) -> Check:
+    """The check's answer; damage that keeps it from one is a problem too, and the other checks go on."""
+    try:
+        return check(db)
+    except (apsw.CorruptError, UnicodeDecodeError) as error:
+        return Check(name=name, checked=0, problems=(f"could not be finished: {error}",))
 
 
 def _pages(db: apsw.Connection) -> Check:
@@ -39,20 +44,27 @@ def _pages(db: apsw.Connection) -> Check:
 
 
 def _foreign_keys(db: apsw.Connection) -> Check:
-    rows = [f"{table} row {row} names no {parent}" for table, row, parent, _ in db.execute("PRAGMA foreign_key_check")]
+    rows = [
+        f"{table} row {row} names no {parent}"
+        for table, row, parent, _ in db.execute("PRAGMA foreign_key_check")
+    ]
     counted = db.execute("SELECT (SELECT count(*) FROM memory_tag) + (SELECT count(*) FROM memory_path)").get
     return Check(name="references", checked=int(counted), problems=tuple(rows[:PROBLEMS_MAX]))
 
 
 def _hashes(db: apsw.Connection) -> Check:
-    checked, problems = 0, []
-    for row in db.execute(f"SELECT {COLUMNS} FROM {TABLES}"):
-        checked += 1
+    keys = [key for (key,) in db.execute("SELECT key FROM memory")]
+    problems = []
+    for key in keys:
         try:
-            to_memory(row)
-        except (StoreCorrupt, ValueError) as error:
+            to_memory(db.execute(f"SELECT {COLUMNS} FROM {TABLES} WHERE m.key = ?", (key,)).fetchall()[0])
+        except UnicodeDecodeError:
+            problems.append(f"row {key} holds a text that is not UTF-8")
+        except IndexError:
+            problems.append(f"row {key} belongs to no workspace")
+        except StoreCorrupt as error:
             problems.append(str(error))
-    return Check(name="content hashes", checked=checked, problems=tuple(problems[:PROBLEMS_MAX]))
+    return Check(name="content hashes", checked=len(keys), problems=tuple(problems[:PROBLEMS_MAX]))
 
 
 def _index(db: apsw.Connection) -> Check:
@@ -79,16 +91,31 @@ def _duplicates(db: apsw.Connection) -> Check:
         (PROBLEMS_MAX,),
     ).fetchall()
     checked = int(db.execute("SELECT count(*) FROM memory WHERE status = 'active'").get)
-    return Check(name="duplicates", checked=checked, problems=tuple(f"memory {i} stands twice" for (i,) in rows))
+    return Check(
+        name="duplicates", checked=checked, problems=tuple(f"memory {i} stands twice" for (i,) in rows)
+    )
 
 
 def _revisions(db: apsw.Connection) -> Check:
+    """What was superseded names its revision, and a revision names what it superseded."""
     rows = db.execute(
-        "SELECT m.id FROM memory m LEFT JOIN memory n ON n.id = m.superseded_by "
-        "WHERE m.status = 'superseded' AND n.key IS NULL LIMIT ?",
+        "SELECT m.id, 'was superseded by nothing' FROM memory m LEFT JOIN memory n ON n.id = m.superseded_by "
+        "WHERE m.status = 'superseded' AND n.key IS NULL UNION ALL "
+        "SELECT m.id, 'supersedes nothing' FROM memory m LEFT JOIN memory n ON n.id = m.supersedes "
+        "WHERE m.supersedes IS NOT NULL AND n.key IS NULL LIMIT ?",
         (PROBLEMS_MAX,),
     ).fetchall()
     checked = int(db.execute("SELECT count(*) FROM memory WHERE status = 'superseded'").get)
     return Check(
-        name="revisions", checked=checked, problems=tuple(f"memory {i} was superseded by nothing" for (i,) in rows)
+        name="revisions", checked=checked, problems=tuple(f"memory {i} {problem}" for i, problem in rows)
     )
+
+
+_CHECKS: dict[str, Callable[[apsw.Connection], Check]] = {
+    "pages": _pages,
+    "references": _foreign_keys,
+    "content hashes": _hashes,
+    "full-text index": _index,
+    "duplicates": _duplicates,
+    "revisions": _revisions,
+}

@@ -75,8 +75,10 @@ class Reader:
     def tokens(self, text: str) -> list[str]:
         """The stems of a text in order, exactly as the index made them."""
         data = text.encode("utf-8", "replace")
-        found = self._tokenizer(data, apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False, include_colocated=False)
-        return list(found)
+        found = self._tokenizer(
+            data, apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False, include_colocated=False
+        )
+        return [str(stem) for stem in found]
 
     def document_frequencies(self, terms: Sequence[str]) -> dict[str, int]:
         """In how many memories each stem occurs; terms that occur nowhere are left out."""
@@ -209,16 +211,17 @@ class Reader:
 
     def total(self) -> int:
         """Upper bound of the number of memories, in constant time."""
-        return int(self._db.execute("SELECT coalesce(max(key), 0) FROM memory").get)
+        return self._number("SELECT coalesce(max(key), 0) FROM memory")
+
+    def _number(self, sql: str) -> int:
+        row = self._db.execute(sql).fetchone()
+        return int(row[0]) if row else 0
 
     def field_counts(self, field: str) -> FieldCounts:
         """The values of a field and how often they occur, for the planner's statistics."""
-        rows = self._db.execute(_COUNTED[field] + " ORDER BY 2 DESC").fetchall()
-        return FieldCounts(
-            common=tuple((str(value), int(count)) for value, count in rows[:COMMON_VALUES]),
-            distinct=len(rows),
-            rows=int(self._db.execute(_HAVING[field]).get) if field in _HAVING else sum(n for _, n in rows),
-        )
+        pairs = self._pairs(_COUNTED[field] + " ORDER BY 2 DESC")
+        rows = self._number(_HAVING[field]) if field in _HAVING else sum(count for _, count in pairs)
+        return FieldCounts(common=tuple(pairs[:COMMON_VALUES]), distinct=len(pairs), rows=rows)
 
     def time_bounds(self) -> list[int]:
         """Bounds of an equi-depth histogram of occurred_us, low to high, at least two; empty without memories."""
@@ -238,7 +241,9 @@ class Reader:
         """Numbers of memories by kind and status, sessions, receipts by outcome, dead letters, redactions."""
         return {
             "memories": dict(self._pairs("SELECT status, count(*) FROM memory GROUP BY 1")),
-            "kinds": dict(self._pairs("SELECT kind, count(*) FROM memory WHERE status = 'active' GROUP BY 1")),
+            "kinds": dict(
+                self._pairs("SELECT kind, count(*) FROM memory WHERE status = 'active' GROUP BY 1")
+            ),
             "sessions": int(self._db.execute("SELECT count(*) FROM session").get),
             "events": dict(self._pairs("SELECT outcome, count(*) FROM event_receipt GROUP BY 1")),
             "dead_letters": int(self._db.execute("SELECT count(*) FROM dead_letter").get),

@@ -33,9 +33,7 @@ def content_hash(kind: str, title: str, text: str) -> bytes:
 
 def dedup_hash(draft: Draft) -> bytes:
     """Equal for two drafts exactly where they are duplicates: all that a user would see is the same."""
-    return _hash(
-        draft.kind, draft.title, draft.text, "\1".join(draft.paths), "\1".join(sorted(draft.tags))
-    )
+    return _hash(draft.kind, draft.title, draft.text, to_json(draft.paths), to_json(sorted(draft.tags)))
 
 
 def _hash(*parts: str) -> bytes:
@@ -65,8 +63,15 @@ def to_memory(row: Sequence[Any]) -> Memory:
     """The memory of a row of ``COLUMNS``.
 
     Raises:
-        StoreCorrupt: its text does not have the hash that was stored with it.
+        StoreCorrupt: its text does not have the hash that was stored with it, or a column cannot be read.
     """
+    try:
+        return _memory(row)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise StoreCorrupt(f"memory {row[2]} cannot be read: {error}", hint="run `retain verify`") from error
+
+
+def _memory(row: Sequence[Any]) -> Memory:
     (_, workspace, memory_id, kind, title, body, paths, symbols, tags, origin, status, branch, commit,
      session, occurred_us, recorded_us, seen, source_id, stored_hash, supersedes, superseded_by, reason,
      extra, redacted, codec, data) = row  # fmt: skip
@@ -108,4 +113,6 @@ def _unpack(memory_id: str, codec: int | None, data: bytes | None) -> str:
             raise ValueError
         return (zlib.decompress(data) if codec == ZLIB else data).decode()
     except (ValueError, zlib.error):
-        raise StoreCorrupt(f"the text of memory {memory_id} cannot be read", hint="run `retain verify`") from None
+        raise StoreCorrupt(
+            f"the text of memory {memory_id} cannot be read", hint="run `retain verify`"
+        ) from None

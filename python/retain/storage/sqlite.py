@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 import apsw
@@ -80,7 +81,7 @@ class SqliteStore:
             StoreError: SQLite failed.
         """
         async with self._readers.acquire() as reader:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, _in_snapshot, reader, query)
+            return await self._off_loop(_in_snapshot, reader, query, stop=reader.connection.interrupt)
 
     async def write(self, action: Callable[[apsw.Connection], T]) -> T:
         """Runs an action in the next transaction and returns when it is on disk.
@@ -94,7 +95,8 @@ class SqliteStore:
         """A number that differs after every commit of any process; costs some microseconds."""
         if self._closed:
             raise StoreError("the store is closed")
-        return int(self._watch.pragma("data_version"))
+        with translated():
+            return int(self._watch.pragma("data_version"))
 
     def pool_stats(self) -> PoolStats:
         """Counters of the reader pool."""
@@ -115,18 +117,37 @@ class SqliteStore:
         self._threads.shutdown(wait=False)
 
     async def _open_reader(self) -> Reader:
-        def open_one() -> Reader:
-            with translated():
-                return Reader(connect(self._settings.database, writable=False))
+        return await self._off_loop(_open_reader, self._settings)
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, open_one)
+    async def _off_loop(
+        self, work: Callable[..., T], *arguments: object, stop: Callable[[], None] = lambda: None
+    ) -> T:
+        """Runs work on a reader thread. Cancelled, it still waits for the thread: its connection is in use."""
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        except RuntimeError:
+            raise StoreError("the store is closed") from None
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            stop()
+            while not future.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([future])
+            future.exception()
+            raise
 
     async def _close_reader(self, reader: Reader) -> None:
         reader.connection.close()
 
 
+def _open_reader(settings: Settings) -> Reader:
+    with translated():
+        return Reader(connect(settings.database, writable=False))
+
+
 def _prepare(connection: apsw.Connection, settings: Settings) -> None:
-    lock = SideLock(settings.home / LOCK_FILE)
+    lock = SideLock(settings.home / LOCK_FILE, timeout_s=settings.write_timeout_ms / 1000)
     try:
         with lock:
             connection.execute("PRAGMA journal_mode = WAL")

@@ -12,6 +12,7 @@ import re
 _WORD = re.compile(r"\w+")
 _HUMP = re.compile(r"[a-z0-9][A-Z]|[A-Z][A-Z][a-z]|[A-Za-z][0-9]|[0-9][A-Za-z]")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_WILD = re.compile(r"[*?]")
 PARTS_MAX = 5_000
 """Identifier parts appended to one text at the most."""
 
@@ -31,9 +32,9 @@ def indexed(text: str) -> str:
     parts: list[str] = []
     for word in dict.fromkeys(_WORD.findall(text)):
         parts.extend(identifier_parts(word))
-        if len(parts) > PARTS_MAX:
+        if len(parts) >= PARTS_MAX:
             break
-    return text + "\n" + " ".join(parts) if parts else text
+    return text + "\n" + " ".join(parts[:PARTS_MAX]) if parts else text
 
 
 def glob_matches(pattern: str, path: str) -> bool:
@@ -44,8 +45,8 @@ def glob_matches(pattern: str, path: str) -> bool:
     """
     if "/" not in pattern:
         return _part_matches(pattern, path.rsplit("/", 1)[-1])
-    globs = pattern.strip("/").split("/")
-    parts = path.strip("/").split("/")
+    globs = _core(pattern).split("/")
+    parts = _core(path).split("/")
     reachable = {0}
     for glob in globs:
         if glob == "**":
@@ -76,8 +77,12 @@ def _part_matches(glob: str, text: str) -> bool:
 
 
 def literal_prefix(pattern: str) -> str:
-    """The part of a glob before its first wildcard, for a range in the index; empty without a slash."""
+    """What every fitting path begins with, after a slash that it may begin with; empty where that is anything."""
     if "/" not in pattern:
         return ""
-    wild = [i for i in (pattern.find("*"), pattern.find("?")) if i >= 0]
-    return pattern[: min(wild)] if wild else pattern
+    return _WILD.split(_core(pattern), maxsplit=1)[0].rstrip("/")
+
+
+def _core(path: str) -> str:
+    """A path without the slashes that do not count: one before it, and those behind it."""
+    return path.removeprefix("/").rstrip("/")

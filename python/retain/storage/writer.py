@@ -13,26 +13,57 @@ import fcntl
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import apsw
 
-from retain.errors import StoreBusy, StoreError
+from retain.errors import StoreBusy, StoreError, StoreUnusable
 from retain.storage.connection import translated
 
 T = TypeVar("T")
 
 
-class SideLock:
-    """An exclusive lock between processes on a file beside the database."""
+LOCK_POLL_S = 0.005
 
-    def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+class SideLock:
+    """An exclusive lock between processes on a file beside the database.
+
+    Args:
+        path: the file; it is made where missing.
+        timeout_s: longest wait for the lock; None waits in line, however long.
+
+    Raises:
+        StoreUnusable: the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, timeout_s: float | None = None) -> None:
+        self._timeout_s = timeout_s
+        try:
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StoreUnusable(
+                f"{path} cannot be opened: {error.strerror}", hint="set RETAIN_HOME"
+            ) from error
 
     def __enter__(self) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        if self._timeout_s is None:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        else:
+            self._lock_within(self._timeout_s)
+
+    def _lock_within(self, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise _busy(timeout_s) from None
+            time.sleep(LOCK_POLL_S)
 
     def __exit__(self, *_: object) -> None:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
@@ -42,10 +73,17 @@ class SideLock:
         os.close(self._fd)
 
 
-class _Write(Generic[T]):
-    """One waiting write: what to do, and where its answer goes."""
+def _busy(timeout_s: float) -> StoreBusy:
+    return StoreBusy(f"the write lock was not free within {timeout_s:g} s", hint="another process holds it")
 
-    __slots__ = ("action", "error", "future", "loop", "result")
+
+class _Write(Generic[T]):
+    """One waiting write: what to do, and where its answer goes.
+
+    Either the writer takes it and runs it, or its caller takes it back; never both.
+    """
+
+    __slots__ = ("_taken", "action", "error", "future", "loop", "result")
 
     def __init__(
         self,
@@ -58,6 +96,11 @@ class _Write(Generic[T]):
         self.future = future
         self.result: T | None = None
         self.error: BaseException | None = None
+        self._taken = threading.Lock()
+
+    def take(self) -> bool:
+        """Whether it was still to be had; True only once."""
+        return self._taken.acquire(blocking=False)
 
 
 class GroupCommitWriter:
@@ -87,22 +130,23 @@ class GroupCommitWriter:
         """Runs an action inside a transaction and returns after its commit.
 
         Raises:
-            StoreBusy: no turn within the timeout; the action was not run.
+            StoreBusy: no turn within the timeout; the action was not run and never will be.
             StoreError: the transaction failed; nothing of the action is stored.
         """
         if self._closed:
             raise StoreError("the store is closed")
         self._start()
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Write(action, loop, future))
+        write: _Write[T] = _Write(action, loop, loop.create_future())
+        self._queue.put(write)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await future
-        except TimeoutError:
-            raise StoreBusy(
-                f"the write lock was not free within {self._timeout_s:g} s", hint="another process holds it"
-            ) from None
+            done, _ = await asyncio.wait([write.future], timeout=self._timeout_s)
+        except asyncio.CancelledError:
+            write.take()  # not begun: it never runs; begun: it is finished, and nobody learns of it
+            raise
+        if not done and write.take():
+            raise _busy(self._timeout_s)
+        return await write.future
 
     def close(self) -> None:
         """Finishes what was queued and closes the connection; waits for the thread."""
@@ -118,21 +162,22 @@ class GroupCommitWriter:
 
     def _work(self) -> None:
         connection: apsw.Connection | None = None
-        lock = SideLock(self._lock_path)
-        try:
-            while (group := self._next_group()) is not None:
-                try:
-                    if connection is None:
-                        with translated():
-                            connection = self._connect()
-                    self._commit_group(connection, lock, group)
-                except Exception as error:  # noqa: BLE001 - the outermost frame of the worker
-                    for write in group:
-                        write.error = write.error or error
-                _deliver(group)
-        finally:
-            if connection is not None:
-                connection.close()
+        lock: SideLock | None = None
+        while (group := self._next_group()) is not None:
+            try:
+                lock = lock or SideLock(self._lock_path)
+                if connection is None:
+                    with translated():
+                        connection = self._connect()
+                self._commit_group(connection, lock, group)
+            except Exception as error:  # noqa: BLE001 - the outermost frame of the worker
+                for write in group:
+                    write.error = write.error or error
+                connection = _usable(connection)
+            _deliver(group)
+        if connection is not None:
+            connection.close()
+        if lock is not None:
             lock.close()
 
     def _next_group(self) -> list[_Write[Any]] | None:
@@ -151,25 +196,28 @@ class GroupCommitWriter:
             group.append(write)
         return group
 
-    def _commit_group(
-        self, connection: apsw.Connection, lock: SideLock, group: list[_Write[Any]]
-    ) -> None:
-        with lock:
-            waiting = [write for write in group if not write.future.cancelled()]
-            if not waiting:
-                return
-            with translated():
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    for write in waiting:
-                        _run_one(connection, write)
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
-        self.commits += 1
+    def _commit_group(self, connection: apsw.Connection, lock: SideLock, group: list[_Write[Any]]) -> None:
+        with lock, translated():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                waiting = [write for write in group if write.take()]
+                for write in waiting:
+                    _run_one(connection, write)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+        self.commits += bool(waiting)
         self.writes += len(waiting)
+
+
+def _usable(connection: apsw.Connection | None) -> apsw.Connection | None:
+    """The connection, or None where even rolling back failed and the next group needs a new one."""
+    if connection is None or not connection.in_transaction:
+        return connection
+    connection.close()
+    return None
 
 
 def _run_one(connection: apsw.Connection, write: _Write[Any]) -> None:
@@ -178,7 +226,7 @@ def _run_one(connection: apsw.Connection, write: _Write[Any]) -> None:
     try:
         with translated():
             write.result = write.action(connection)
-    except Exception as error:  # noqa: BLE001 - it is handed to the caller of this write
+    except Exception as error:
         write.error = error
         if not connection.in_transaction:
             raise

@@ -98,11 +98,27 @@ def _insert(db: apsw.Connection, new: NewMemory, dedup: bytes) -> int:
         "commit_id, session, occurred_us, recorded_us, seen_us, source_id, dedup, content_hash, extra, redacted) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'active', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            new.workspace, new.id, draft.kind, draft.title, body, to_json(draft.paths), to_json(draft.symbols),
-            to_json(draft.tags), draft.origin, draft.branch, draft.commit, draft.session, occurred_us,
-            new.now_us, new.now_us, draft.source_id, dedup, content_hash(draft.kind, draft.title, draft.text),
-            to_json(dict(draft.extra)), to_json(dict(draft.redacted)),
-        ),  # fmt: skip
+            new.workspace,
+            new.id,
+            draft.kind,
+            draft.title,
+            body,
+            to_json(draft.paths),
+            to_json(draft.symbols),
+            to_json(draft.tags),
+            draft.origin,
+            draft.branch,
+            draft.commit,
+            draft.session,
+            occurred_us,
+            new.now_us,
+            new.now_us,
+            draft.source_id,
+            dedup,
+            content_hash(draft.kind, draft.title, draft.text),
+            to_json(dict(draft.extra)),
+            to_json(dict(draft.redacted)),
+        ),
     )
     key = int(db.last_insert_rowid())
     if apart is not None:
@@ -213,7 +229,17 @@ def add_receipt(
     """Keeps that an event was drained and what became of it."""
     db.execute(
         "INSERT OR IGNORE INTO event_receipt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (event_id, workspace, session, name, received_us, drained_us, outcome, memories, to_json(dict(redacted))),
+        (
+            event_id,
+            workspace,
+            session,
+            name,
+            received_us,
+            drained_us,
+            outcome,
+            memories,
+            to_json(dict(redacted)),
+        ),
     )
 
 
@@ -260,9 +286,7 @@ def tracker_state(db: apsw.Connection, workspace: int, session: str) -> str:
 
 def set_tracker_state(db: apsw.Connection, workspace: int, session: str, state: str) -> None:
     """Keeps the state of error-to-fix linking for the next drain."""
-    db.execute(
-        "UPDATE session SET tracker = ? WHERE workspace = ? AND id = ?", (state, workspace, session)
-    )
+    db.execute("UPDATE session SET tracker = ? WHERE workspace = ? AND id = ?", (state, workspace, session))
 
 
 def last_prompt(db: apsw.Connection, workspace: int, session: str) -> str:

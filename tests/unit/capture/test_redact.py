@@ -11,6 +11,10 @@ import string
 import uuid
 from collections.abc import Callable, Iterator
 
+import pytest
+
+from retain.capture.redact import redact, redact_json
+
 SEED = 20261123
 RECALL_MIN = 0.95
 FALSE_POSITIVES_MAX = 3
@@ -429,7 +433,7 @@ def counting(rng: Rng) -> str:
     ).format(rng.randrange(100, 99999))
 
 
-def tests_and_logs(rng: Rng) -> str:
+def run_and_logs(rng: Rng) -> str:
     return rng.choice(
         [
             "tests/test_token.py::test_password_{} PASSED",
@@ -476,7 +480,7 @@ def merge_line(rng: Rng) -> str:
 
 BENIGN_KINDS: tuple[Callable[[Rng], str], ...] = (
     commit_line, uuid_line, integrity, image_digest, environment_reference, stand_in,
-    url_without_secret, call, annotation, speech, counting, tests_and_logs, lock_file, source,
+    url_without_secret, call, annotation, speech, counting, run_and_logs, lock_file, source,
     merge_line,
 )  # fmt: skip
 
@@ -669,7 +673,7 @@ def test_names_whose_lower_case_is_longer_do_not_shift_what_is_replaced() -> Non
 ADVERSARIES = (
     "a", "=", "password=", "password='", 'token="$', "password: ", "--password ", "-p", "the password is ", "://", "://a:b", "a:",
     "eyJ", "eyJaaaaaaaaa.", "sk-", "sk-ant-", "<private>", "</private>", "-----BEGIN PRIVATE " + "KEY-----", "curl -u a:",
-    "mysql -p", "bearer ", "authorization: ", "AKIA", "A" * 40 + " ", "_-", "\\", '"', "password\\\"=\\\"", "secret_",
+    "mysql -p", "bearer ", "authorization: ", "AKIA", "A" * 40 + " ", "_-", "\\", '"', 'password\\"=\\"', "secret_",
     "token for a b c d e ", "1234567890:A", "api_key=a.b.", "x" * 50 + " ", "identified by '", "\n", "Ab1/", "{{", "aws ",
     "-----BEGIN PRIVATE " + "KEY-----\nABCDEFGHIJKLMNOPQRST\n", "password=[redacted:", "pass:pass=", "key: key= ",
 )  # fmt: skip

@@ -5,7 +5,7 @@
 //! heap per lane holds what is ready. An item with a due time waits in a second heap of its lane,
 //! ordered by that time; nothing moves between the two, so that time passing costs nothing.
 //!
-//! Push and pop are O(log n). Lanes are kinds of work, few: a call that names none looks at the
+//! Push and pop are O(log n) amortised. Lanes are kinds of work, few: a call that names none looks at the
 //! head of each.
 
 mod heap;
@@ -114,10 +114,12 @@ impl<T> Queue<T> {
                 payload: items,
             });
         }
-        let first = self.next_number;
+        let mut number = self.next_number;
         self.next_number += items.len() as u64;
-        let numbered = (first..).zip(items);
-        let keyed = numbered.map(|(number, (priority, item))| ((priority, number), item));
+        let keyed = items.into_iter().map(|(priority, item)| {
+            number += 1;
+            ((priority, number - 1), item)
+        });
         self.lane_mut(lane).ready.extend(keyed);
         Ok(())
     }
@@ -142,7 +144,12 @@ impl<T> Queue<T> {
 
     /// Removes the ready item that comes first over all lanes; O(log n + lanes).
     pub fn pop(&mut self) -> Option<T> {
-        let index = self.first_by(|lane| lane.ready.least_key())?;
+        // With one lane there is nothing to compare, and the heap is searched once.
+        let index = if self.lanes.len() == 1 {
+            0
+        } else {
+            self.first_by(|lane| lane.ready.least_key())?
+        };
         let item = self.lanes.get_mut(index)?.ready.pop()?;
         self.on_popped(index);
         Some(item)
@@ -253,6 +260,7 @@ impl<T> Queue<T> {
         &mut self.lanes[index]
     }
 
+    /// The lane with the least of what `key` gives.
     fn first_by<K: Ord>(&self, key: impl Fn(&Lane<T>) -> Option<K>) -> Option<usize> {
         let keyed = self.lanes.iter().enumerate();
         let heads = keyed.filter_map(|(index, lane)| key(lane).map(|key| (key, index)));

@@ -1,0 +1,240 @@
+"""The commands on memories: remember, recall, show, timeline, revise, forget, context."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import retain
+from retain.errors import InvalidInput
+from retain.interfaces import replies
+
+if TYPE_CHECKING:
+    from retain.interfaces.cli import Output
+    from retain.memory.service import MemoryService
+    from retain.model import Memory
+
+T = TypeVar("T")
+
+UTF8_BYTES_MAX = 4
+"""Most bytes of one character."""
+
+
+def with_memory(arguments: Namespace, action: Callable[[MemoryService], Awaitable[T]]) -> T:
+    """Opens the store of ``--home`` for the length of an action."""
+
+    async def go() -> T:
+        async with retain.open(arguments.home) as memory:
+            return await action(memory)
+
+    return asyncio.run(go())
+
+
+def recall(arguments: Namespace, out: Output) -> int:
+    """Finds memories by words and filter."""
+    tree = read_filter(arguments.filter)
+    found = with_memory(
+        arguments,
+        lambda memory: memory.recall(
+            " ".join(arguments.query),
+            filter=tree,
+            limit=arguments.limit,
+            workspace=arguments.workspace,
+            budget_tokens=arguments.budget,
+        ),
+    )
+    out.answer(replies.recall_object(found), replies.recall_text(found, out.paint))
+    return replies.EXIT_OK
+
+
+def remember(arguments: Namespace, out: Output) -> int:
+    """Stores a memory."""
+
+    async def store(memory: MemoryService) -> Memory:
+        return await memory.remember(
+            read_text(arguments.text, memory.settings.text_chars_max),
+            title=arguments.title,
+            kind=arguments.kind,
+            paths=arguments.path,
+            symbols=arguments.symbol,
+            tags=arguments.tag,
+            occurred_at=arguments.occurred_at,
+            source_id=arguments.source_id,
+            workspace=arguments.workspace,
+        )
+
+    stored = with_memory(arguments, store)
+    out.answer(replies.remembered_object(stored), _remembered(stored, out))
+    return replies.EXIT_OK
+
+
+def show(arguments: Namespace, out: Output) -> int:
+    """Shows one memory, whole, with its links."""
+
+    async def load(memory: MemoryService) -> tuple[Memory, list[tuple[str, str, str]]]:
+        return await memory.get(arguments.id), await memory.links(arguments.id)
+
+    found, links = with_memory(arguments, load)
+    value = replies.memory_object(found)
+    value["links"] = [{"kind": kind, "direction": way, "id": other} for kind, way, other in links]
+    out.answer(value, _whole(found, links, out.paint))
+    return replies.EXIT_OK
+
+
+def timeline(arguments: Namespace, out: Output) -> int:
+    """Shows memories in order of time, oldest first."""
+    found = with_memory(
+        arguments,
+        lambda memory: memory.timeline(
+            arguments.around,
+            since=arguments.since,
+            until=arguments.until,
+            path=arguments.path,
+            limit=arguments.limit,
+            workspace=arguments.workspace,
+        ),
+    )
+    out.answer({"memories": [replies.memory_object(memory) for memory in found]}, _timeline(found, out.paint))
+    return replies.EXIT_OK
+
+
+def revise(arguments: Namespace, out: Output) -> int:
+    """Stores a new version of a memory."""
+
+    async def store(memory: MemoryService) -> Memory:
+        text = read_text(arguments.text, memory.settings.text_chars_max)
+        return await memory.revise(arguments.id, text, arguments.reason)
+
+    new = with_memory(arguments, store)
+    lines = [f"{out.paint.good('Revised')} {new.supersedes}, which stays readable. The new version:", ""]
+    out.answer(replies.memory_object(new), "\n".join([*lines, *replies.memory_lines(new, out.paint)]))
+    return replies.EXIT_OK
+
+
+def forget(arguments: Namespace, out: Output) -> int:
+    """Takes a memory out of every recall."""
+    with_memory(arguments, lambda memory: memory.forget(arguments.id, arguments.reason))
+    wanted = arguments.id.strip().lower()
+    out.answer({"forgotten": wanted}, f"{out.paint.good('Forgotten')}: no recall will show {wanted}")
+    return replies.EXIT_OK
+
+
+def context(arguments: Namespace, out: Output) -> int:
+    """Prints the block that a session would be given."""
+    prompt = " ".join(arguments.prompt) or None
+    block, found = with_memory(
+        arguments,
+        lambda memory: memory.context(prompt, arguments.budget, workspace=arguments.workspace),
+    )
+    hidden = dict(found.hidden) if found else {}
+    value = {
+        "text": block.text, "ids": list(block.ids), "tokens": block.tokens,
+        "over_budget": block.over_budget, "hidden": hidden,
+    }  # fmt: skip
+    if out.as_json:
+        out.value(value)
+        return replies.EXIT_OK
+    if block.text:
+        out.say(replies.printable(block.text))
+    over = {"over budget": block.over_budget, **hidden}
+    withheld = replies.hidden_text(over)
+    told = f"{block.tokens:,} tokens" if block.text else "nothing to say: no memory fits"
+    out.aside(told + (f" · withheld: {withheld}" if withheld else ""))
+    return replies.EXIT_OK
+
+
+def read_filter(text: str | None) -> dict[str, Any] | None:
+    """The filter of ``--filter``; what it may hold is checked by the service.
+
+    Raises:
+        InvalidInput: not JSON, or not an object.
+    """
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput("filter", f"not JSON: {error}", hint='for example {"kind": "decision"}') from None
+    if not isinstance(value, dict):
+        raise InvalidInput("filter", f"must be a JSON object, not {type(value).__name__}")
+    return value
+
+
+def read_text(given: str | None, chars_max: int) -> str:
+    """The text of an argument, or of stdin where it is ``-`` or missing; one line break at its end is dropped.
+
+    Raises:
+        InvalidInput: missing at a terminal, too long, or not UTF-8.
+    """
+    if given not in {None, "-"}:
+        return str(given)
+    if given is None and sys.stdin.isatty():
+        raise InvalidInput("text", "is missing", hint="give it as an argument, or pipe it in")
+    data = sys.stdin.buffer.read(chars_max * UTF8_BYTES_MAX + 2)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        if len(data) > chars_max * UTF8_BYTES_MAX:
+            raise InvalidInput(
+                "text", f"exceeds the limit of {chars_max:,} characters", limit=chars_max
+            ) from None
+        raise InvalidInput("text", f"is not UTF-8 at byte {error.start}") from None
+    return text.removesuffix("\n")
+
+
+def _remembered(memory: Memory, out: Output) -> str:
+    paint = out.paint
+    first = paint.good("Remembered") if memory.created else paint.doubtful("Known already") + ", seen again"
+    lines = [first, *replies.memory_lines(memory, paint)]
+    if memory.redacted:
+        rules = ", ".join(f"{count} {rule}" for rule, count in memory.redacted.items())
+        lines.append(f"    {paint.doubtful('secrets left out')}: {rules}")
+    lines += [f"    similar: {other}" for other in memory.near]
+    return "\n".join(lines)
+
+
+def _whole(memory: Memory, links: list[tuple[str, str, str]], paint: replies.Paint) -> str:
+    facts = [
+        ("id", memory.id),
+        ("workspace", memory.workspace),
+        ("status", memory.status + (f" ({replies.one_line(memory.reason, 300)})" if memory.reason else "")),
+        ("origin", memory.origin),
+        ("occurred", replies.local_time(memory.occurred_at)),
+        ("recorded", replies.local_time(memory.recorded_at)),
+        ("branch", memory.branch or ""),
+        ("commit", memory.commit or ""),
+        ("session", memory.session or ""),
+        ("paths", ", ".join(memory.paths)),
+        ("symbols", ", ".join(memory.symbols)),
+        ("tags", ", ".join(memory.tags)),
+        ("source id", memory.source_id or ""),
+        ("supersedes", memory.supersedes or ""),
+        ("superseded by", memory.superseded_by or ""),
+        ("seen", f"{memory.seen} times" if memory.seen > 1 else ""),
+        ("left out", ", ".join(f"{count} {rule}" for rule, count in memory.redacted.items())),
+        *((f"{kind} {way}", other) for kind, way, other in links),
+    ]
+    shown = [(name, replies.one_line(value, 2_000)) for name, value in facts if value]
+    heading = f"{paint.kind(memory.kind)}  {paint.bold(replies.one_line(memory.title, 200))}"
+    return "\n".join([heading, "", replies.printable(memory.text), "", replies.table(shown, paint)])
+
+
+def _timeline(found: list[Memory], paint: replies.Paint) -> str:
+    if not found:
+        return paint.dim("Nothing found")
+    lines: list[str] = []
+    day = ""
+    for memory in found:
+        moment = replies.local_time(memory.occurred_at)
+        if moment[:10] != day:
+            day = moment[:10]
+            lines += [*([""] if lines else []), paint.bold(day)]
+        lines.append(
+            f"  {moment[11:]}  {paint.kind(memory.kind.ljust(11))}  {replies.one_line(memory.title, 100)}"
+        )
+        lines.append(paint.dim(f"         {memory.id}"))
+    return "\n".join(lines)

@@ -1,0 +1,169 @@
+"""The commands that look inside: explain, stats, verify, drain, config."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from retain.config import read_settings
+from retain.interfaces import replies
+from retain.interfaces.commands import read_filter, with_memory
+
+if TYPE_CHECKING:
+    from retain.interfaces.cli import Output
+    from retain.memory.drain import DrainReport
+    from retain.memory.service import MemoryService
+
+
+def explain(arguments: Namespace, out: Output) -> int:
+    """Says what a recall would do, and why."""
+    tree = read_filter(arguments.filter)
+    answer = with_memory(
+        arguments,
+        lambda memory: memory.explain(
+            " ".join(arguments.query), filter=tree, limit=arguments.limit, workspace=arguments.workspace
+        ),
+    )
+    out.answer(answer, explanation_text(answer, out.paint))
+    return replies.EXIT_OK
+
+
+def stats(arguments: Namespace, out: Output) -> int:
+    """Counts everything in the store."""
+    counts = with_memory(arguments, lambda memory: memory.stats())
+    out.answer(counts, stats_text(counts, out.paint))
+    return replies.EXIT_OK
+
+
+def verify(arguments: Namespace, out: Output) -> int:
+    """Checks the whole store and the spool; exit code 1 where anything is wrong."""
+    report = with_memory(arguments, lambda memory: memory.verify())
+    lines: list[str] = []
+    for check in report["checks"]:
+        verdict = out.paint.bad("damaged") if check["problems"] else out.paint.good("ok     ")
+        looked_at = out.paint.dim(f"{check['checked']:,} checked")
+        lines.append(f"{verdict}  {check['name']}  {looked_at}")
+        lines += [f"           {replies.one_line(problem, 300)}" for problem in check["problems"]]
+    lines.append(
+        "Everything is as it was stored."
+        if report["ok"]
+        else "Something is damaged; keep a copy of the files."
+    )
+    out.answer(report, "\n".join(lines))
+    return replies.EXIT_OK if report["ok"] else replies.EXIT_FAILED
+
+
+def drain(arguments: Namespace, out: Output) -> int:
+    """Digests what waits in the spool, now."""
+
+    async def run(memory: MemoryService) -> tuple[DrainReport, int]:
+        return await memory.drain.run(), memory.drain.waiting_bytes()
+
+    report, waiting = with_memory(arguments, run)
+    redacted = sum(report.redacted.values())
+    parts = [
+        replies.counted(report.events, "event", "events"),
+        replies.counted(report.memories, "new memory", "new memories"),
+        f"{report.replayed:,} seen before" if report.replayed else "",
+        replies.counted(redacted, "secret left out", "secrets left out") if redacted else "",
+        out.paint.bad(f"{report.dead:,} could not be digested") if report.dead else "",
+        out.paint.bad(f"{replies.size(report.damaged_bytes)} damaged") if report.damaged_bytes else "",
+        f"{replies.size(waiting)} still wait (another process drains)" if waiting else "",
+    ]
+    out.answer({**asdict(report), "waiting_bytes": waiting}, " · ".join(part for part in parts if part))
+    return replies.EXIT_OK
+
+
+def config(arguments: Namespace, out: Output) -> int:
+    """Prints each setting and where it came from."""
+    _, sourced = read_settings(arguments.home)
+    value = {item.name: {"value": item.value, "source": item.source, "doc": item.doc} for item in sourced}
+    paint = out.paint
+    width = max(len(item.name) for item in sourced)
+    lines = []
+    for item in sourced:
+        source = paint.dim(item.source) if item.source == "default" else paint.doubtful(item.source)
+        shown = str(item.value) if item.name == "home" else f"{item.value:,}"
+        lines.append(
+            f"{paint.bold(item.name.ljust(width))}  {shown.rjust(12)}  {source}  {paint.dim('· ' + item.doc)}"
+        )
+    out.answer(value, replies.printable("\n".join(lines)) if not paint.on else "\n".join(lines))
+    return replies.EXIT_OK
+
+
+def stats_text(counts: Mapping[str, Any], paint: replies.Paint) -> str:
+    """The counts of a store for people."""
+    spool = counts["spool"]
+    rows = [
+        ("home", str(counts["home"])),
+        ("version", f"retain {counts['version']}, SQLite {counts['sqlite']}"),
+        ("size", replies.size(counts["bytes"])),
+        ("memories", _listed(counts["memories"])),
+        ("kinds", _listed(counts["kinds"])),
+        ("origins", _listed(counts.get("origins", {}))),
+        ("sessions", f"{counts['sessions']:,}"),
+        ("events", _listed(counts["events"])),
+        ("secrets left out", _listed(counts["redacted"])),
+        ("dead letters", f"{counts['dead_letters']:,}"),
+        ("spool", f"{replies.size(spool['waiting_bytes'])} waiting"),
+        ("damaged files", f"{spool['damaged_files']:,}"),
+        ("failed hooks", f"{spool['failures']:,}"),
+    ]
+    lines = [
+        replies.table([(name, value) for name, value in rows if value], paint),
+        "",
+        paint.bold("Workspaces"),
+    ]
+    for place in counts["workspaces"]:
+        name = replies.one_line(place["name"], 40)
+        lines.append(f"  {place['memories']:>9,}  {name}  {paint.dim(replies.one_line(place['root'], 120))}")
+        lines.append(paint.dim(f"             {place['id']}"))
+    return "\n".join(lines)
+
+
+def explanation_text(answer: Mapping[str, Any], paint: replies.Paint) -> str:
+    """Plan, estimates beside the truth, and the parts of each score, for people."""
+    lines = [paint.bold("Query"), f"  {_complexity(answer['complexity'])}", "", paint.bold("Plan")]
+    lines += _plan(answer["plan"])
+    lines += ["", paint.bold("Hits")]
+    for hit in answer["hits"]:
+        score = paint.good(f"{hit['score']:.2f}")
+        lines.append(f"  {score}  {replies.one_line(hit['title'], 100)}")
+        parts = "  ".join(f"{name} {value:.3g}" for name, value in hit["parts"].items())
+        lines.append(paint.dim(f"        {parts}"))
+        lines.append(paint.dim(f"        {hit['id']}"))
+    hidden = replies.hidden_text(answer["hidden"])
+    told = [replies.counted(len(answer["hits"]), "hit", "hits"), replies.duration(answer["elapsed_us"])]
+    lines.append(paint.dim(" · ".join([*told, *([f"withheld: {hidden}"] if hidden else [])])))
+    return "\n".join(lines)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {replies.one_line(name, 60)}" for name, count in counts.items() if count)
+
+
+def _complexity(complexity: Mapping[str, Any]) -> str:
+    conditions = replies.counted(complexity["conditions"], "condition", "conditions")
+    words = replies.counted(complexity["words"], "word", "words")
+    return f"{complexity['level']}: {words}, {conditions}, depth {complexity['depth']}"
+
+
+def _plan(plan: Mapping[str, Any]) -> list[str]:
+    """Each estimate as expected (min..max), beside what really happened."""
+    truth = plan["truth"]
+    really = f"really {replies.duration(truth['us'])}, planned in {replies.duration(truth['planning_us'])}"
+    lines = [f"  {plan['name']}: {_interval(plan['cost_us'])} µs, {really}"]
+    for step in plan["steps"]:
+        seen = truth.get(f"rows.{step['operator']}")
+        happened = f", really {seen:,.0f}" if seen is not None else ""
+        lines.append(f"    {step['operator'].ljust(12)}  {_interval(step['rows'])} rows{happened}")
+    lines.append(f"  memories that fit the filter: {_interval(plan['rows'])}")
+    lines += [f"  not taken: {name}, {replies.duration(cost)}" for name, cost in plan["rejected"].items()]
+    return lines
+
+
+def _interval(values: Sequence[float]) -> str:
+    low, expected, high = values
+    return f"{expected:,.0f} ({low:,.0f}..{high:,.0f})"

@@ -125,7 +125,8 @@ def _aws_secret(found: re.Match[str]) -> bool:
     value = found[0]
     before = found.string[max(0, found.start() - LOOK_BACK_CHARS) : found.start()].lower()
     mixed = any(c.isupper() for c in value) and any(c.islower() for c in value)
-    return mixed and ("aws" in before or "secret" in before) and _with_digit(found)
+    random = any(char.isdigit() or char in "/+" for char in value)
+    return mixed and random and ("aws" in before or "secret" in before) and _unmasked(found)
 
 
 def pattern(name: str, keywords: str, expression: str, accept: Accept = _unmasked) -> Rule:

@@ -169,8 +169,9 @@ def make_directory(directory: str) -> None:
     """Creates the spool directory and the data directory around it, both with mode 0700."""
     from os import makedirs
 
-    makedirs(directory.rpartition("/")[0] or "/", mode=0o700, exist_ok=True)
-    makedirs(directory, mode=0o700, exist_ok=True)
+    # Not pathlib: that costs a hook 5 ms
+    makedirs(directory.rpartition("/")[0] or "/", mode=0o700, exist_ok=True)  # noqa: PTH103
+    makedirs(directory, mode=0o700, exist_ok=True)  # noqa: PTH103
 
 
 def _lock_until(fd: int, deadline: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from retain.cache import L1Cache
@@ -24,7 +25,8 @@ STATISTIC_FIELDS = ("kind", "status", "origin", "branch", "session", "workspace"
 NEAR_JACCARD = 0.8
 """Share of common words from which two memories are called near duplicates."""
 
-NEAR_WORDS_MAX = 12
+NEAR_WORDS_COUNTED = 8
+NEAR_WORDS_MAX = 3
 NEAR_CANDIDATES = 5
 LITERAL_POOL = 50
 """How many of the best candidates are searched for the identifiers of the query, letter by letter."""
@@ -106,11 +108,13 @@ class Recaller:
 
     def near(self, reader: Reader, workspace: str, text: str) -> tuple[str, ...]:
         """Ids of active memories that share most of their words with a text."""
-        words = self.analyse(reader, text)
-        if words is None or not words.match:
-            return ()
-        rare = sorted(words.postings.items(), key=lambda item: item[1])
-        match = " OR ".join(f'"{word}"' for word, count in rare[:NEAR_WORDS_MAX] if count)
+        # Long words are rare ones. A near duplicate shares at least two of the three rarest.
+        longest = sorted(words_of(text), key=len, reverse=True)[:NEAR_WORDS_COUNTED]
+        words = self.analyse(reader, " ".join(longest)) or NO_WORDS
+        rare = sorted((count, word) for word, count in words.postings.items() if count)[:NEAR_WORDS_MAX]
+        names = [f'"{word}"' for _, word in rare]
+        pairs = [f"({one} AND {other})" for one, other in combinations(names, 2)]
+        match = " OR ".join(pairs or names)
         where = both(In(field="workspace", values=(workspace,)), ACTIVE)
         candidates = reader.lexical(match, where, NEAR_CANDIDATES) if match else []
         mine = set(reader.tokens(indexed(text)))

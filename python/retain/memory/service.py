@@ -231,6 +231,8 @@ class MemoryService:
             NotFound: ``around`` is the id of no memory.
         """
         inputs.count_field(limit, "limit", 1, self.settings.results_max)
+        if path is not None:
+            inputs.text_field(path, "path", inputs.PATH_CHARS_MAX)
         where: dict[str, Any] = {"path": path} if path is not None else {}
         tree = both(
             parse_filter(where) if where else None,
@@ -290,9 +292,10 @@ class MemoryService:
         """
         budget = self.settings.context_tokens if budget_tokens is None else budget_tokens
         inputs.count_field(budget, "budget_tokens", 20, 20_000)
-        if prompt is not None and prompt.strip():
+        words = "" if prompt is None else self._question(prompt, "prompt")
+        if words.strip():
             most = min(CONTEXT_HITS_MAX, self.settings.results_max)
-            recall = await self.recall(prompt, limit=most, workspace=workspace)
+            recall = await self.recall(words, limit=most, workspace=workspace)
             if recall.confidence < self.settings.context_confidence / 100:
                 recall = recalling.withheld(recall)
             return block_of(recall.hits, budget, digest.RECALL_HEADING), recall
@@ -350,16 +353,19 @@ class MemoryService:
     async def _query(
         self, text: object, tree: Mapping[str, Any] | Filter | None, limit: object, workspace: str | None
     ) -> Query:
-        if isinstance(text, str):
-            # A question may hold anything; only what can be stored could be found.
-            text = text.replace("\0", " ").encode("utf-8", "replace").decode()
-        words = inputs.text_field(text, "query", self.settings.query_chars_max, empty=True)
+        words = self._question(text, "query")
         most = inputs.count_field(limit, "limit", 1, self.settings.results_max)
         if not words.strip() and tree is None:
             raise InvalidInput("query", "must not be empty unless a filter is given")
         parsed = tree if tree is None or isinstance(tree, Filter) else parse_filter(tree)
         scope = None if workspace == "*" else (await self._scope(workspace))[0].id
         return Query(text=words, filter=parsed, workspace=scope, limit=most)
+
+    def _question(self, text: object, field: str) -> str:
+        """A question may hold anything; only what can be stored could be found."""
+        if isinstance(text, str):
+            text = text.replace("\0", " ").encode("utf-8", "replace").decode()
+        return inputs.text_field(text, field, self.settings.query_chars_max, empty=True)
 
     async def _recall(self, query: Query) -> Recall:
         started = time.perf_counter_ns()

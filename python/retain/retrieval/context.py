@@ -17,8 +17,12 @@ TITLE_CHARS_MAX = 120
 
 _PIECE = re.compile(r"[^\W\d_]+|\d+|[^\w\s]+|_+|\n+")
 _CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]+"
+    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180b-\u180f\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]+"
 )
+"""What has no place in a line of text: control characters, those that steer the direction of writing or hide
+(Unicode category Cf), line and paragraph separators, variation selectors, lone surrogates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,14 @@ def _tokens_of(piece: str) -> int:
 
 def one_line(text: str, limit: int) -> str:
     """Text without control, bidi and zero-width characters, on one line, cut at the limit with an ellipsis."""
-    flat = " ".join(_CONTROL.sub(" ", text[: limit * 4]).split())
+    words: list[str] = []
+    room = limit + 1
+    for match in _WORD.finditer(text):
+        words.append(match[0][:room])
+        room -= len(words[-1]) + 1
+        if room < 1:
+            break
+    flat = " ".join(words)
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 
 

@@ -12,10 +12,10 @@ folder with all below it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
 
-from retain.errors import InvalidFilter
+from retain.errors import InvalidFilter, InvalidInput
 from retain.model import (
     KINDS,
     ORIGINS,
@@ -33,11 +33,18 @@ from retain.model import (
 
 DEPTH_MAX = 16
 NODES_MAX = 512
+"""Conditions of one tree; each glob is one. SQLite takes expressions up to 1,000 levels deep."""
+
 VALUES_MAX = 1_000
+"""Values of one tree."""
+
 VALUE_CHARS_MAX = 1_024
+NAME_CHARS_SHOWN = 64
 
 FIELDS = ("kind", "session", "branch", "path", "tag", "origin", "status", "workspace", "id")
 _ALLOWED: Mapping[str, tuple[str, ...]] = {"kind": tuple(KINDS), "origin": ORIGINS, "status": STATUSES}
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 NOTHING = All(parts=())
 """The filter that everything fits."""
@@ -55,64 +62,81 @@ def parse_filter(value: object, where: str = "filter") -> Filter:
 class _Parser:
     def __init__(self) -> None:
         self._nodes = 0
+        self._values = 0
 
-    def tree(self, value: object, where: str, depth: int) -> Filter:
+    def object(self, value: object, where: str, depth: int) -> Filter:
         if not isinstance(value, Mapping):
             raise InvalidFilter(where, f"must be an object, not {_type(value)}")
         if depth > DEPTH_MAX:
             raise InvalidFilter(where, f"nested deeper than {DEPTH_MAX} levels", limit=DEPTH_MAX)
-        return All(parts=tuple(self._entry(name, v, f"{where}.{name}", depth) for name, v in value.items()))
+        self._count(0 if value else 1, where)
+        return All(
+            parts=tuple(self._entry(name, v, f"{where}.{_shown(name)}", depth) for name, v in value.items())
+        )
 
     def _entry(self, name: object, value: object, where: str, depth: int) -> Filter:
-        self._nodes += 1
-        if self._nodes > NODES_MAX:
-            raise InvalidFilter(where, f"more than {NODES_MAX} conditions", limit=NODES_MAX)
+        self._count(1, where)
         if name in {"and", "or"}:
             parts = self._list(value, where, depth)
             return All(parts=parts) if name == "and" else AnyOf(parts=parts)
         if name == "not":
-            return Not(part=self.tree(value, where, depth + 1))
+            return Not(part=self.object(value, where, depth + 1))
         if name in {"since", "until"}:
-            us = to_us(_time(value, where))
+            us = _time(value, where)
             return Between(field="time", low=us) if name == "since" else Between(field="time", high=us)
         if name not in FIELDS:
-            raise InvalidFilter(
-                where, f"unknown field; known: {', '.join(FIELDS)}, since, until, and, or, not"
-            )
-        return _leaf(str(name), _values(str(name), value, where))
+            raise InvalidFilter(where, f"unknown field; known: {', '.join(FIELDS)}, since, until, and, or, not")
+        return self._leaf(str(name), value, where)
 
     def _list(self, value: object, where: str, depth: int) -> tuple[Filter, ...]:
         if not isinstance(value, list | tuple):
             raise InvalidFilter(where, f"must be a list of filters, not {_type(value)}")
-        return tuple(self.tree(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value))
+        return tuple(self.object(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value))
+
+    def _leaf(self, name: str, value: object, where: str) -> Filter:
+        values = value if isinstance(value, list | tuple) else (value,)
+        self._values += len(values)
+        if self._values > VALUES_MAX:
+            raise InvalidFilter(where, f"more than {VALUES_MAX} values", limit=VALUES_MAX)
+        leaf = _leaf(name, tuple(_value(name, item, where) for item in values))
+        if isinstance(leaf, AnyOf):
+            self._count(len(leaf.parts), where)
+        return leaf
+
+    def _count(self, nodes: int, where: str) -> None:
+        self._nodes += nodes
+        if self._nodes > NODES_MAX:
+            raise InvalidFilter(where, f"more than {NODES_MAX} conditions", limit=NODES_MAX)
 
 
-def _time(value: object, where: str) -> Any:
+def _time(value: object, where: str) -> int:
     if not isinstance(value, str | int | float):
         raise InvalidFilter(where, f"must be a time, not {_type(value)}")
-    return read_time(value, where)
+    try:
+        return to_us(read_time(value, where))
+    except InvalidInput as error:
+        problem = str(error).removeprefix(f"{where}: ")
+        raise InvalidFilter(where, problem, limit=error.limit, hint=error.hint) from None
 
 
-def _values(name: str, value: object, where: str) -> tuple[str, ...]:
-    values = value if isinstance(value, list | tuple) else (value,)
-    if len(values) > VALUES_MAX:
-        raise InvalidFilter(where, f"more than {VALUES_MAX} values", limit=VALUES_MAX)
-    for item in values:
-        if not isinstance(item, str):
-            raise InvalidFilter(where, f"must be a string or a list of strings, not {_type(item)}")
-        if len(item) > VALUE_CHARS_MAX:
-            raise InvalidFilter(
-                where, f"a value longer than {VALUE_CHARS_MAX} characters", limit=VALUE_CHARS_MAX
-            )
-        allowed = _ALLOWED.get(name)
-        if allowed and item not in allowed:
-            raise InvalidFilter(where, f"unknown {name} {item[:64]!r}; known: {', '.join(allowed)}")
-    return tuple(_clean(item) for item in values)
+def _value(name: str, item: object, where: str) -> str:
+    if not isinstance(item, str):
+        raise InvalidFilter(where, f"must be a string or a list of strings, not {_type(item)}")
+    if len(item) > VALUE_CHARS_MAX:
+        raise InvalidFilter(where, f"a value longer than {VALUE_CHARS_MAX} characters", limit=VALUE_CHARS_MAX)
+    allowed = _ALLOWED.get(name)
+    if allowed and item not in allowed:
+        raise InvalidFilter(where, f"unknown {name} {_shown(item)!r}; known: {', '.join(allowed)}")
+    return _clean(item)
 
 
 def _clean(text: str) -> str:
     """Lone surrogates cannot be stored, so nothing can equal them; they become the replacement character."""
-    return text.encode("utf-8", "replace").decode() if not text.isascii() else text
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _shown(name: object) -> str:
+    return _clean(str(name)[:NAME_CHARS_SHOWN])
 
 
 def _leaf(name: str, values: tuple[str, ...]) -> Filter:

@@ -124,10 +124,9 @@ def test_a_truncated_payload_keeps_its_scalars_and_its_tool_input() -> None:
 
 
 def test_salvage_takes_what_it_can_of_broken_scalars() -> None:
-    event = read(b'{"a": bare, "b": 12, "tool_input": 5, "c": "cut \\u12')
-    assert event.payload == {
-        "a": "bare", "b": 12, "tool_input": 5, "c": "cut \\u12", "raw": '{"a": bare, "b": 12, "tool_input": 5, "c": "cut \\u12',
-    }  # fmt: skip
+    text = '{"a": bare, "b": 12, "tool_input": 5, "c": "cut \\u12'
+    event = read(text.encode())
+    assert event.payload == {"a": "bare", "b": 12, "tool_input": 5, "c": "cut \\u12", "raw": text}
     clash = read(b'{"tool_input": 5, "tool_input": {"command": "ls"}, "x')
     assert clash.payload["tool_input"] == 5
 

@@ -642,7 +642,8 @@ def test_json_is_walked_and_a_telling_key_takes_its_whole_scalar() -> None:
     }  # fmt: skip
     result = redact_json(value)
     assert result.value == {
-        "dbPassword": "[redacted:json_key]", "pin": 4, "token": "[redacted:json_key]", "api_key": None, "secret": True,
+        "dbPassword": "[redacted:json_key]", "pin": 4, "token": "[redacted:json_key]",
+        "api_key": None, "secret": True,
         "max_tokens": 4096, "nested": [{"clientSecret": "[redacted:json_key]", "password": "${PASSWORD}"}],
         "text": "password=[redacted:assignment]",
     }  # fmt: skip
@@ -671,10 +672,13 @@ def test_names_whose_lower_case_is_longer_do_not_shift_what_is_replaced() -> Non
 
 
 ADVERSARIES = (
-    "a", "=", "password=", "password='", 'token="$', "password: ", "--password ", "-p", "the password is ", "://", "://a:b", "a:",
-    "eyJ", "eyJaaaaaaaaa.", "sk-", "sk-ant-", "<private>", "</private>", "-----BEGIN PRIVATE " + "KEY-----", "curl -u a:",
+    "a", "=", "password=", "password='", 'token="$', "password: ", "--password ", "-p",
+    "the password is ", "://", "://a:b", "a:",
+    "eyJ", "eyJaaaaaaaaa.", "sk-", "sk-ant-", "<private>", "</private>",
+    "-----BEGIN PRIVATE " + "KEY-----", "curl -u a:",
     "mysql -p", "bearer ", "authorization: ", "AKIA", "A" * 40 + " ", "_-", "\\", '"', 'password\\"=\\"', "secret_",
-    "token for a b c d e ", "1234567890:A", "api_key=a.b.", "x" * 50 + " ", "identified by '", "\n", "Ab1/", "{{", "aws ",
+    "token for a b c d e ", "1234567890:A", "api_key=a.b.", "x" * 50 + " ", "identified by '",
+    "\n", "Ab1/", "{{", "aws ",
     "-----BEGIN PRIVATE " + "KEY-----\nABCDEFGHIJKLMNOPQRST\n", "password=[redacted:", "pass:pass=", "key: key= ",
 )  # fmt: skip
 
@@ -683,4 +687,5 @@ ADVERSARIES = (
 @pytest.mark.parametrize("unit", ADVERSARIES)
 def test_a_megabyte_made_to_be_slow_is_done_in_time(unit: str) -> None:
     text = unit * (1_000_000 // len(unit))
-    assert redact(text).text == redact(redact(text).text).text
+    once = redact(text).text
+    assert redact(once).text == once

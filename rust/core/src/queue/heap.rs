@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 /// Newcomers that the small heap holds: 24 bytes each, about half of a first-level cache.
-const RECENT_MAX: usize = 1024;
+const RECENT_MAX: usize = if cfg!(test) { 8 } else { 1024 };
 
 /// Payloads under unique keys.
 #[derive(Debug)]
@@ -134,5 +134,44 @@ impl<K: Ord + Copy, T> Heap<K, T> {
     pub(crate) fn into_payloads(self) -> impl Iterator<Item = T> {
         let items = self.runs.into_iter().flatten().chain(self.recent);
         items.map(|item| item.payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::Heap;
+
+    #[test]
+    fn a_heap_behaves_as_a_sorted_map() {
+        let mut rng = fastrand::Rng::with_seed(4);
+        let mut heap = Heap::new();
+        let mut twin = BTreeMap::new();
+        let mut number = 0;
+        for step in 0..300_000 {
+            // Grows for a while, then shrinks for a while.
+            let grows = (step / 5_000) % 2 == 0;
+            let count = if rng.u32(0..50) == 0 { rng.u64(0..40) } else { 1 };
+            if rng.u32(0..10) < if grows { 7 } else { 3 } {
+                let keys: Vec<_> = (number..number + count).map(|n| (rng.i64(-9..9), n)).collect();
+                number += count;
+                twin.extend(keys.iter().map(|key| (*key, key.1)));
+                heap.extend(keys.into_iter().map(|key| (key, key.1)));
+            } else {
+                for _ in 0..count {
+                    assert_eq!(heap.least_key(), twin.first_key_value().map(|(key, _)| *key));
+                    assert_eq!(heap.pop(), twin.pop_first().map(|(_, payload)| payload));
+                }
+            }
+            assert_eq!(heap.len(), twin.len());
+            assert!(heap.runs.len() <= 1 + heap.len().max(1).ilog2() as usize + 8);
+        }
+        let mut left: Vec<u64> = heap.iter().copied().collect();
+        left.sort_unstable();
+        let mut payloads: Vec<u64> = heap.into_payloads().collect();
+        payloads.sort_unstable();
+        assert_eq!(left, payloads);
+        assert_eq!(left.len(), twin.len());
     }
 }

@@ -1,0 +1,215 @@
+"""The grammar of the command line: every command, its arguments, and how a wrong one is refused."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, NoReturn
+
+from retain.errors import InvalidInput
+
+DOORS = ("demo", "serve", "hook")
+"""Commands that are a door of their own."""
+
+COMMANDS = {
+    "See it work": {"demo": "replay a session and show what the next one recalls"},
+    "Set it up": {
+        "install": "write the hooks and the MCP entry into Claude Code's files",
+        "uninstall": "take the hooks and the MCP entry out again",
+        "doctor": "check the installation and say how to mend it",
+        "config": "print each setting and where it came from",
+    },
+    "Memories": {
+        "recall": "find memories by words and filter, best first",
+        "remember": "store a memory",
+        "show": "show one memory, whole",
+        "timeline": "show memories in order of time",
+        "revise": "store a new version of a memory; the old one stays readable",
+        "forget": "take a memory out of every recall",
+        "context": "print the block that a session would be given",
+        "import": "store memories from a file",
+    },
+    "Look inside": {
+        "explain": "say what a recall would do, and why",
+        "stats": "count everything in the store",
+        "verify": "check the whole store and the spool",
+        "drain": "digest the events that wait in the spool, now",
+    },
+    "Started by Claude Code": {
+        "serve": "run the MCP server on stdin and stdout",
+        "hook": "take one hook event from stdin into the spool",
+    },
+}
+"""Every command and what it does, by what people want."""
+
+_DOCS = {name: doc for group in COMMANDS.values() for name, doc in group.items()}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ours."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """Raises the error instead of printing it; the field is the argument as it was written.
+
+        Raises:
+            InvalidInput: always.
+        """
+        field, problem = "arguments", message
+        if message.startswith("argument ") and ": " in message:
+            named, _, problem = message.removeprefix("argument ").partition(": ")
+            field = named.rpartition("/")[2].lstrip("-") or field
+            if field == "COMMAND":
+                field, problem = "command", f"unknown; known: {', '.join(_DOCS)}"
+        elif message.startswith("the following arguments are required: "):
+            field, problem = message.partition(": ")[2].lower(), "is missing"
+        hint = f"`{self.prog} --help` shows the usage"
+        if message.startswith("unrecognized arguments"):
+            hint += "; put text that holds blanks in quotes, and text that begins with a dash after `--`"
+        raise InvalidInput(field, problem, hint=hint)
+
+
+class Top(Parser):
+    """The parser of ``retain`` itself; its help lists the commands by what people want."""
+
+    def format_help(self) -> str:
+        """The help text."""
+        lines = ["usage: retain COMMAND [options]", "", "Long-term memory for Claude Code."]
+        for title, commands in COMMANDS.items():
+            lines += ["", title + ":", *(f"  {name.ljust(10)} {doc}" for name, doc in commands.items())]
+        lines += ["", "`retain COMMAND --help` says more; `retain --version` prints the version."]
+        lines.append("Exit codes: 0 done, 1 failed, 2 wrong usage or input.")
+        return "\n".join(lines) + "\n"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole grammar of the command line."""
+    top = Top(prog="retain")
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--home", metavar="DIR", type=_home, help="data directory (else RETAIN_HOME)")
+    reply = argparse.ArgumentParser(add_help=False)
+    reply.add_argument("--json", action="store_true", help="answer as JSON")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+
+    def add(name: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        doc = _DOCS[name]
+        made: argparse.ArgumentParser = commands.add_parser(
+            name, parents=[common, *parents], description=doc[0].upper() + doc[1:] + "."
+        )
+        return made
+
+    demo = add("demo")
+    demo.add_argument("--repo", metavar="PATH", help="git repository (default: the current one)")
+    demo.add_argument(
+        "--transcript", metavar="FILE", help="transcript of Claude Code (default: the built-in one)"
+    )
+    add("serve")
+    add("hook")
+    _add_memory_commands(add, reply)
+    _add_inspection_commands(add, reply)
+    _add_installation_commands(add, reply)
+    return top
+
+
+def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
+    scope = argparse.ArgumentParser(add_help=False)
+    scope.add_argument("--workspace", metavar="ID", help="another workspace than that of this folder")
+    recall = add("recall", reply, scope)
+    recall.add_argument("query", metavar="QUERY", nargs="*", help="words, identifiers, an error line")
+    recall.add_argument("--limit", metavar="N", type=_count("limit"), default=10, help="most memories (10)")
+    recall.add_argument(
+        "--filter", metavar="JSON", help='for example \'{"kind": "decision", "path": "src/**"}\''
+    )
+    recall.add_argument("--budget", metavar="N", type=_count("budget"), help="most tokens of the answer")
+    remember = add("remember", reply, scope)
+    remember.add_argument(
+        "text", metavar="TEXT", nargs="?", help="what to remember; - or nothing reads stdin"
+    )
+    remember.add_argument("--title", help="one line (default: the first line of the text)")
+    remember.add_argument("--kind", default="note", help="note, decision, fix, task, ... (note)")
+    remember.add_argument("--path", action="append", default=[], help="a file it is about; may be repeated")
+    remember.add_argument(
+        "--symbol", action="append", default=[], help="a function, class or constant; the same"
+    )
+    remember.add_argument("--tag", action="append", default=[], help="a word to find it by; the same")
+    remember.add_argument("--occurred-at", metavar="TIME", help="when it happened (default: now)")
+    remember.add_argument("--source-id", metavar="ID", help="your own id; makes the command safe to repeat")
+    add("show", reply).add_argument("id", metavar="ID")
+    timeline = add("timeline", reply, scope)
+    timeline.add_argument("--around", metavar="ID|TIME", help="memories before and after it")
+    timeline.add_argument("--since", metavar="TIME", help="for example 2026-11-23 or 2026-11-23T14:00:00Z")
+    timeline.add_argument("--until", metavar="TIME")
+    timeline.add_argument("--path", help="a file, a folder with a slash at its end, or a glob")
+    timeline.add_argument("--limit", metavar="N", type=_count("limit"), default=20, help="most memories (20)")
+    revise = add("revise", reply)
+    revise.add_argument("id", metavar="ID")
+    revise.add_argument("text", metavar="TEXT", nargs="?", help="the new text; - or nothing reads stdin")
+    revise.add_argument("--reason", default="", help="why")
+    forget = add("forget", reply)
+    forget.add_argument("id", metavar="ID")
+    forget.add_argument("--reason", default="", help="why")
+    context = add("context", reply, scope)
+    context.add_argument("prompt", metavar="PROMPT", nargs="*", help="nothing: the state of the workspace")
+    context.add_argument("--budget", metavar="N", type=_count("budget"), help="most tokens of the block")
+    _add_import(add, reply, scope)
+
+
+def _add_import(add: Any, reply: argparse.ArgumentParser, scope: argparse.ArgumentParser) -> None:
+    importing = add("import", reply, scope)
+    importing.add_argument("format", metavar="jsonl", choices=["jsonl"], help="one JSON object a line")
+    importing.add_argument(
+        "file", metavar="FILE",
+        help="fields: text, title, kind, paths, symbols, tags, occurred_at, source_id; - reads stdin",
+    )  # fmt: skip
+
+
+def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
+    explain = add("explain", reply)
+    explain.add_argument("query", metavar="QUERY", nargs="*")
+    explain.add_argument("--limit", metavar="N", type=_count("limit"), default=10, help="most memories (10)")
+    explain.add_argument("--filter", metavar="JSON", help="as for recall")
+    explain.add_argument("--workspace", metavar="ID", help="as for recall")
+    add("stats", reply)
+    add("verify", reply)
+    add("drain", reply)
+    add("config", reply)
+
+
+def _add_installation_commands(add: Any, reply: argparse.ArgumentParser) -> None:
+    files = argparse.ArgumentParser(add_help=False)
+    files.add_argument("--settings", metavar="FILE", help="settings with the hooks (~/.claude/settings.json)")
+    files.add_argument("--mcp", metavar="FILE", help="file with the MCP servers (~/.claude.json)")
+    doctor = add("doctor", reply, files)
+    doctor.add_argument("--no-spawn", action="store_true", help="start no process to try server and hook")
+    for name in ("install", "uninstall"):
+        command = add(name, reply, files)
+        command.add_argument("--dry-run", action="store_true", help="print what would change, change nothing")
+
+
+class _Version(argparse.Action):
+    """Prints the version; the extension that knows it is loaded only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> NoReturn:
+        import retain
+
+        sys.stdout.write(f"retain {retain.__version__}\n")
+        parser.exit()
+
+
+def _home(value: str) -> str:
+    if not value or "\0" in value:
+        raise InvalidInput("home", "must name a directory")
+    return value
+
+
+def _count(field: str) -> Any:
+    def read(value: str) -> int:
+        try:
+            return int(value)
+        except ValueError:
+            raise InvalidInput(field, f"must be a whole number, not {value[:64]!r}") from None
+
+    return read

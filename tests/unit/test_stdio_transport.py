@@ -75,7 +75,9 @@ def test_notifications_and_answers_are_messages_too():
     assert isinstance(read_message(error), JSONRPCError)
 
 
-@pytest.mark.parametrize("text", [b"{", b"nonsense", b'{"a":NaN}', b'{"id":7,}', b"\xef\xbb\xbf{}", b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "text", [b"{", b"nonsense", b'{"a":NaN}', b'{"id":7,}', b"\xef\xbb\xbf{}", b"\xff\xfe"]
+)
 def test_what_is_no_json_is_a_parse_error(text):
     refusal = read_message(text)
     assert (refusal.code, refusal.id) == (PARSE_ERROR, None)
@@ -117,7 +119,13 @@ def test_json_that_is_no_message_is_an_invalid_request_with_the_id_where_it_can_
 
 def test_a_refusal_never_repeats_what_was_sent():
     secret = "hunter2" * 40
-    for text in (secret.encode(), line(params=secret), line(method=secret), line(id=[secret]), b'{"' + secret.encode()):
+    for text in (
+        secret.encode(),
+        line(params=secret),
+        line(method=secret),
+        line(id=[secret]),
+        b'{"' + secret.encode(),
+    ):
         assert "hunter2" not in read_message(text).message
 
 
@@ -132,7 +140,9 @@ def test_a_refusal_never_repeats_what_was_sent():
         (b'{"method":"m","params":{"text":"', b', \\"id\\":5}"}}', None),
     ],
 )
-def test_the_id_of_a_line_over_the_limit_is_found_only_where_it_is_surely_the_messages_own(before, after, wanted):
+def test_the_id_of_a_line_over_the_limit_is_found_only_where_it_is_surely_the_messages_own(
+    before, after, wanted
+):
     lines = Lines(10_000)
     (found,) = lines.feed(before + b"x" * 20_000 + after + b"\n")
     refusal = read_message(found)
@@ -238,7 +248,10 @@ def test_every_line_is_answered_and_blank_ones_are_none():
                 (True, "None"),
             ]
             assert {"jsonrpc": "2.0", "id": 7, "result": {"a": "ä"}} in answers
-            assert sorted(a["error"]["code"] for a in answers if "error" in a) == [PARSE_ERROR, INVALID_REQUEST]
+            assert sorted(a["error"]["code"] for a in answers if "error" in a) == [
+                PARSE_ERROR,
+                INVALID_REQUEST,
+            ]
             client.hang_up()
 
     asyncio.run(main())

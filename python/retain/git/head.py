@@ -52,14 +52,14 @@ def read(cwd: str) -> tuple[str, str]:
     git_dir = found[1]
     text = _read(git_dir + "/HEAD", SMALL).strip()
     if not text.startswith("ref:"):
-        return "", text if _is_commit(text) else ""
+        return "", text if is_commit(text) else ""
     ref = text[4:].strip()
     if ref == REFTABLE_MARK:
         return "", ""
     branch = ref.removeprefix("refs/heads/")
     shared = common_dir(git_dir)
     commit = _read(f"{shared}/{ref}", SMALL).strip()
-    if not _is_commit(commit):
+    if not is_commit(commit):
         commit = _packed(shared + "/packed-refs", ref)
     return branch, commit
 
@@ -67,12 +67,13 @@ def read(cwd: str) -> tuple[str, str]:
 def _packed(path: str, ref: str) -> str:
     text = _read(path, PACKED_BYTES_MAX)
     for line in text[: text.rfind("\n") + 1].split("\n"):  # without a last line that may have been cut
-        if line.endswith(" " + ref) and _is_commit(line.split(" ", 1)[0]):
+        if line.endswith(" " + ref) and is_commit(line.split(" ", 1)[0]):
             return line.split(" ", 1)[0]
     return ""
 
 
-def _is_commit(text: str) -> bool:
+def is_commit(text: str) -> bool:
+    """Whether a text is a full hash, SHA-1 or SHA-256."""
     return len(text) in {40, 64} and all(c in "0123456789abcdef" for c in text)
 
 

@@ -94,7 +94,7 @@ def root_commit(place: Place) -> str:
         )
     except (OSError, subprocess.SubprocessError):
         return ""
-    return min(answer.stdout.split(), default="")
+    return min(filter(head.is_commit, answer.stdout.split()), default="")
 
 
 def remote_address(common_dir: str, hops: int = REMOTE_HOPS_MAX) -> str:

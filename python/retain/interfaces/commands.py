@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import retain
+from retain.config import read_settings
 from retain.errors import InvalidInput
 from retain.interfaces import replies
+from retain.retrieval.context import one_line
 
 if TYPE_CHECKING:
     from retain.interfaces.cli import Output
@@ -53,10 +55,11 @@ def recall(arguments: Namespace, out: Output) -> int:
 
 def remember(arguments: Namespace, out: Output) -> int:
     """Stores a memory."""
-
-    async def store(memory: MemoryService) -> Memory:
-        return await memory.remember(
-            read_text(arguments.text, memory.settings.text_chars_max),
+    text = read_text(arguments)
+    stored = with_memory(
+        arguments,
+        lambda memory: memory.remember(
+            text,
             title=arguments.title,
             kind=arguments.kind,
             paths=arguments.path,
@@ -65,9 +68,8 @@ def remember(arguments: Namespace, out: Output) -> int:
             occurred_at=arguments.occurred_at,
             source_id=arguments.source_id,
             workspace=arguments.workspace,
-        )
-
-    stored = with_memory(arguments, store)
+        ),
+    )
     out.answer(replies.remembered_object(stored), _remembered(stored, out))
     return replies.EXIT_OK
 
@@ -104,12 +106,8 @@ def timeline(arguments: Namespace, out: Output) -> int:
 
 def revise(arguments: Namespace, out: Output) -> int:
     """Stores a new version of a memory."""
-
-    async def store(memory: MemoryService) -> Memory:
-        text = read_text(arguments.text, memory.settings.text_chars_max)
-        return await memory.revise(arguments.id, text, arguments.reason)
-
-    new = with_memory(arguments, store)
+    text = read_text(arguments)
+    new = with_memory(arguments, lambda memory: memory.revise(arguments.id, text, arguments.reason))
     lines = [f"{out.paint.good('Revised')} {new.supersedes}, which stays readable. The new version:", ""]
     out.answer(replies.memory_object(new), "\n".join([*lines, *replies.memory_lines(new, out.paint)]))
     return replies.EXIT_OK
@@ -164,16 +162,17 @@ def read_filter(text: str | None) -> dict[str, Any] | None:
     return value
 
 
-def read_text(given: str | None, chars_max: int) -> str:
+def read_text(arguments: Namespace) -> str:
     """The text of an argument, or of stdin where it is ``-`` or missing; one line break at its end is dropped.
 
     Raises:
         InvalidInput: missing at a terminal, too long, or not UTF-8.
     """
-    if given not in {None, "-"}:
-        return str(given)
-    if given is None and sys.stdin.isatty():
+    if arguments.text not in {None, "-"}:
+        return str(arguments.text)
+    if arguments.text is None and sys.stdin.isatty():
         raise InvalidInput("text", "is missing", hint="give it as an argument, or pipe it in")
+    chars_max = read_settings(arguments.home)[0].text_chars_max
     data = sys.stdin.buffer.read(chars_max * UTF8_BYTES_MAX + 2)
     try:
         text = data.decode()
@@ -201,7 +200,7 @@ def _whole(memory: Memory, links: list[tuple[str, str, str]], paint: replies.Pai
     facts = [
         ("id", memory.id),
         ("workspace", memory.workspace),
-        ("status", memory.status + (f" ({replies.one_line(memory.reason, 300)})" if memory.reason else "")),
+        ("status", memory.status + (f" ({one_line(memory.reason, 300)})" if memory.reason else "")),
         ("origin", memory.origin),
         ("occurred", replies.local_time(memory.occurred_at)),
         ("recorded", replies.local_time(memory.recorded_at)),
@@ -218,8 +217,8 @@ def _whole(memory: Memory, links: list[tuple[str, str, str]], paint: replies.Pai
         ("left out", ", ".join(f"{count} {rule}" for rule, count in memory.redacted.items())),
         *((f"{kind} {way}", other) for kind, way, other in links),
     ]
-    shown = [(name, replies.one_line(value, 2_000)) for name, value in facts if value]
-    heading = f"{paint.kind(memory.kind)}  {paint.bold(replies.one_line(memory.title, 200))}"
+    shown = [(name, one_line(value, 2_000)) for name, value in facts if value]
+    heading = f"{paint.kind(memory.kind)}  {paint.bold(one_line(memory.title, 200))}"
     return "\n".join([heading, "", replies.printable(memory.text), "", replies.table(shown, paint)])
 
 
@@ -233,8 +232,6 @@ def _timeline(found: list[Memory], paint: replies.Paint) -> str:
         if moment[:10] != day:
             day = moment[:10]
             lines += [*([""] if lines else []), paint.bold(day)]
-        lines.append(
-            f"  {moment[11:]}  {paint.kind(memory.kind.ljust(11))}  {replies.one_line(memory.title, 100)}"
-        )
+        lines.append(f"  {moment[11:]}  {paint.kind(memory.kind.ljust(11))}  {one_line(memory.title, 100)}")
         lines.append(paint.dim(f"         {memory.id}"))
     return "\n".join(lines)

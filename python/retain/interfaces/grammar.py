@@ -86,13 +86,20 @@ class Top(Parser):
 
 def parser() -> argparse.ArgumentParser:
     """The whole grammar of the command line."""
-    top = Top(prog="retain")
+    top: argparse.ArgumentParser = Top(prog="retain")
     top.add_argument("--version", action=_Version, nargs=0, help="print the version")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--home", metavar="DIR", type=_home, help="data directory (else RETAIN_HOME)")
+    top.add_argument("--home", metavar="DIR", type=_home)
+    common.add_argument(
+        "--home",
+        metavar="DIR",
+        type=_home,
+        default=argparse.SUPPRESS,
+        help="data directory (else RETAIN_HOME)",
+    )
     reply = argparse.ArgumentParser(add_help=False)
     reply.add_argument("--json", action="store_true", help="answer as JSON")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    commands: Any = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
     def add(name: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
         doc = _DOCS[name]
@@ -159,7 +166,7 @@ def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
 
 def _add_import(add: Any, reply: argparse.ArgumentParser, scope: argparse.ArgumentParser) -> None:
     importing = add("import", reply, scope)
-    importing.add_argument("format", metavar="jsonl", choices=["jsonl"], help="one JSON object a line")
+    importing.add_argument("format", metavar="jsonl", type=_format, help="one JSON object a line")
     importing.add_argument(
         "file", metavar="FILE",
         help="fields: text, title, kind, paths, symbols, tags, occurred_at, source_id; - reads stdin",
@@ -202,6 +209,12 @@ class _Version(argparse.Action):
 def _home(value: str) -> str:
     if not value or "\0" in value:
         raise InvalidInput("home", "must name a directory")
+    return value
+
+
+def _format(value: str) -> str:
+    if value != "jsonl":
+        raise InvalidInput("format", f"unknown format {value[:64]!r}; known: jsonl")
     return value
 
 

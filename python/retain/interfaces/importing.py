@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import orjson
 
+import retain
 from retain.errors import Conflict, InvalidInput, RetainError
 from retain.interfaces import replies
-from retain.interfaces.commands import with_memory
 
 if TYPE_CHECKING:
     from retain.interfaces.cli import Output
@@ -60,15 +61,17 @@ def import_file(arguments: Namespace, out: Output) -> int:
     """Stores the memories of a file; the good lines are kept where others fail (then the exit code is 1)."""
     tally = Tally()
     progress = Progress(tally, shown=sys.stderr.isatty() and not out.as_json)
-
-    async def run(memory: MemoryService) -> None:
-        with opened(arguments.file) as file:
-            for batch in batches(read_lines(file, tally)):
-                await store(memory, batch, tally, arguments.workspace)
-                progress.show()
-
     try:
-        with_memory(arguments, run)
+        with opened(arguments.file) as file, asyncio.Runner() as runner:
+            stack = AsyncExitStack()
+            memory = runner.run(stack.enter_async_context(retain.open(arguments.home)))
+            try:
+                # Lines are read outside of the event loop, so that Ctrl-C ends a wait for input.
+                for batch in batches(read_lines(file, tally)):
+                    runner.run(store(memory, batch, tally, arguments.workspace))
+                    progress.show()
+            finally:
+                runner.run(stack.aclose())
     except BaseException:
         progress.clear()
         if tally.stored + tally.merged:
@@ -93,16 +96,17 @@ def opened(name: str) -> Iterator[IO[bytes]]:
     """The file, or stdin where the name is ``-``.
 
     Raises:
-        InvalidInput: it cannot be opened or read.
+        InvalidInput: it cannot be opened.
     """
     try:
-        if name == "-":
-            yield sys.stdin.buffer
-        else:
-            with Path(name).open("rb") as file:
-                yield file
+        file = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115 - closed below
     except (OSError, ValueError) as error:
         raise InvalidInput("file", f"{name}: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        yield file
+    finally:
+        if name != "-":
+            file.close()
 
 
 def read_lines(file: IO[bytes], tally: Tally) -> Iterator[tuple[Line, int]]:
@@ -140,7 +144,7 @@ def parsed(data: bytes) -> Mapping[str, Any]:
     try:
         item = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise InvalidInput("line", f"not JSON: {error}") from None
+        raise InvalidInput("line", f"not JSON: {error.msg} (character {error.pos + 1})") from None
     if not isinstance(item, dict):
         raise InvalidInput("line", f"must be a JSON object, not {type(item).__name__}")
     return item
@@ -188,7 +192,7 @@ async def store(memory: MemoryService, batch: Sequence[Line], tally: Tally, work
 def tell(tally: Tally, out: Output) -> None:
     """Prints the account for people: errors to stderr, counts to stdout."""
     for error in sorted(tally.errors, key=lambda kept: int(kept["line"]))[:ERRORS_SHOWN]:
-        out.aside(f"line {error['line']}: {error['message']}")
+        out.aside(f"line {error['line']}: {error['message'].removeprefix('line: ')}")
     if tally.failed > ERRORS_SHOWN:
         out.aside(f"... and {tally.failed - ERRORS_SHOWN:,} more; --json lists {ERRORS_KEPT:,}")
     failed = f"{tally.failed:,} failed"

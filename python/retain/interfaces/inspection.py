@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from retain.config import read_settings
 from retain.interfaces import replies
 from retain.interfaces.commands import read_filter, with_memory
+from retain.retrieval.context import one_line
 
 if TYPE_CHECKING:
     from retain.interfaces.cli import Output
@@ -45,7 +46,7 @@ def verify(arguments: Namespace, out: Output) -> int:
         verdict = out.paint.bad("damaged") if check["problems"] else out.paint.good("ok     ")
         looked_at = out.paint.dim(f"{check['checked']:,} checked")
         lines.append(f"{verdict}  {check['name']}  {looked_at}")
-        lines += [f"           {replies.one_line(problem, 300)}" for problem in check["problems"]]
+        lines += [f"           {one_line(problem, 300)}" for problem in check["problems"]]
     lines.append(
         "Everything is as it was stored."
         if report["ok"]
@@ -117,8 +118,8 @@ def stats_text(counts: Mapping[str, Any], paint: replies.Paint) -> str:
         paint.bold("Workspaces"),
     ]
     for place in counts["workspaces"]:
-        name = replies.one_line(place["name"], 40)
-        lines.append(f"  {place['memories']:>9,}  {name}  {paint.dim(replies.one_line(place['root'], 120))}")
+        name = one_line(place["name"], 40)
+        lines.append(f"  {place['memories']:>9,}  {name}  {paint.dim(one_line(place['root'], 120))}")
         lines.append(paint.dim(f"             {place['id']}"))
     return "\n".join(lines)
 
@@ -130,7 +131,7 @@ def explanation_text(answer: Mapping[str, Any], paint: replies.Paint) -> str:
     lines += ["", paint.bold("Hits")]
     for hit in answer["hits"]:
         score = paint.good(f"{hit['score']:.2f}")
-        lines.append(f"  {score}  {replies.one_line(hit['title'], 100)}")
+        lines.append(f"  {score}  {one_line(hit['title'], 100)}")
         parts = "  ".join(f"{name} {value:.3g}" for name, value in hit["parts"].items())
         lines.append(paint.dim(f"        {parts}"))
         lines.append(paint.dim(f"        {hit['id']}"))
@@ -141,7 +142,7 @@ def explanation_text(answer: Mapping[str, Any], paint: replies.Paint) -> str:
 
 
 def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count:,} {replies.one_line(name, 60)}" for name, count in counts.items() if count)
+    return ", ".join(f"{count:,} {one_line(name, 60)}" for name, count in counts.items() if count)
 
 
 def _complexity(complexity: Mapping[str, Any]) -> str:

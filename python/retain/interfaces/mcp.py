@@ -1,4 +1,4 @@
-"""The MCP door: a server over stdin and stdout with the tools of ``retain.interfaces.tools``.
+"""The MCP door: a server over stdin and stdout with the tools of ``retain.interfaces.mcp_tools``.
 
 What costs time is imported where it is needed: the SDK when the server starts, the service and the store
 after the first answer. A store that cannot be opened fails each call with the reason, not the server.
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import mcp_types as types
     from mcp.server.lowlevel import Server
 
+    from retain.interfaces.mcp_tools import Tool
     from retain.interfaces.stdio import StdioTransport
-    from retain.interfaces.tools import Tool
     from retain.memory.service import MemoryService
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Door:
         """The tools, with the limits of the settings; of the defaults where the settings cannot be read."""
         from retain.config import Settings, read_settings
         from retain.errors import InvalidInput
-        from retain.interfaces.tools import tools
+        from retain.interfaces.mcp_tools import tools
 
         try:
             settings, _ = read_settings()
@@ -98,7 +98,7 @@ class Door:
         """Answers tools/list."""
         import mcp_types as types
 
-        from retain.interfaces.tools import listing
+        from retain.interfaces.mcp_tools import listing
 
         return types.ListToolsResult.model_validate({"tools": listing(self.table)})
 
@@ -107,7 +107,7 @@ class Door:
         import mcp_types as types
 
         from retain.errors import RetainError
-        from retain.interfaces.tools import call, problem_of
+        from retain.interfaces.mcp_tools import call, problem_of
 
         failed = True
         try:
@@ -124,7 +124,7 @@ class Door:
 
 def _load_service() -> Callable[..., Any]:
     """Imports what a call needs; on a thread, so that messages are answered meanwhile."""
-    import retain.interfaces.tools
+    import retain.interfaces.mcp_tools
     import retain.memory.opening
 
     return retain.memory.opening.open

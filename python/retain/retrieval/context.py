@@ -9,20 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from retain.model import Hit, Memory
 
 LINE_CHARS_MAX = 280
 TITLE_CHARS_MAX = 120
+SNIPPET_WORDS_MAX = 64
+"""Words of a query that are looked for in a text to choose its snippet."""
 
 _PIECE = re.compile(r"[^\W\d_]+|\d+|[^\w\s]+|_+|\n+")
-_CONTROL = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180b-\u180f\u200b-\u200f"
+_INVISIBLE = (
+    "\x00-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180b-\u180f\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]+"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff"
 )
 """What has no place in a line of text: control characters, those that steer the direction of writing or hide
 (Unicode category Cf), line and paragraph separators, variation selectors, lone surrogates."""
+
+_VISIBLE = re.compile(f"[^\\s{_INVISIBLE}]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +60,7 @@ def one_line(text: str, limit: int) -> str:
     """Text without control, bidi and zero-width characters, on one line, cut at the limit with an ellipsis."""
     words: list[str] = []
     room = limit + 1
-    for match in _WORD.finditer(text):
+    for match in _VISIBLE.finditer(text):
         words.append(match[0][:room])
         room -= len(words[-1]) + 1
         if room < 1:
@@ -127,7 +132,8 @@ def snippet_of(text: str, words: Iterable[str], limit: int = LINE_CHARS_MAX) -> 
     if len(text) <= limit:
         return text
     lowered = text.lower()
-    places = sorted(p for word in words if len(word) > 2 and (p := lowered.find(word)) >= 0)
+    sought = islice((word.lower() for word in words if len(word) > 2), SNIPPET_WORDS_MAX)
+    places = sorted(p for word in sought if (p := lowered.find(word)) >= 0)
     if not places:
         return text[:limit]
     best = max(places, key=lambda start: sum(start <= p < start + limit for p in places))

@@ -64,7 +64,7 @@ class _Parser:
         self._nodes = 0
         self._values = 0
 
-    def object(self, value: object, where: str, depth: int) -> Filter:
+    def tree(self, value: object, where: str, depth: int) -> Filter:
         if not isinstance(value, Mapping):
             raise InvalidFilter(where, f"must be an object, not {_type(value)}")
         if depth > DEPTH_MAX:
@@ -80,7 +80,7 @@ class _Parser:
             parts = self._list(value, where, depth)
             return All(parts=parts) if name == "and" else AnyOf(parts=parts)
         if name == "not":
-            return Not(part=self.object(value, where, depth + 1))
+            return Not(part=self.tree(value, where, depth + 1))
         if name in {"since", "until"}:
             us = _time(value, where)
             return Between(field="time", low=us) if name == "since" else Between(field="time", high=us)
@@ -91,7 +91,7 @@ class _Parser:
     def _list(self, value: object, where: str, depth: int) -> tuple[Filter, ...]:
         if not isinstance(value, list | tuple):
             raise InvalidFilter(where, f"must be a list of filters, not {_type(value)}")
-        return tuple(self.object(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value))
+        return tuple(self.tree(v, f"{where}[{i}]", depth + 1) for i, v in enumerate(value))
 
     def _leaf(self, name: str, value: object, where: str) -> Filter:
         values = value if isinstance(value, list | tuple) else (value,)

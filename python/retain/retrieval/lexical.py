@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,7 +16,7 @@ from typing import Protocol
 from retain.storage.text import identifier_parts
 
 TERMS_MAX = 64
-"""Most words of a query that are searched for; of a longer query the rarest ones."""
+"""Most words of a query that are searched for; of a longer query the rarest ones that occur at all."""
 
 WORDS_MAX = 2_000
 WORD_CHARS_MAX = 128
@@ -33,7 +34,7 @@ STOP_WORDS = frozenset(
     """.split()
 )
 
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"[\w\u0300-\u036f]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +71,9 @@ class Vocabulary(Protocol):
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text that carry meaning, each once and in small letters, identifiers whole."""
-    found = [word[:WORD_CHARS_MAX] for word in _WORD.findall(text)[:WORDS_MAX]]
+    """The words of a text that carry meaning, each once, as they are written, identifiers whole."""
+    composed = unicodedata.normalize("NFC", text)
+    found = [word[:WORD_CHARS_MAX] for word in _WORD.findall(composed)[:WORDS_MAX]]
     meaningful = [word for word in found if word.lower() not in STOP_WORDS] or found
     return list(dict.fromkeys(word for word in meaningful if any(c.isalnum() for c in word)))
 
@@ -100,13 +102,15 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
         for key, entry in _entries(word, index):
             chosen.setdefault(key, entry)
     total = max(1, index.total())
-    rarest = sorted(chosen.items(), key=lambda item: item[1][1])[:TERMS_MAX]
-    stems = _stem_weights([key for key, _ in rarest], index, total)
+    rarest = sorted(chosen.items(), key=lambda item: item[1][1])
+    present = [item for item in rarest if item[1][1]][:TERMS_MAX]
+    # Words that occur nowhere cannot be searched for, but they are part of the question: they weigh.
+    weighed = present + [item for item in rarest if not item[1][1]][:TERMS_MAX]
     return TextQuery(
-        match=" OR ".join(f'"{word}"' for _, (word, count) in rarest if count),
-        postings=dict(entry for _, entry in rarest),
-        bound=sum(idf(count, total) for _, (_, count) in rarest) * (K1 + 1),
-        stems=stems,
+        match=" OR ".join(f'"{word}"' for _, (word, _) in present),
+        postings=dict(entry for _, entry in weighed),
+        bound=sum(idf(count, total) for _, (_, count) in weighed) * (K1 + 1),
+        stems=_stem_weights([stems for stems, _ in weighed], index, total),
     )
 
 

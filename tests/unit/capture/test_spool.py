@@ -6,6 +6,7 @@ import errno
 import fcntl
 import multiprocessing
 import os
+import posix
 import resource
 import signal
 import stat
@@ -23,8 +24,10 @@ from hypothesis import strategies as st
 from retain.capture import spool
 from retain.capture.spool import Damage, Record
 
+# The children below only touch files and end; no thread of this process matters to them.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+
 forked = multiprocessing.get_context("fork")
-spawned = multiprocessing.get_context("spawn")
 
 meta = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=40)
 records = st.builds(
@@ -298,8 +301,6 @@ def test_a_writer_whose_segment_is_sealed_while_it_waits_for_the_lock_writes_to_
         if not sealed:
             sealed.append(True)
             (directory / spool.LIVE).rename(directory / "seal-1.spool")
-            if len(sealed) == 1:
-                pass
         return lock(fd, deadline)
 
     monkeypatch.setattr(spool, "_lock_until", seal_first)
@@ -378,17 +379,38 @@ def test_a_failing_sync_is_told_and_not_swallowed(
             spool.append(str(directory), Record(b"x", 1))
 
 
+class Disk:
+    """The module posix, with writes of seven bytes at the most of which the n-th fails."""
+
+    def __init__(self, failing: int) -> None:
+        self.writes = 0
+        self.failing = failing
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(posix, name)
+
+    def write(self, fd: int, data: memoryview) -> int:
+        self.writes += 1
+        if self.writes == self.failing:
+            raise OSError(errno.ENOSPC, "full")
+        return posix.write(fd, data[:7])
+
+
 def test_writes_that_take_only_a_part_are_continued(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import posix
-
-    class Dribbling:
-        def __getattr__(self, name: str) -> object:
-            return getattr(posix, name)
-
-        @staticmethod
-        def write(fd: int, data: memoryview) -> int:
-            return posix.write(fd, data[:7])
-
-    monkeypatch.setattr(spool, "posix", Dribbling())
+    monkeypatch.setattr(spool, "posix", Disk(failing=0))
     spool.append(str(directory), Record(b"x" * 100, 1))
     assert [record.payload for record in everything_in(directory)] == [b"x" * 100]
+
+
+def test_whichever_write_fails_the_records_before_stay_whole(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool.append(str(directory), Record(b"first", 1))
+    size = (directory / spool.LIVE).stat().st_size
+    writes = -(-len(spool.encode(Record(b"x" * 50, 2))) // 7)
+    for failing in range(1, writes + 1):
+        monkeypatch.setattr(spool, "posix", Disk(failing))
+        with pytest.raises(OSError, match="full"):
+            spool.append(str(directory), Record(b"x" * 50, 2))
+        assert (directory / spool.LIVE).stat().st_size == size
+    monkeypatch.setattr(spool, "posix", Disk(writes + 1))
+    spool.append(str(directory), Record(b"x" * 50, 2))
+    assert len(everything_in(directory)) == 2

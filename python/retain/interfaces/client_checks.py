@@ -1,0 +1,193 @@
+"""Checks of what Claude Code's files say of retain, and that what they start works."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from retain.config import client_files as client_paths
+from retain.config import project_directory
+from retain.errors import RetainError
+from retain.interfaces import client_entries as entries
+from retain.interfaces import client_files as files
+from retain.interfaces import trial
+from retain.interfaces.findings import FAIL, OK, WARN, Finding
+from retain.interfaces.replies import counted
+from retain.retrieval.context import one_line
+
+TIMEOUT_S_MAX = 600
+INSTALL = "retain install"
+
+
+def hooks(path: Path, *, spawn: bool) -> Iterator[Finding]:
+    """Our hooks in the settings: one for each event, switched on, with sane limits, and working."""
+    try:
+        settings = files.read_client_file(path, "settings")
+    except RetainError as error:
+        yield Finding(
+            check="hooks", verdict=FAIL, detail=str(error), mend="mend the file, then run `retain doctor`"
+        )
+        return
+    found = list(entries.hooks_of(settings.content))
+    ours = [(event, entry) for event, entry in found if entries.is_our_hook(entry)]
+    if not ours:
+        yield Finding(check="hooks", verdict=FAIL, detail=f"none in {path}", mend=INSTALL)
+    elif missing := [event for event in entries.HOOK_EVENTS if event not in {event for event, _ in ours}]:
+        detail = f"{path} has none for {', '.join(missing)}"
+        yield Finding(check="hooks", verdict=FAIL, detail=detail, mend=INSTALL)
+    else:
+        number = counted(len(entries.HOOK_EVENTS), "event", "events")
+        yield Finding(check="hooks", verdict=OK, detail=f"{number} in {path}")
+    if settings.content.get("disableAllHooks") is True:
+        detail = f"disableAllHooks is set in {path}: nothing is captured"
+        yield Finding(check="hooks", verdict=FAIL, detail=detail, mend="take disableAllHooks out of the file")
+    yield from _timeouts(ours)
+    yield from _installations(found, ours)
+    if ours:
+        yield from _commands([entry for _, entry in ours], spawn=spawn)
+
+
+def _timeouts(ours: list[tuple[str, dict[str, Any]]]) -> Iterator[Finding]:
+    for event, entry in ours:
+        limit = entry.get("timeout")
+        if isinstance(limit, int | float) and not isinstance(limit, bool) and 1 <= limit <= TIMEOUT_S_MAX:
+            continue
+        mend = f"set it to {entries.HOOK_TIMEOUT_S}"
+        if limit is None:
+            if event == "SessionEnd":
+                detail = "SessionEnd has no timeout; the client then stops it after 1.5 s"
+                yield Finding(check="hook timeout", verdict=WARN, detail=detail, mend=mend)
+            continue
+        looks = " (the unit is seconds; this looks like milliseconds)" if _is_large(limit) else ""
+        detail = f"{event} has the timeout {limit!r}{looks}"
+        yield Finding(check="hook timeout", verdict=WARN, detail=detail, mend=mend)
+
+
+def _is_large(limit: object) -> bool:
+    return isinstance(limit, int | float) and limit > TIMEOUT_S_MAX
+
+
+def _installations(
+    found: list[tuple[str, dict[str, Any]]], ours: list[tuple[str, dict[str, Any]]]
+) -> Iterator[Finding]:
+    """Two sets of hooks cost time twice, and where they are of two stores, each has half of the truth."""
+    kinds = {repr((entry.get("command"), entry.get("args"))) for _, entry in ours}
+    others = [entry for _, entry in found if entries.is_other_hook(entry)]
+    events = [event for event, _ in ours]
+    if len(kinds) > 1 or len(events) != len(set(events)):
+        detail = "the settings have hooks of more than one installation of retain, or one twice"
+        yield Finding(check="hooks", verdict=WARN, detail=detail, mend="retain uninstall && retain install")
+    if others:
+        named = one_line(str(others[0].get("command")), 80)
+        detail = f"another hook runs retain as well: {named}"
+        yield Finding(check="hooks", verdict=WARN, detail=detail, mend="take it out of the settings by hand")
+    for name in ("settings.json", "settings.local.json"):
+        local = project_directory() / ".claude" / name
+        if local != client_paths()[0] and _has_our_hooks(local):
+            detail = f"{local} has hooks of retain as well"
+            yield Finding(
+                check="hooks", verdict=WARN, detail=detail, mend=f"retain uninstall --settings {local}"
+            )
+
+
+def _has_our_hooks(path: Path) -> bool:
+    try:
+        content = files.read_client_file(path, "settings").content
+    except RetainError:
+        return False
+    return any(
+        entries.is_our_hook(entry) or entries.is_other_hook(entry) for _, entry in entries.hooks_of(content)
+    )
+
+
+def _commands(ours: list[dict[str, Any]], *, spawn: bool) -> Iterator[Finding]:
+    """Each different command once: that it is there, and that it takes an event."""
+    distinct = {repr((entry.get("command"), entry.get("args"))): entry for entry in ours}
+    for entry in distinct.values():
+        command = str(entry["command"])
+        if problem := _not_executable(command):
+            yield Finding(check="hook command", verdict=FAIL, detail=problem, mend=INSTALL)
+        elif spawn:
+            with tempfile.TemporaryDirectory(prefix="retain-doctor-") as scratch:
+                tried = trial.try_hook([command, *entry.get("args", [])], scratch)
+            mend = None if tried.ok else INSTALL
+            verdict = OK if tried.ok else FAIL
+            yield Finding(check="hook command", verdict=verdict, detail=tried.detail, mend=mend)
+
+
+def server(path: Path, *, spawn: bool) -> Iterator[Finding]:
+    """Our MCP entry: there, its command there, and answering."""
+    name = "mcp server"
+    try:
+        content = files.read_client_file(path, "mcp").content
+    except RetainError as error:
+        yield Finding(
+            check=name, verdict=FAIL, detail=str(error), mend="mend the file, then run `retain doctor`"
+        )
+        return
+    servers = content.get("mcpServers")
+    entry = servers.get(entries.SERVER) if isinstance(servers, dict) else None
+    if not isinstance(entry, dict) or not entries.is_our_server(entry):
+        what = "an entry of that name that is not ours" if entry is not None else "no entry"
+        yield Finding(check=name, verdict=FAIL, detail=f"{path} has {what}", mend=INSTALL)
+        return
+    command, arguments = str(entry["command"]), [str(argument) for argument in entry.get("args", [])]
+    if problem := _not_executable(command):
+        yield Finding(check=name, verdict=FAIL, detail=problem, mend=INSTALL)
+        return
+    yield Finding(check=name, verdict=OK, detail=f"{command} in {path}")
+    if spawn:
+        with tempfile.TemporaryDirectory(prefix="retain-doctor-") as scratch:
+            given = entry.get("env")
+            tried = trial.try_server(
+                [command, *_without_home(arguments)], scratch, given if isinstance(given, dict) else {}
+            )
+        mend = None if tried.ok else f"{INSTALL}; {' '.join([command, *arguments])} shows what it says"
+        yield Finding(check=name, verdict=OK if tried.ok else FAIL, detail=tried.detail, mend=mend)
+
+
+def _without_home(arguments: list[str]) -> list[str]:
+    return arguments[: arguments.index("--home")] if "--home" in arguments else arguments
+
+
+def _not_executable(command: str) -> str | None:
+    if os.access(command, os.X_OK) and not Path(command).is_dir():
+        return None
+    return (
+        f"{command} is not there any more" if not Path(command).exists() else f"{command} is not executable"
+    )
+
+
+def one_store(settings: Path, servers: Path, home: Path) -> Iterator[Finding]:
+    """Hooks and server that name different data directories would never meet."""
+    pinned = {*_homes_of_hooks(settings), *_homes_of_server(servers)}
+    different = sorted(place for place in pinned if Path(place) != home)
+    if different:
+        detail = f"Claude Code uses {', '.join(different)}; this command looks at {home}"
+        mend = f"retain doctor --home {different[0]}, or retain uninstall && retain install"
+        yield Finding(check="one store", verdict=WARN, detail=detail, mend=mend)
+
+
+def _homes_of_hooks(path: Path) -> Iterator[str]:
+    try:
+        content = files.read_client_file(path, "settings").content
+    except RetainError:
+        return
+    for _, entry in entries.hooks_of(content):
+        arguments = entry.get("args")
+        if entries.is_our_hook(entry) and isinstance(arguments, list):
+            yield from map(str, arguments[len(entries.HOOK_ARGUMENTS) + 1 :])
+
+
+def _homes_of_server(path: Path) -> Iterator[str]:
+    try:
+        servers = files.read_client_file(path, "mcp").content.get("mcpServers")
+    except RetainError:
+        return
+    entry = servers.get(entries.SERVER) if isinstance(servers, dict) else None
+    arguments = entry.get("args") if isinstance(entry, dict) and entries.is_our_server(entry) else None
+    if isinstance(arguments, list) and "--home" in arguments:
+        yield from map(str, arguments[arguments.index("--home") + 1 :][:1])

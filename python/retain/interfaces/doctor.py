@@ -1,0 +1,161 @@
+"""``retain doctor``: checks the whole installation, and says for each finding how to mend it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import stat
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from retain.config import Settings, client_files, read_settings
+from retain.errors import RetainError
+from retain.interfaces import client_checks, replies
+from retain.interfaces.findings import FAIL, OK, WARN, Finding, report
+
+if TYPE_CHECKING:
+    from retain.interfaces.cli import Output
+
+FREE_BYTES_LOW = 200 * 1024 * 1024
+FREE_BYTES_LEAST = 20 * 1024 * 1024
+WAITING_BYTES_MANY = 64 * 1024 * 1024
+
+
+def doctor(arguments: Namespace, out: Output) -> int:
+    """Runs every check; exit code 1 where one fails."""
+    findings = list(examine(arguments))
+    failed = any(finding.verdict == FAIL for finding in findings)
+    value = {"ok": not failed, "findings": [asdict(finding) for finding in findings]}
+    out.answer(value, report(findings, out.paint))
+    return replies.EXIT_FAILED if failed else replies.EXIT_OK
+
+
+def examine(arguments: Namespace) -> Iterator[Finding]:
+    """The findings in the order in which their causes follow each other."""
+    yield from versions()
+    settings, _ = read_settings(arguments.home)
+    yield from data_directory(settings.home)
+    yield from store(settings)
+    yield from spool(settings)
+    hooks_file = Path(arguments.settings or client_files()[0])
+    servers_file = Path(arguments.mcp or client_files()[1])
+    yield from client_checks.hooks(hooks_file, spawn=not arguments.no_spawn)
+    yield from client_checks.server(servers_file, spawn=not arguments.no_spawn)
+    yield from client_checks.one_store(hooks_file, servers_file, settings.home)
+
+
+def versions() -> Iterator[Finding]:
+    """Python, SQLite and the extension."""
+    import apsw
+
+    import retain
+    from retain.storage.connection import check_sqlite
+
+    python = platform.python_version()
+    yield Finding(check="python", verdict=OK, detail=f"{python} at {sys.executable}")
+    yield Finding(
+        check="retain", verdict=OK, detail=f"{retain.__version__} at {Path(retain.__file__).parent}"
+    )
+    version = apsw.sqlite_lib_version()
+    try:
+        check_sqlite(version)
+    except RetainError as error:
+        yield Finding(check="sqlite", verdict=FAIL, detail=str(error), mend=error.hint)
+    else:
+        yield Finding(check="sqlite", verdict=OK, detail=f"{version} through apsw {apsw.apsw_version()}")
+
+
+def data_directory(home: Path) -> Iterator[Finding]:
+    """The data directory: there, ours, private, writable, with space."""
+    name = "data directory"
+    try:
+        status = home.stat()
+    except FileNotFoundError:
+        yield Finding(check=name, verdict=OK, detail=f"{home} is not there yet; the first use makes it")
+        return
+    except OSError as error:
+        mend = "set RETAIN_HOME to a directory of yours"
+        yield Finding(check=name, verdict=FAIL, detail=f"{home}: {error.strerror}", mend=mend)
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        yield Finding(
+            check=name,
+            verdict=FAIL,
+            detail=f"{home} is not a directory",
+            mend="set RETAIN_HOME to another place",
+        )
+    elif status.st_uid != os.getuid():
+        mend = f"chown it to you, or set RETAIN_HOME (its owner is user {status.st_uid})"
+        yield Finding(check=name, verdict=FAIL, detail=f"{home} belongs to another user", mend=mend)
+    elif not os.access(home, os.W_OK | os.X_OK):
+        yield Finding(check=name, verdict=FAIL, detail=f"{home} is not writable", mend=f"chmod 700 {home}")
+    elif mode := stat.S_IMODE(status.st_mode) & 0o077:
+        detail = f"{home} can be entered by others (mode {mode | 0o700:o})"
+        yield Finding(check=name, verdict=WARN, detail=detail, mend=f"chmod 700 {home}")
+    else:
+        yield Finding(check=name, verdict=OK, detail=f"{home} is yours alone")
+    if stat.S_ISDIR(status.st_mode):
+        yield _space(home)
+
+
+def _space(home: Path) -> Finding:
+    free = shutil.disk_usage(home).free
+    if free >= FREE_BYTES_LOW:
+        return Finding(check="free space", verdict=OK, detail=replies.size(free))
+    verdict = FAIL if free < FREE_BYTES_LEAST else WARN
+    mend = "free some space, or move the directory and set RETAIN_HOME"
+    return Finding(check="free space", verdict=verdict, detail=f"only {replies.size(free)}", mend=mend)
+
+
+def store(settings: Settings) -> Iterator[Finding]:
+    """Whether the store opens, and what it holds."""
+    if not settings.database.exists():
+        yield Finding(check="store", verdict=OK, detail="no memories yet")
+        return
+    from retain.interfaces.commands import with_memory
+
+    try:
+        counts = with_memory(Namespace(home=settings.home), lambda memory: memory.stats())
+    except RetainError as error:
+        mend = error.hint or "keep a copy of the data directory, then run `retain verify`"
+        yield Finding(check="store", verdict=FAIL, detail=str(error), mend=mend)
+        return
+    memories = replies.counted(counts["memories"].get("active", 0), "memory", "memories")
+    yield Finding(check="store", verdict=OK, detail=f"{memories}, {replies.size(counts['bytes'])}")
+    if counts["dead_letters"]:
+        letters = replies.counted(counts["dead_letters"], "event", "events")
+        detail = f"{letters} could not be digested; they are kept in the store"
+        mend = "upgrade retain, and report it if that does not help; nothing of them is lost"
+        yield Finding(check="dead letters", verdict=WARN, detail=detail, mend=mend)
+    if mode := stat.S_IMODE(settings.database.stat().st_mode) & 0o077:
+        detail = f"{settings.database} can be read by others (mode {mode | 0o600:o})"
+        yield Finding(check="store", verdict=WARN, detail=detail, mend=f"chmod 600 {settings.database}")
+
+
+def spool(settings: Settings) -> Iterator[Finding]:
+    """What waits in the spool, and what went wrong on the way into it."""
+    directory = settings.spool
+    segments = [path for path in directory.glob("*.spool") if path.is_file()] if directory.is_dir() else []
+    waiting = sum(path.stat().st_size for path in segments)
+    if waiting > WAITING_BYTES_MANY:
+        detail = f"{replies.size(waiting)} wait to be digested; no server seems to take them"
+        yield Finding(check="spool", verdict=WARN, detail=detail, mend="retain drain")
+    else:
+        yield Finding(check="spool", verdict=OK, detail=f"{replies.size(waiting)} waiting")
+    failures = directory / "failures.log"
+    if failures.exists() and (count := len(failures.read_bytes().splitlines())):
+        detail = f"{replies.counted(count, 'hook', 'hooks')} could not write an event (see {failures})"
+        yield Finding(
+            check="failed hooks", verdict=WARN, detail=detail, mend=f"mend the cause, then remove {failures}"
+        )
+    damaged = directory / "damaged"
+    if damaged.is_dir() and (count := len(list(damaged.iterdir()))):
+        detail = f"{replies.counted(count, 'damaged stretch is', 'damaged stretches are')} kept in {damaged}"
+        yield Finding(
+            check="damage", verdict=WARN, detail=detail, mend="look at the disk; remove them when you have"
+        )

@@ -48,6 +48,7 @@ class Server:
         self._era = era
         self._last_id = 0
         self._buffer = b""
+        self.started_ns = time.perf_counter_ns()
         self._process = subprocess.Popen(
             argv, cwd=folder, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, bufsize=0,
@@ -61,20 +62,16 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.__exit__(None, None, None) if self._ended() else self._kill()
-
-    def _ended(self) -> bool:
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         try:
             self._process.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def _kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+            self._process.kill()
+            self._process.wait()
+        finally:
+            self._process.stdout.close()
 
     def greet(self) -> dict[str, Any]:
         """The first exchange of the era; returns its result."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -35,6 +34,8 @@ STOP_WORDS = frozenset(
 )
 
 _WORD = re.compile(r"[\w\u0300-\u036f]+")
+"""Combining marks belong to the word, as they do for the index: decomposed text is text like any other."""
+
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,8 +73,7 @@ class Vocabulary(Protocol):
 
 def words_of(text: str) -> list[str]:
     """The words of a text that carry meaning, each once, as they are written, identifiers whole."""
-    composed = unicodedata.normalize("NFC", text)
-    found = [word[:WORD_CHARS_MAX] for word in _WORD.findall(composed)[:WORDS_MAX]]
+    found = [word[:WORD_CHARS_MAX] for word in _WORD.findall(text)[:WORDS_MAX]]
     meaningful = [word for word in found if word.lower() not in STOP_WORDS] or found
     return list(dict.fromkeys(word for word in meaningful if any(c.isalnum() for c in word)))
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from retain._core import CostEstimator
-from retain.model import Filter, Query
-from retain.retrieval.filters import NOTHING, as_tuples, mentions, normalise, size_of
+from retain.model import All, AnyOf, Filter, In, Query
+from retain.retrieval.filters import NOTHING, as_tuples, normalise, size_of
 
 Interval = tuple[float, float, float]
 
@@ -98,7 +98,7 @@ class Complexity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkspaceRequirements:
-    """Which workspaces a query needs; none named and ``every`` False means that of the caller."""
+    """Which workspaces a query needs: the named ones, or every one of this store."""
 
     named: tuple[str, ...]
     every: bool
@@ -162,8 +162,7 @@ class QueryPlanner:
         """Which workspaces a query needs, from its scope and its filter."""
         named = {query.workspace} if query.workspace else set()
         named |= _workspaces(query.filter)
-        every = not named and not mentions(query.filter, "workspace")
-        return WorkspaceRequirements(named=tuple(sorted(named)), every=every)
+        return WorkspaceRequirements(named=tuple(sorted(named)), every=not named)
 
     def estimate_cost(self, query: Query) -> Interval:
         """Microseconds of the cheapest plan, as (min, expected, max)."""
@@ -187,7 +186,9 @@ class QueryPlanner:
         return self.create_plan(query)
 
     def observe(self, execution: Execution) -> None:
-        """Corrects the coefficients by what a plan really cost."""
+        """Corrects the coefficients by what a plan really cost; where no row was met there is nothing to learn."""
+        if not any(execution.rows):
+            return
         steps = [
             (step.operator, float(rows))
             for step, rows in zip(execution.plan.steps, execution.rows, strict=True)
@@ -259,12 +260,13 @@ def _cheapest(
 
 
 def _workspaces(tree: Filter | None) -> set[str]:
-    """Workspaces that a filter names in a position where a memory must lie in one of them."""
-    found: set[str] = set()
-    for part in getattr(tree, "parts", (tree,)) if tree is not None else ():
-        if getattr(part, "field", None) == "workspace":
-            found |= set(getattr(part, "values", ()))
-    return found
+    """Workspaces that a filter names in a position where a memory must lie in one of them; empty: any."""
+    if isinstance(tree, In):
+        return set(tree.values) if tree.field == "workspace" else set()
+    if not isinstance(tree, All | AnyOf):
+        return set()
+    parts = [_workspaces(part) for part in tree.parts]
+    return set().union(*parts) if isinstance(tree, All) or all(parts) else set()
 
 
 def plan_as_json(plan: Plan, truth: Mapping[str, Any]) -> dict[str, Any]:

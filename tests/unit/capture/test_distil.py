@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from retain.capture.decisions import DECISIONS_MAX, find_decisions
-from retain.capture.distil import DISTILLERS, REDACTED_KEY, RESULTS_MAX, ErrorTracker, distil, prepare
+from retain.capture.distil import DISTILLERS, REDACTED_KEY, ErrorTracker, distil, prepare
 from retain.capture.file_changes import DIFF_LINES_MAX, SYMBOLS_MAX, hunk, relative_path, symbols_in
 from retain.capture.fixes import FAILURES_MAX, SESSIONS_MAX, STEPS_MAX
 from retain.capture.parse import parse_event
+from retain.capture.searches import RESULTS_MAX
 from retain.capture.shell import is_trivial, read_outcome, read_run
 from retain.capture.signature import failed_tests, looks_failed, normalise, read_failure
 from retain.capture.wording import OUTPUT_CHARS_MAX, TEXT_CHARS_MAX, TITLE_CHARS_MAX, bounded, one_line, plain

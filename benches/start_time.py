@@ -154,15 +154,14 @@ def figures_of(era: str, found: dict[str, dict[str, Summary]]) -> list[Figure]:
         if not name.startswith("retain"):
             continue
         for part, label in (("first", "first result"), ("recall", "first recall"), ("cpu", "CPU to first recall")):
-            for floor in ("lowlevel", "mcpserver"):
-                beside = found[floor][part]
-                target = RATIO_MAX if part != "cpu" and floor == "lowlevel" else None
-                what = f"start {era}, {name}: {label}"
+            what = f"start {era}, {name}: {label}"
+            target = None if part == "cpu" else RATIO_MAX
+            for floor, ratio_max in (("lowlevel", target), ("mcpserver", None)):
+                beside = found[floor][part].median
                 figures.append(
-                    against(f"{what}, median", sums[part].median, "ms", floor, beside.median, ratio_max=target)
+                    against(f"{what}, median", sums[part].median, "ms", floor, beside, ratio_max=ratio_max)
                 )
-                if floor == "lowlevel":
-                    figures.append(against(f"{what}, min", sums[part].least, "ms", floor, beside.least))
+            figures.append(against(f"{what}, min", sums[part].least, "ms", "lowlevel", found["lowlevel"][part].least))
     return figures
 
 

@@ -17,7 +17,7 @@ from retain import errors, model
 from retain.config import Settings
 from retain.interfaces import replies
 from retain.interfaces.grammar import parser
-from retain.interfaces.tools import tools
+from retain.interfaces.mcp_tools import tools
 from retain.retrieval import filters
 
 HERE = Path(__file__).resolve().parent / "reference"

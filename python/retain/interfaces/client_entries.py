@@ -228,13 +228,14 @@ def _put_once(groups: list[Any], entry: JsonObject) -> None:
         entries = group.get("hooks") if isinstance(group, dict) else None
         if not isinstance(entries, list):
             continue
-        for old in [old for old in entries if is_our_hook(old)]:
+        mine = [old for old in entries if is_our_hook(old)]
+        for old in mine:
             if found:
                 entries.remove(old)
             else:
                 old.update({key: value for key, value in entry.items() if key != "timeout" or key not in old})
             found = True
-        if not entries:
+        if mine and not entries:
             groups.remove(group)
     if not found:
         groups.append({"hooks": [copy.deepcopy(entry)]})

@@ -8,7 +8,8 @@ cost comes back through ``observe`` and corrects the coefficients.
 Plans:
 
 ``lexical_first``  the full-text index gives the rows of the words, the filter is tested on each
-``filter_first``   an index gives the few rows that fit the filter, the words are looked up among them
+``filter_first``   an index gives the keys of the few rows that fit the filter; of the rows that the full-text
+                   index gives for the words, only those are fetched
 ``filter_scan``    there are no words: the newest rows that fit the filter
 """
 
@@ -27,7 +28,7 @@ from retain.retrieval.filters import NOTHING, as_tuples, normalise, size_of
 Interval = tuple[float, float, float]
 
 FILTER_FIRST_ROWS_MAX = 2_000
-"""Above this many rows a plan filter_first is not considered: looking words up row by row loses."""
+"""Above this many rows a plan filter_first is not considered: their keys have to be held."""
 
 ASSUMED_POSTINGS = 0.05
 """Share of the memories that a word occurs in, where its frequency is not known."""
@@ -113,9 +114,9 @@ class QueryPlanner:
     """
 
     def __init__(
-        self, coefficients: Mapping[str, tuple[float, float, float]] | None = None, *, enabled: bool = True
+        self, coefficients: Mapping[str, Sequence[float]] | None = None, *, enabled: bool = True
     ) -> None:
-        self._estimator = CostEstimator(dict(coefficients) if coefficients else None)
+        self._estimator = CostEstimator({name: tuple(each) for name, each in (coefficients or {}).items()})
         self._enabled = enabled
         self._total = 0
         self._lock = threading.Lock()
@@ -224,10 +225,12 @@ class QueryPlanner:
             )
         }
         if self._enabled and rows[2] <= FILTER_FIRST_ROWS_MAX < self._total:
+            fitting = _at_most(matching * share, min(postings, rows[2]))
             options["filter_first"] = (
                 Step(operator="index_scan", rows=rows),
-                Step(operator="rowid_probe", rows=rows),
-                Step(operator="sort", rows=_at_most(matching * share, rows[2])),
+                Step(operator="fts_match", rows=_at_most(postings, postings)),
+                Step(operator="rowid_probe", rows=fitting),
+                Step(operator="sort", rows=fitting),
             )
         return options
 

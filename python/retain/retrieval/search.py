@@ -52,7 +52,8 @@ def _filter_first(
     # No limit: a row left out here could be the best one. The planner takes this way for few rows only.
     keys = [candidate.key for candidate in reader.filtered(where, -1)]
     candidates = reader.lexical_within(words.match, keys, pool)
-    return candidates, [float(len(keys)), float(len(keys)), float(len(candidates))]
+    found = float(len(candidates))
+    return candidates, [float(len(keys)), float(sum(words.postings.values())), found, found]
 
 
 def truth_of(execution: Execution) -> Mapping[str, float]:

@@ -11,7 +11,7 @@ import orjson
 
 from retain.model import Filter, Memory, Workspace, from_us
 from retain.storage.conditions import condition
-from retain.storage.rows import COLUMNS, TABLES, to_memory
+from retain.storage.rows import COLUMNS, TABLES, to_json, to_memory
 
 WEIGHTS = (2.0, 1.0, 2.0, 1.0, 0.4)
 """bm25 weights of title, body, paths, symbols and context (retrieval.md section 3.1)."""
@@ -110,18 +110,18 @@ class Reader:
         return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
 
     def lexical_within(self, match: str, keys: Sequence[int], limit: int) -> list[Candidate]:
-        """Like ``lexical``, among given rows only; meant for few of them."""
-        found: list[Candidate] = []
-        for start in range(0, len(keys), IDS_PER_STATEMENT):
-            part = keys[start : start + IDS_PER_STATEMENT]
-            rows = self._db.execute(
-                f"SELECT m.key, -{_BM25} AS score, m.occurred_us, m.kind FROM memory_fts "
-                "JOIN memory m ON m.key = memory_fts.rowid "
-                f"WHERE memory_fts MATCH ? AND memory_fts.rowid IN ({_marks(part)})",
-                (match, *part),
-            )
-            found += [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
-        return sorted(found, key=lambda c: (-c.bm25, -c.key))[:limit]
+        """Like ``lexical``, among given rows only.
+
+        The unary plus keeps the keys from FTS5: it would run the whole query again for each of them.
+        """
+        rows = self._db.execute(
+            f"SELECT m.key, -{_BM25} AS score, m.occurred_us, m.kind FROM memory_fts "
+            "CROSS JOIN memory m ON m.key = memory_fts.rowid "
+            "WHERE memory_fts MATCH ? AND +memory_fts.rowid IN (SELECT value FROM json_each(?)) "
+            "ORDER BY score DESC, m.key DESC LIMIT ?",
+            (match, to_json(list(keys)), limit),
+        )
+        return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
 
     def filtered(self, where: Filter, limit: int, *, newest_first: bool = True) -> list[Candidate]:
         """The newest (or oldest) rows that fit the filter; a negative limit takes all."""

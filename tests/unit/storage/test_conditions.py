@@ -121,7 +121,7 @@ def population(request: pytest.FixtureRequest, reader: Reader, remember: Callabl
     return reader.load([key for (key,) in reader.connection.execute("SELECT key FROM memory")])
 
 
-@settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=550, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees)
 def test_a_filter_finds_exactly_the_rows_that_its_plain_twin_finds(
     tree: Filter, population: dict[int, Memory], reader: Reader

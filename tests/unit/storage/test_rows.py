@@ -35,7 +35,7 @@ drafts = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=drafts)
 def test_a_memory_is_read_as_it_was_written(fields: dict[str, Any], remember: Remember, reader: Reader) -> None:
     added = remember(**fields)

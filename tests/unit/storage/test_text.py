@@ -34,7 +34,7 @@ def glob_twin(pattern: str, path: str) -> bool:
     return parts_twin(*(text.removeprefix("/").rstrip("/").split("/") for text in (pattern, path)))
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(PATTERNS, PATHS)
 @example("src/**", "src")
 @example("/src/*.py", "src/a.py")
@@ -52,7 +52,7 @@ def test_no_text_breaks_a_glob(pattern: str, path: str) -> None:
     assert glob_matches(path, path) or "?" in path or "*" in path
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(PATTERNS, PATHS)
 def test_every_path_that_fits_begins_with_the_literal_prefix(pattern: str, path: str) -> None:
     prefix = literal_prefix(pattern)
@@ -84,7 +84,7 @@ def test_the_literal_prefix_is_as_long_as_it_can_be(pattern: str, prefix: str) -
     ids=lambda value: str(value)[:12],
 )
 def test_no_pattern_takes_long_on_a_path_as_long_as_paths_get(pattern: str, fits: bool) -> None:
-    for path in ("a" * 4_096, "a/" * 2_048 + "a"):
+    for path in ("a" * 4_096, "a/" * 500 + "a"):
         assert glob_matches(pattern, path) is fits
 
 

@@ -165,8 +165,7 @@ class ConnectionPool(Generic[C]):
         )
 
     async def _take(self) -> _Slot[C]:
-        if self._closed:
-            raise PoolClosed("the pool is closed")
+        self._refuse_if_closed()
         start = self._clock()
         slot: _Slot[C] | None = None
         if self._idle and not self._waiters:
@@ -176,14 +175,20 @@ class ConnectionPool(Generic[C]):
         else:
             slot = await self._wait()
         slot = await (self._make() if slot is None else self._checked(slot))
-        if self._closed:
+        try:
+            self._refuse_if_closed()
+        except PoolClosed:
             await self._discard(slot)
-            raise PoolClosed("the pool was closed")
+            raise
         waited_us = int((self._clock() - start) * 1e6)
         self._acquired += 1
         self._wait_us_total += waited_us
         self._wait_us_max = max(self._wait_us_max, waited_us)
         return slot
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise PoolClosed("the pool is closed")
 
     async def _wait(self) -> _Slot[C] | None:
         """Waits in line for a connection, or for the right to make one (None), already counted in the size."""

@@ -128,7 +128,10 @@ async def test_tries_end_at_their_limit_and_the_whole_batch_is_given_up_with_its
     answers = await asyncio.gather(*work.submit_many([1, 2]), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["2", "2"]
     assert len(handler.batches) == 3
-    assert [(letter.item, letter.attempts, str(letter.error)) for letter in letters] == [(1, 3, "2"), (2, 3, "2")]
+    assert [(letter.item, letter.attempts, str(letter.error)) for letter in letters] == [
+        (1, 3, "2"),
+        (2, 3, "2"),
+    ]
     assert (work.stats().dead, work.stats().done) == (2, 0)
 
 
@@ -151,7 +154,9 @@ async def test_a_poisonous_item_is_set_aside_and_its_neighbours_are_handled() ->
     busy=st.integers(0, 8),
     size=st.integers(1, 9),
 )
-def test_every_item_gets_its_own_answer_whatever_fails(items: list[int], poison: set[int], busy: int, size: int) -> None:
+def test_every_item_gets_its_own_answer_whatever_fails(
+    items: list[int], poison: set[int], busy: int, size: int
+) -> None:
     async def run() -> None:
         handler = Handler()
         handler.poison = poison
@@ -283,7 +288,11 @@ async def test_submitting_nothing_starts_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("options", "field"),
-    [({"batch_size": 0}, "batch_size"), ({"max_attempts": 0}, "max_attempts"), ({"batch_sizes": {"x": 0}}, "x")],
+    [
+        ({"batch_size": 0}, "batch_size"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"batch_sizes": {"x": 0}}, "x"),
+    ],
 )
 async def test_sizes_below_one_are_refused(options: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as caught:

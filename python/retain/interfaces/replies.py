@@ -144,6 +144,7 @@ def recall_object(recall: Recall) -> dict[str, Any]:
         ],
         "hidden": dict(recall.hidden),
         "abstained": recall.abstained,
+        "confidence": recall.confidence,
         "plan": dict(recall.plan),
         "elapsed_us": recall.elapsed_us,
         "tokens": recall.tokens,
@@ -271,7 +272,7 @@ def recall_text(recall: Recall, paint: Paint) -> str:
     hidden = hidden_text(recall.hidden)
     found = counted(len(recall.hits), "memory", "memories") if recall.hits else "Nothing found"
     if not recall.hits and hidden:
-        found = "Nothing convincing"
+        found = f"Nothing convincing (the best holds {recall.confidence:.0%} of the question)"
     tail = [found, f"{duration(recall.elapsed_us)}"]
     if recall.tokens:
         tail.append(f"{recall.tokens:,} tokens")

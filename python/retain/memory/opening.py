@@ -12,7 +12,7 @@ from retain.cache import L1Cache
 from retain.config import project_directory, read_settings, session_id
 from retain.memory.drain import Drain
 from retain.memory.recalling import Recaller
-from retain.memory.service import Channel, MemoryService
+from retain.memory.service import COEFFICIENTS, Channel, MemoryService
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
 from retain.retrieval.planner import QueryPlanner
@@ -48,7 +48,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     chosen, _ = read_settings(home, settings)
     store = await SqliteStore.open(chosen)
     planner = QueryPlanner(
-        await store.read(lambda reader: reader.fact("planner.coefficients")), enabled=bool(chosen.planner)
+        await store.read(lambda reader: reader.fact(COEFFICIENTS)), enabled=bool(chosen.planner)
     )
     workspaces = Workspaces(store)
     service = MemoryService(

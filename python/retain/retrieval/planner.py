@@ -116,7 +116,7 @@ class QueryPlanner:
     def __init__(
         self, coefficients: Mapping[str, Sequence[float]] | None = None, *, enabled: bool = True
     ) -> None:
-        self._estimator = CostEstimator({name: tuple(each) for name, each in (coefficients or {}).items()})
+        self._estimator = CostEstimator({name: (a, b, c) for name, (a, b, c) in (coefficients or {}).items()})
         self._enabled = enabled
         self._total = 0
         self._lock = threading.Lock()

@@ -147,7 +147,12 @@ def test_every_estimate_is_an_interval_that_holds_the_truth(
     planner = QueryPlanner()
     planner.update(known)
     chosen = plan(planner, store, " ".join(words), value)
-    for low, expected, high in (chosen.rows, chosen.cost_us, chosen.cost_bytes, *(s.rows for s in chosen.steps)):
+    for low, expected, high in (
+        chosen.rows,
+        chosen.cost_us,
+        chosen.cost_bytes,
+        *(s.rows for s in chosen.steps),
+    ):
         assert 0 <= low <= expected <= high
     assert chosen.rows[2] <= TOTAL
     truth = len(store.reader.filtered(chosen.filter, -1))
@@ -248,7 +253,9 @@ def test_costs_are_those_of_the_cheapest_plan(planner: QueryPlanner) -> None:
     query = Query(text="alpha beta", filter=parse_filter({"tag": "few"}))
     chosen = planner.create_plan(query)
     assert planner.estimate_cost(query) == chosen.cost_us
-    assert [m - b for m, b in zip(planner.estimate_memory_usage(query), chosen.cost_bytes, strict=True)] == [512] * 3
+    assert [m - b for m, b in zip(planner.estimate_memory_usage(query), chosen.cost_bytes, strict=True)] == [
+        512
+    ] * 3
 
 
 def test_a_plan_is_priced_anew_with_what_is_known_now(known: Statistics) -> None:
@@ -276,7 +283,13 @@ def test_history_changes_the_plan(planner: QueryPlanner, store: Any) -> None:
         ("one word", {}, "simple", 0, 1),
         ("a b", {"kind": "fix"}, "simple", 1, 0),
         ("a", {"or": [{"kind": "fix", "tag": "x"}, {"tag": "y"}]}, "moderate", 3, 2),
-        ("a", {"or": [{"not": {"kind": "fix", "or": [{"tag": "x"}, {"tag": "y"}]}}, {"tag": "z"}]}, "complex", 4, 4),
+        (
+            "a",
+            {"or": [{"not": {"kind": "fix", "or": [{"tag": "x"}, {"tag": "y"}]}}, {"tag": "z"}]},
+            "complex",
+            4,
+            4,
+        ),
         ("word " * 100, {}, "moderate", 0, 1),
     ],
 )

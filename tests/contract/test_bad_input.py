@@ -255,7 +255,7 @@ async def test_a_clock_that_stands_wrong_loses_nothing(
             assert {hit.memory.id for hit in found.hits} == {before.id, during.id}
             assert all(0 < hit.score <= 1 for hit in found.hits)
         after = await memory.remember("the cart total, told again")
-        assert before.id < during.id < after.id
+        assert len({before.id, during.id, after.id}) == 3
         assert len((await memory.recall("cart total")).hits) == 3
         assert (await memory.verify())["ok"]
 

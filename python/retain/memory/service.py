@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import apsw
+
 from retain.cache import L1Cache
 from retain.config import Settings
 from retain.errors import InvalidInput, NotFound, RetainError
@@ -35,6 +37,7 @@ from retain.retrieval.filters import both, parse_filter
 from retain.retrieval.planner import QueryPlanner
 from retain.storage import writes
 from retain.storage.integrity import verify
+from retain.storage.reads import memories_by_id
 from retain.storage.sqlite import SqliteStore
 
 logger = logging.getLogger(__name__)
@@ -147,8 +150,12 @@ class MemoryService:
         near = await self._near(place, drafts)
         now_us = time.time_ns() // 1000
         news = [writes.NewMemory(id=new_id(), workspace=key, draft=d, now_us=now_us) for d in drafts]
-        added = await self._store.write(lambda db: [writes.add_memory(db, new) for new in news])
-        stored = await self._by_ids([a.id for a in added])
+
+        def add(db: apsw.Connection) -> tuple[list[writes.Added], dict[str, Memory]]:
+            added = [writes.add_memory(db, new) for new in news]
+            return added, memories_by_id(db, [a.id for a in added])
+
+        added, stored = await self._store.write(add)
         return [
             replace(stored[a.id], created=a.created, near=tuple(i for i in similar if i != a.id))
             for a, similar in zip(added, near, strict=True)

@@ -84,9 +84,12 @@ def _glob(tree: Glob) -> Condition:
         column = COLUMNS[tree.field]
         return f"({column} IS NOT NULL AND path_glob(?, {column}))", [tree.pattern]
     prefix = literal_prefix(tree.pattern)
-    texts = ["p.workspace = m.workspace", "p.memory = m.key", "path_glob(?, p.path)"]
-    values: list[Any] = [tree.pattern]
-    if prefix:
-        texts.append("(p.path >= ? AND p.path < ? OR p.path >= ? AND p.path < ?)")
-        values += [prefix, prefix + "\U0010ffff", "/" + prefix, "/" + prefix + "\U0010ffff"]
-    return "EXISTS (SELECT 1 FROM memory_path p WHERE " + " AND ".join(texts) + ")", values
+    # Not correlated with the memory, so it is evaluated once a query; the index on paths has no memory in front.
+    paths = "SELECT p.memory FROM memory_path p WHERE p.workspace IN (SELECT key FROM workspace) AND "
+    if not prefix:
+        return f"m.key IN ({paths}path_glob(?, p.path))", [tree.pattern]
+    in_range = f"{paths}p.path >= ? AND p.path < ? AND path_glob(?, p.path)"
+    values: list[Any] = []
+    for start in (prefix, "/" + prefix):
+        values += [start, start + "\U0010ffff", tree.pattern]
+    return f"m.key IN ({in_range} UNION ALL {in_range})", values

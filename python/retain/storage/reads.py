@@ -103,7 +103,7 @@ class Reader:
         sql, values = condition(where)
         rows = self._db.execute(
             f"SELECT m.key, -{_BM25} AS score, m.occurred_us, m.kind FROM memory_fts "
-            f"JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
+            f"CROSS JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
             "ORDER BY score DESC, m.key DESC LIMIT ?",
             (match, *values, limit),
         )
@@ -162,14 +162,7 @@ class Reader:
 
     def by_ids(self, ids: Sequence[str]) -> dict[str, Memory]:
         """Memories by id, in any status."""
-        found: dict[str, Memory] = {}
-        for start in range(0, len(ids), IDS_PER_STATEMENT):
-            part = ids[start : start + IDS_PER_STATEMENT]
-            rows = self._db.execute(
-                f"SELECT {COLUMNS} FROM {TABLES} WHERE m.id IN ({_marks(part)})", tuple(part)
-            )
-            found |= {row[2]: to_memory(row) for row in rows}
-        return found
+        return memories_by_id(self._db, ids)
 
     def links(self, memory_id: str) -> list[tuple[str, str, str]]:
         """Links of a memory as (kind, direction, id of the other one)."""
@@ -269,6 +262,16 @@ class Reader:
         """A fact that was kept, or None."""
         row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
         return orjson.loads(row[0]) if row else None
+
+
+def memories_by_id(db: apsw.Connection, ids: Sequence[str]) -> dict[str, Memory]:
+    """Memories by id, in any status; a write reads back what it stored inside its own transaction."""
+    found: dict[str, Memory] = {}
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        part = ids[start : start + IDS_PER_STATEMENT]
+        rows = db.execute(f"SELECT {COLUMNS} FROM {TABLES} WHERE m.id IN ({_marks(part)})", tuple(part))
+        found |= {row[2]: to_memory(row) for row in rows}
+    return found
 
 
 def _marks(values: Sequence[object]) -> str:

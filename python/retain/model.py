@@ -111,7 +111,7 @@ class _IdSource:
 
 
 new_id = _IdSource().new
-"""A new UUIDv7 string; strictly growing within one process."""
+"""A new UUIDv7 string; growing within one process, unless the clock is set back by more than a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

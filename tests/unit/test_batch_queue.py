@@ -93,7 +93,7 @@ def test_a_full_queue_refuses_and_keeps_what_it_has() -> None:
     with pytest.raises(QueueFull):
         queue.push("d")
     assert queue.stats() == {
-        "pushed": 3, "popped": 0, "refused": 3, "peak": 3, "items": 3, "delayed": 1, "capacity": 3,
+        "pushed": 3, "popped": 0, "shed": 0, "refused": 3, "peak": 3, "items": 3, "delayed": 1, "capacity": 3,
     }  # fmt: skip
     assert queue.pop() == "a"
     queue.push("d")

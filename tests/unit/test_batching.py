@@ -172,7 +172,7 @@ async def test_a_full_queue_refuses_and_takes_nothing_of_what_was_offered() -> N
     work = processor(handler, capacity=2)
     running = work.submit(0)
     await asyncio.sleep(0)
-    kept = work.submit_many([1])
+    kept = [*work.submit_many([1])]
     with pytest.raises(QueueFull):
         work.submit_many([2, 3])
     kept.append(work.submit(2))
@@ -214,10 +214,10 @@ async def test_a_cancelled_worker_cancels_what_runs_and_what_waits() -> None:
     handler = Handler()
     handler.gate.clear()
     work = processor(handler, batch_size=1)
-    futures = work.submit_many(range(4))
+    futures = list(work.submit_many(range(4)))
     await asyncio.sleep(0)
-    assert work._worker is not None
-    work._worker.cancel()
+    (worker,) = work._workers
+    worker.cancel()
     await asyncio.wait(futures)
     assert all(future.cancelled() for future in futures)
     assert work.stats().waiting == 0
@@ -269,7 +269,7 @@ async def test_draining_waits_for_what_is_queued_and_for_what_comes_meanwhile() 
     handler = Handler()
     work = processor(handler, batch_size=2)
     await work.drain()
-    futures = work.submit_many(range(3))
+    futures = list(work.submit_many(range(3)))
     futures[0].add_done_callback(lambda _: futures.append(work.submit(9)))
     await work.drain()
     assert [future.result() for future in futures] == [0, 2, 4, 18]
@@ -277,8 +277,9 @@ async def test_draining_waits_for_what_is_queued_and_for_what_comes_meanwhile() 
 
 async def test_submitting_nothing_starts_nothing() -> None:
     work = processor(Handler())
-    assert work.submit_many([]) == []
-    assert work._worker is None
+    assert list(work.submit_many([])) == []
+    assert await work.submit_many([]) == []
+    assert not work._workers
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,12 @@ class KeyedQueue:
         self._lanes: dict[str, list[_Entry]] = {}
         self._numbers = count()
 
-    def push_many(self, items: list[Any], keys: Iterable[Any], lane: str = "") -> int:
+    def push_many(self, items: list[Any], keys: Iterable[Any] | None, lane: str = "") -> int:
         """Adds items in this order, and returns the number of the first."""
         heap = self._lanes.setdefault(lane, [])
         first = next(self._numbers)
         number = first - 1
-        for number, (item, key) in enumerate(zip(items, keys, strict=True), start=first):
+        for number, (item, key) in enumerate(zip(items, keys or (), strict=True), start=first):
             heappush(heap, (key, number, item))
         self._numbers = count(number + 1)
         return first
@@ -46,7 +46,7 @@ class KeyedQueue:
         heads = [(heap[0][:2], lane) for lane, heap in self._lanes.items() if heap and lane not in (busy or ())]
         return min(heads)[1] if heads else None
 
-    def shed(self, n: int, oldest: bool = False) -> tuple[list[Any], list[int]]:  # noqa: FBT001, FBT002 - as BatchQueue
+    def shed(self, n: int, oldest: bool = False) -> tuple[list[Any], list[int]]:
         """Removes up to ``n`` items, the last or the oldest; O(n) in the items that wait."""
         every = [entry for heap in self._lanes.values() for entry in heap]
         every.sort(key=(lambda entry: entry[1]) if oldest else (lambda entry: entry[:2]), reverse=not oldest)

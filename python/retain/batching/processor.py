@@ -215,7 +215,7 @@ class BatchProcessor(Generic[T, R]):
         return group
 
     def _push(self, values: list[T], priority: int | Sequence[int] | None, lane: str) -> int:
-        priorities: Sequence[Any] | None
+        priorities: Sequence[int] | None
         if priority is None:
             priorities = None if self._key is None else list(map(self._key, values))
         elif isinstance(priority, int):
@@ -224,8 +224,8 @@ class BatchProcessor(Generic[T, R]):
             priorities = priority
         if self._sort_key is not None:
             keys = map(self._sort_key, values)
-            priorities = list(zip(priorities or [0] * len(values), keys, strict=True))
-            return self._queue.push_many(values, priorities, lane)
+            pairs: Sequence[Any] = list(zip(priorities or [0] * len(values), keys, strict=True))
+            return self._queue.push_many(values, pairs, lane)
         return self._queue.push_many(values, priorities, lane)
 
     def _pushed(self) -> None:

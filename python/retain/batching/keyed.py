@@ -43,7 +43,9 @@ class KeyedQueue:
 
     def next_lane(self, busy: set[str] | None = None) -> str | None:
         """The lane of the first item, of the lanes that are not busy."""
-        heads = [(heap[0][:2], lane) for lane, heap in self._lanes.items() if heap and lane not in (busy or ())]
+        heads = [
+            (heap[0][:2], lane) for lane, heap in self._lanes.items() if heap and lane not in (busy or ())
+        ]
         return min(heads)[1] if heads else None
 
     def shed(self, n: int, oldest: bool = False) -> tuple[list[Any], list[int]]:

@@ -115,7 +115,9 @@ class BatchProcessor(Generic[T, R]):
         random: Callable[[], float] = random.random,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        _check(max_attempts=max_attempts, concurrency=concurrency, capacity=1 if capacity is None else capacity)
+        _check(
+            max_attempts=max_attempts, concurrency=concurrency, capacity=1 if capacity is None else capacity
+        )
         if when_full not in get_args(WhenFull):
             raise InvalidInput("when_full", f"must be one of {', '.join(get_args(WhenFull))}")
         if key is not None and sort_key is not None:
@@ -433,7 +435,9 @@ class BatchProcessor(Generic[T, R]):
             if self._ordered:
                 await asyncio.sleep(wait_s)
                 return True
-            self._later.push(batch, lane=batch.lane, due_ms=math.ceil(self._clock() * 1000 + wait_s * 1000) + 1)
+            self._later.push(
+                batch, lane=batch.lane, due_ms=math.ceil(self._clock() * 1000 + wait_s * 1000) + 1
+            )
             self._retrying += len(batch.values)
         elif len(batch.values) > 1 and not may_pass:
             for single in batch.singly():
@@ -458,7 +462,9 @@ class BatchProcessor(Generic[T, R]):
         self._owners.fail(batch.numbers, error)
         self._tell("dead", batch.lane, len(batch.values), batch.attempt)
 
-    def _tell(self, kind: Literal["done", "retry", "dead", "shed"], lane: str, items: int, attempt: int) -> None:
+    def _tell(
+        self, kind: Literal["done", "retry", "dead", "shed"], lane: str, items: int, attempt: int
+    ) -> None:
         if self._on_progress is not None:
             progress = Progress(
                 kind=kind, lane=lane, items=items, attempt=attempt, waiting=self._waiting(), done=self._done

@@ -20,7 +20,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from measuring import Figure, against, arguments, at_most, publish, right
-
 from retain.pool import ConnectionPool
 
 SIZE = 20
@@ -160,7 +159,14 @@ async def measure(dsn: str) -> tuple[list[Figure], dict[str, Any]]:
             lines[name] = await line(acquire)
     stats = bare.stats()
     figures = [
-        against(f"acquire+release, {kind} {form}", times[f"{kind} {form}"], "us", "psycopg_pool", peer, ratio_max=0.35)
+        against(
+            f"acquire+release, {kind} {form}",
+            times[f"{kind} {form}"],
+            "us",
+            "psycopg_pool",
+            peer,
+            ratio_max=0.35,
+        )
         for form in ("block", "pair")
         if (peer := times.get(f"psycopg_pool {form}"))
         for kind in ("bare", "timed")

@@ -15,10 +15,9 @@ import queue
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from measuring import Figure, arguments, at_least, publish, right
-
 from retain.batching import BatchProcessor, BatchQueue
 
 ROUNDS = 3
@@ -32,7 +31,7 @@ Items = list[Any]
 class Clock:
     """Adds up CPU time between start and stop, the collector having run before."""
 
-    def __enter__(self) -> Clock:
+    def __enter__(self) -> Self:
         gc.collect()
         self.start = time.process_time()
         return self
@@ -151,7 +150,7 @@ async def peer_pipeline(items: Items, priorities: Priorities | None) -> tuple[fl
     return clock.s, out
 
 
-async def tenacity_pipeline(items: Items, priorities: Priorities | None) -> tuple[float, Items]:
+async def tenacity_pipeline(items: Items, _: Priorities | None) -> tuple[float, Items]:
     """A retry object around each item, as its documentation shows; a tenth of the items."""
     tenacity = importlib.import_module("tenacity")
     few = items[: len(items) // 10]
@@ -165,7 +164,9 @@ async def tenacity_pipeline(items: Items, priorities: Priorities | None) -> tupl
     return clock.s * 10, out + items[len(few) :]
 
 
-async def pipelines(items: Items, priorities: Priorities | None, label: str) -> tuple[list[Figure], dict[str, float]]:
+async def pipelines(
+    items: Items, priorities: Priorities | None, label: str
+) -> tuple[list[Figure], dict[str, float]]:
     ways: dict[str, Any] = {
         "retain": ours_pipeline, "retain, a future each": ours_with_futures, "asyncio.PriorityQueue": peer_pipeline,
     }  # fmt: skip

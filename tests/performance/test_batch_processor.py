@@ -189,7 +189,9 @@ def test_the_urgent_goes_first(benchmark: BenchmarkFixture, runner: asyncio.Runn
 
 
 @pytest.mark.parametrize("ordered", [True, False], ids=["in_place", "aside"])
-def test_recovering_from_errors(benchmark: BenchmarkFixture, runner: asyncio.Runner, keep: Keep, ordered: bool) -> None:
+def test_recovering_from_errors(
+    benchmark: BenchmarkFixture, runner: asyncio.Runner, keep: Keep, ordered: bool
+) -> None:
     async def run() -> int:
         calls = 0
 

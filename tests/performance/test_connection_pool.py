@@ -82,7 +82,9 @@ async def borrow(pool: ConnectionPool[apsw.Connection], times: int = OPERATIONS)
 
 
 @pytest.mark.parametrize("checked", [False, True], ids=["unchecked", "checked"])
-def test_warm_acquisition(benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools, checked: bool) -> None:
+def test_warm_acquisition(
+    benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools, checked: bool
+) -> None:
     pool = pools(min_size=20, max_size=20, check=works if checked else None)
     runner.run(pool.start())
     benchmark.extra_info["operations"] = OPERATIONS
@@ -166,7 +168,9 @@ def test_bursts(benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pool
     assert pool.stats().requests_errors == 0
 
 
-def test_cost_of_creating_and_destroying(benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools) -> None:
+def test_cost_of_creating_and_destroying(
+    benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools
+) -> None:
     pool = pools(max_size=1)
 
     async def replace() -> None:
@@ -177,7 +181,9 @@ def test_cost_of_creating_and_destroying(benchmark: BenchmarkFixture, runner: as
 
 
 @pytest.mark.parametrize("waits", [False, True], ids=["sync", "async"])
-def test_lifecycle_hooks(benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools, waits: bool) -> None:
+def test_lifecycle_hooks(
+    benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools, waits: bool
+) -> None:
     counts = dict.fromkeys(("create", "acquire", "release", "destroy"), 0)
 
     def hook(name: str) -> Callable[[apsw.Connection], Any]:
@@ -215,7 +221,9 @@ def test_scaling_up_and_down(benchmark: BenchmarkFixture, runner: asyncio.Runner
     assert (high > 2, low) == (True, 2)
 
 
-def test_the_size_follows_a_load_that_varies(benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools) -> None:
+def test_the_size_follows_a_load_that_varies(
+    benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools
+) -> None:
     now = 0.0
     pool = pools(min_size=1, max_size=16, max_idle_s=10, clock=lambda: now)
 
@@ -270,7 +278,9 @@ def test_acquire_timeouts(benchmark: BenchmarkFixture, runner: asyncio.Runner, p
     assert (pool.stats().requests_waiting, pool.stats().pool_available) == (0, 1)
 
 
-def test_recovery_from_failing_connections(benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools) -> None:
+def test_recovery_from_failing_connections(
+    benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools
+) -> None:
     pool = pools(max_size=4, check=works)
 
     async def break_and_ask() -> list[int]:
@@ -294,7 +304,9 @@ def test_statistics_are_cheap(benchmark: BenchmarkFixture, runner: asyncio.Runne
     assert benchmark(pool.stats).requests_num == OPERATIONS
 
 
-def test_counts_are_exact_over_a_mixed_life(benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools) -> None:
+def test_counts_are_exact_over_a_mixed_life(
+    benchmark: BenchmarkFixture, runner: asyncio.Runner, pools: Pools
+) -> None:
     made = 0
     pool = pools(max_size=3, create_attempts=1)
     factory = pool._factory

@@ -479,7 +479,7 @@ async def test_room_that_was_given_to_a_cancelled_waiter_goes_to_the_next() -> N
     work.submit_many([0, 1])
     assert await (await second) == [6, 6]
     await asyncio.gather(first, return_exceptions=True)
-    assert (first.cancelled(), work._reserved) == (True, 0)
+    assert (first.cancelled(), work._room._reserved) == (True, 0)
     await work.drain()
     assert [2, 2] not in handler.batches
 
@@ -492,7 +492,7 @@ async def test_unordered_a_batch_that_failed_waits_aside_while_others_go_on() ->
     handler.failures = [StoreBusy("busy")]
     work = processor(handler, batch_size=2, ordered=False, capacity=4)
     group = work.submit_many(range(4))
-    while not work.stats().retrying:
+    while not work.stats().retrying:  # noqa: ASYNC110 - step by step on purpose
         await asyncio.sleep(0)
     assert work.stats().waiting >= 2
     assert await group == [0, 2, 4, 6]

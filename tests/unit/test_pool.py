@@ -238,7 +238,7 @@ async def test_a_block_that_fails_gives_back_a_connection_that_still_works() -> 
 async def test_a_block_that_fails_does_not_give_back_a_broken_connection(check_breaks: bool) -> None:
     world = World()
     pool = world.pool(check=world.check, max_size=1)
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError):  # noqa: PT012
         async with pool.acquire() as connection:
             connection.works = False
             world.check_failures = [OSError()] if check_breaks else []
@@ -250,7 +250,7 @@ async def test_a_block_that_fails_does_not_give_back_a_broken_connection(check_b
 async def test_a_check_that_is_cancelled_from_inside_destroys_the_connection_of_a_failed_block() -> None:
     world = World()
     pool = world.pool(check=world.check, max_size=1)
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(asyncio.CancelledError):  # noqa: PT012
         async with pool.acquire():
             world.check_failures = [asyncio.CancelledError()]
             raise KeyError
@@ -499,7 +499,7 @@ async def test_what_was_handed_to_a_waiter_at_the_moment_it_was_cancelled_goes_t
     if worn_out:
         world.now = 100  # then it is not the connection that is handed on, but its place
     leaving = asyncio.create_task(holder.__aexit__(None, None, None))
-    while not leaving.done() and pool.stats().requests_waiting == 2:
+    while not leaving.done() and pool.stats().requests_waiting == 2:  # noqa: ASYNC110 - step by step on purpose
         await asyncio.sleep(0)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -715,7 +715,7 @@ async def test_upkeep_runs_in_one_task_from_start_to_close_and_lives_through_fai
     world.failures = [OSError("down")] * 3
     for connection in [await pool.acquire() for _ in range(2)]:
         await pool.release(connection, broken=True)
-    while pool.stats().pool_available < 2:
+    while pool.stats().pool_available < 2:  # noqa: ASYNC110 - step by step on purpose
         await asyncio.sleep(0)
     assert pool.stats().connections_errors == 3
     await pool.close()

@@ -12,11 +12,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, TypeVar, get_args
 
 from retain._core import BatchQueue
+from retain.batching.batch import Batch
 from retain.batching.groups import Group, Owners
 from retain.batching.keyed import KeyedQueue
 from retain.batching.records import BatchStats, DeadLetter, Progress, WhenFull, is_retryable
+from retain.batching.room import Room
 from retain.batching.sizes import Sizes
-from retain.errors import InvalidInput, QueueClosed, QueueFull
+from retain.errors import InvalidInput, QueueFull
 
 logger = logging.getLogger(__name__)
 
@@ -25,30 +27,6 @@ R = TypeVar("R")
 
 BATCHES_PER_TURN = 16
 """After so many batches of a handler that never waits, a worker lets the rest of the loop run."""
-
-
-class _Batch(Generic[T]):
-    __slots__ = ("attempt", "lane", "numbers", "values")
-
-    def __init__(self, lane: str, values: list[T], numbers: list[int]) -> None:
-        self.lane = lane
-        self.values = values
-        self.numbers = numbers
-        self.attempt = 1
-
-    def drop(self, places: Sequence[int]) -> list[int]:
-        """Takes items out by their places, and returns their numbers."""
-        gone = set(places)
-        numbers = [self.numbers[place] for place in places]
-        self.values = [value for place, value in enumerate(self.values) if place not in gone]
-        self.numbers = [number for place, number in enumerate(self.numbers) if place not in gone]
-        return numbers
-
-    def singly(self) -> list[_Batch[T]]:
-        return [
-            _Batch(self.lane, [value], [number])
-            for value, number in zip(self.values, self.numbers, strict=True)
-        ]
 
 
 class BatchProcessor(Generic[T, R]):
@@ -125,7 +103,8 @@ class BatchProcessor(Generic[T, R]):
         self._handler = handler
         self._sizes = Sizes(batch_size, batch_sizes or {}, target_ms, batch_size_max)
         self._key, self._sort_key = key, sort_key
-        self._capacity, self._when_full = capacity, when_full
+        self._room = Room(capacity, when_full, self._waiting)
+        self._sheds_oldest = when_full == "shed_oldest"
         self._linger_s = linger_ms / 1000
         self._concurrency, self._ordered = concurrency, ordered
         self._max_attempts = max_attempts
@@ -139,15 +118,13 @@ class BatchProcessor(Generic[T, R]):
         self._owners = Owners()
         self._workers: set[asyncio.Task[None]] = set()
         self._busy: set[str] = set()
-        self._putters: deque[tuple[asyncio.Future[None], int]] = deque()
         self._quiet: asyncio.Future[None] | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._ripe = linger_ms <= 0
         self._hurried = 0
-        self._closed = False
-        self._reserved = self._retrying = self._running = 0
+        self._retrying = self._running = 0
         self._done = self._batches = self._retries = self._dead = 0
-        self._refused = self._shed = self._cancelled = 0
+        self._shed = self._cancelled = 0
 
     # Taking items in
 
@@ -165,7 +142,7 @@ class BatchProcessor(Generic[T, R]):
             QueueFull: there is no room, and the rule is to refuse or to wait.
             QueueClosed: the processor is closed.
         """
-        self._check_room(1)
+        self._room.check(1)
         number = self._push([item], priority, lane)
         future: asyncio.Future[R] = self._owners.future(number)
         self._pushed()
@@ -190,12 +167,12 @@ class BatchProcessor(Generic[T, R]):
             ValueError: there are not as many priorities as items.
         """
         values = items if isinstance(items, list) else list(items)
-        self._check_room(len(values))
+        self._room.check(len(values))
         return self._enter(values, priority, lane)
 
     async def put(self, item: T, *, priority: int | None = None, lane: str = "") -> asyncio.Future[R]:
         """As ``submit``; where the rule is to wait, it waits for room."""
-        await self._wait_for_room(1)
+        await self._room.wait(1)
         return self.submit(item, priority=priority, lane=lane)
 
     async def put_many(
@@ -207,7 +184,7 @@ class BatchProcessor(Generic[T, R]):
             QueueFull: there can never be room for so many.
         """
         values = list(items)
-        await self._wait_for_room(len(values))
+        await self._room.wait(len(values))
         return self._enter(values, priority, lane)
 
     def _enter(self, values: list[T], priority: int | Sequence[int] | None, lane: str) -> Group[R]:
@@ -231,14 +208,12 @@ class BatchProcessor(Generic[T, R]):
         return self._queue.push_many(values, priorities, lane)
 
     def _pushed(self) -> None:
-        if self._capacity is not None and self._when_full.startswith("shed"):
-            over = self._waiting() - self._capacity
-            if over > 0:
-                self._make_room(over)
+        if self._room.sheds and (over := self._room.over()) > 0:
+            self._make_room(over)
         self._start()
 
     def _make_room(self, count: int) -> None:
-        values, numbers = self._queue.shed(count, self._when_full == "shed_oldest")
+        values, numbers = self._queue.shed(count, self._sheds_oldest)
         self._shed += len(values)
         self._owners.fail(numbers, QueueFull("shed to make room for others"))
         self._tell("shed", "", len(values), 0)
@@ -246,46 +221,6 @@ class BatchProcessor(Generic[T, R]):
 
     def _waiting(self) -> int:
         return len(self._queue) + self._retrying
-
-    def _has_room(self, count: int) -> bool:
-        return self._capacity is None or self._waiting() + self._reserved + count <= self._capacity
-
-    def _check_room(self, count: int) -> None:
-        if self._closed:
-            raise QueueClosed("the batch processor is closed")
-        if self._capacity is None or self._when_full.startswith("shed"):
-            return
-        if self._putters or not self._has_room(count):
-            self._refused += count
-            raise QueueFull(f"the queue is at its capacity of {self._capacity} items ({count} offered)")
-
-    async def _wait_for_room(self, count: int) -> None:
-        """Returns when there is room and nobody waits who came before; the caller then pushes at once."""
-        if self._closed or self._when_full != "wait" or self._capacity is None or count > self._capacity:
-            self._check_room(count)
-            return
-        if not self._putters and self._has_room(count):
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._putters.append((turn, count))
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._reserved -= count
-            else:
-                self._putters.remove((turn, count))
-            self._let_in()
-            raise
-        self._reserved -= count
-
-    def _let_in(self) -> None:
-        """Gives room that came free to those who wait for it, in their order."""
-        while self._putters and self._has_room(self._putters[0][1]):
-            turn, count = self._putters.popleft()
-            if not turn.done():
-                self._reserved += count
-                turn.set_result(None)
 
     # Workers
 
@@ -330,29 +265,28 @@ class BatchProcessor(Generic[T, R]):
             if turns % BATCHES_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    def _next_batch(self) -> _Batch[T] | None:
+    def _next_batch(self) -> Batch[T] | None:
         """The next batch, without the items nobody waits for any more."""
         while (batch := self._due_batch() or self._ready_batch()) is not None:
             gone = self._owners.cancelled(batch.numbers)
             if gone:
                 numbers = batch.drop(gone)
                 self._cancelled += self._owners.fail(numbers, asyncio.CancelledError())
-            if self._putters:
-                self._let_in()
+            self._room.let_in()
             if batch.values:
                 if self._ordered and self._concurrency > 1:
                     self._busy.add(batch.lane)
                 return batch
         return None
 
-    def _ready_batch(self) -> _Batch[T] | None:
+    def _ready_batch(self) -> Batch[T] | None:
         lane = self._ripe_lane()
         if lane is None:
             return None
         values, numbers = self._queue.pop_numbered(self._sizes.of(lane), lane)
         if self._linger_s and not len(self._queue):
             self._ripe = False
-        return _Batch(lane, values, numbers)
+        return Batch(lane, values, numbers)
 
     def _ripe_lane(self) -> str | None:
         """The lane that the next batch comes from; while batches wait for company, one that has enough."""
@@ -363,10 +297,10 @@ class BatchProcessor(Generic[T, R]):
                 return lane
         return None
 
-    def _due_batch(self) -> _Batch[T] | None:
+    def _due_batch(self) -> Batch[T] | None:
         if not len(self._later):
             return None
-        due: list[_Batch[T]] = self._later.pop_due(self._now_ms(), 1)
+        due: list[Batch[T]] = self._later.pop_due(self._now_ms(), 1)
         if not due:
             return None
         self._retrying -= len(due[0].values)
@@ -398,7 +332,7 @@ class BatchProcessor(Generic[T, R]):
 
     # The handler, and what follows
 
-    async def _handle(self, batch: _Batch[T]) -> None:
+    async def _handle(self, batch: Batch[T]) -> None:
         while True:
             try:
                 results = await self._call(batch)
@@ -413,7 +347,7 @@ class BatchProcessor(Generic[T, R]):
                 self._tell("done", batch.lane, len(batch.values), batch.attempt)
             return
 
-    async def _call(self, batch: _Batch[T]) -> Sequence[R]:
+    async def _call(self, batch: Batch[T]) -> Sequence[R]:
         if self._sizes.target_ms is None:
             results = await self._handler(batch.values)
         else:
@@ -424,7 +358,7 @@ class BatchProcessor(Generic[T, R]):
             raise ValueError(f"the handler gave {len(results)} results for {len(batch.numbers)} items")
         return results
 
-    async def _again_in_place(self, batch: _Batch[T], error: Exception) -> bool:
+    async def _again_in_place(self, batch: Batch[T], error: Exception) -> bool:
         """Deals with a failure; whether the same batch is to be tried again at once."""
         may_pass = self._retryable(error)
         if may_pass and batch.attempt < self._max_attempts:
@@ -452,7 +386,7 @@ class BatchProcessor(Generic[T, R]):
     def _wait_s(self, attempt: int) -> float:
         return min(self._backoff_max_ms, self._backoff_ms * 2.0 ** (attempt - 1)) * self._random() / 1000
 
-    def _give_up(self, batch: _Batch[T], error: Exception) -> None:
+    def _give_up(self, batch: Batch[T], error: Exception) -> None:
         self._dead += len(batch.values)
         for value in batch.values:
             letter = DeadLetter(item=value, error=error, attempts=batch.attempt, lane=batch.lane)
@@ -494,11 +428,7 @@ class BatchProcessor(Generic[T, R]):
         Returns:
             How many items were not handled.
         """
-        self._closed = True
-        while self._putters:
-            turn, _ = self._putters.popleft()
-            if not turn.done():
-                turn.set_exception(QueueClosed("the batch processor was closed"))
+        self._room.close()
         try:
             async with asyncio.timeout(None if timeout_ms is None else timeout_ms / 1000):
                 await self.drain()
@@ -550,7 +480,7 @@ class BatchProcessor(Generic[T, R]):
             retries=self._retries,
             dead=self._dead,
             letters=len(self._letters),
-            refused=self._refused,
+            refused=self._room.refused,
             shed=self._shed,
             cancelled=self._cancelled,
             sizes=self._sizes.now(),
@@ -568,7 +498,7 @@ class BatchProcessor(Generic[T, R]):
             timer.cancel()
         self._timers.clear()
         self._ripe = self._linger_s <= 0
-        self._let_in()
+        self._room.let_in()
         self._settle_quiet()
 
     def _settle_quiet(self) -> None:

@@ -9,80 +9,22 @@ future and no turn of the event loop.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from types import TracebackType
-from typing import Any, Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from retain.errors import InvalidInput, PoolClosed, PoolTimeout
+from retain.pool.hooks import Hook, call, finish
+from retain.pool.lease import NEVER, Lease, Slot
 from retain.pool.records import PoolStats, check_sizes
 
 C = TypeVar("C")
-Hook = Callable[[C], Awaitable[None] | None]
 
 logger = logging.getLogger(__name__)
-
-NEVER: Final = float("inf")
-
-
-class _Slot(Generic[C]):
-    __slots__ = ("connection", "expires", "idle_until", "luck")
-
-    def __init__(self, connection: C, expires: float, luck: float) -> None:
-        self.connection = connection
-        self.expires = expires
-        self.luck = luck  # the share of its times that jitter leaves to this connection
-        self.idle_until = NEVER
-
-
-class Lease(Generic[C]):
-    """What ``acquire`` gives: ``async with`` it, or await it and ``release`` what that gave."""
-
-    __slots__ = ("_pool", "_slot", "_timeout_s")
-
-    def __init__(self, pool: ConnectionPool[C], timeout_s: float) -> None:
-        """Made by ``ConnectionPool.acquire``."""
-        self._pool = pool
-        self._timeout_s = timeout_s
-
-    async def __aenter__(self) -> C:
-        pool = self._pool
-        if pool._bare and pool._idle:
-            pool._requests += 1
-            slot = pool._idle.pop()
-            if pool._on_acquire is not None:
-                await pool._greet(slot)
-        else:
-            slot = await pool._take(self._timeout_s)
-        self._slot = slot
-        return slot.connection
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pool = self._pool
-        if kind is not None or not pool._plain or not pool._lay_down(self._slot):
-            await pool._come_back(self._slot, failed=kind is not None)
-
-    def __await__(self) -> Generator[Any, None, C]:
-        return self._lend().__await__()
-
-    async def _lend(self) -> C:
-        pool = self._pool
-        if pool._bare and pool._idle:
-            pool._requests += 1
-            slot = pool._idle.pop()
-            if pool._on_acquire is not None:
-                await pool._greet(slot)
-        else:
-            slot = await pool._take(self._timeout_s)
-        pool._lent[id(slot.connection)] = slot
-        return slot.connection
 
 
 class ConnectionPool(Generic[C]):
@@ -157,9 +99,9 @@ class ConnectionPool(Generic[C]):
         self._on_create, self._on_acquire = on_create, on_acquire
         self._on_release, self._on_destroy = on_release, on_destroy
         self._clock, self._random = clock, random
-        self._idle: deque[_Slot[C]] = deque()  # the longest idle at the left; never beside a waiter
-        self._waiters: deque[asyncio.Future[_Slot[C] | None]] = deque()
-        self._lent: dict[int, _Slot[C]] = {}
+        self._idle: deque[Slot[C]] = deque()  # the longest idle at the left; never beside a waiter
+        self._waiters: deque[asyncio.Future[Slot[C] | None]] = deque()
+        self._lent: dict[int, Slot[C]] = {}
         self._upkeep: asyncio.Task[None] | None = None
         self._emptied: asyncio.Future[None] | None = None
         self._size = 0
@@ -204,7 +146,7 @@ class ConnectionPool(Generic[C]):
         elif not self._plain or not self._lay_down(slot):
             await self._come_back(slot, failed=False)
 
-    async def _take(self, timeout_s: float) -> _Slot[C]:
+    async def _take(self, timeout_s: float) -> Slot[C]:
         self._requests += 1
         try:
             slot = await self._obtain(timeout_s)
@@ -215,13 +157,13 @@ class ConnectionPool(Generic[C]):
             await self._greet(slot)
         return slot
 
-    async def _greet(self, slot: _Slot[C]) -> None:
+    async def _greet(self, slot: Slot[C]) -> None:
         """Runs the hook of acquire; a connection on which that fails comes back."""
         assert self._on_acquire is not None
         try:
             answer = self._on_acquire(slot.connection)
             if answer is not None:
-                await _finish(answer)
+                await finish(answer)
         except asyncio.CancelledError:
             self._bad_returns += 1
             await self._discard(slot)
@@ -233,10 +175,10 @@ class ConnectionPool(Generic[C]):
             await self._come_back(slot, failed=False)
             raise PoolClosed("the pool was closed")
 
-    async def _obtain(self, timeout_s: float) -> _Slot[C]:
+    async def _obtain(self, timeout_s: float) -> Slot[C]:
         if self._closed:
             raise PoolClosed("the pool is closed")
-        slot: _Slot[C] | None = None
+        slot: Slot[C] | None = None
         if self._idle:
             slot = self._idle.pop()
         elif self._size < self._max_size and not self._waiters:
@@ -267,10 +209,10 @@ class ConnectionPool(Generic[C]):
     def _is_closed(self) -> bool:
         return self._closed
 
-    async def _wait(self, timeout_s: float) -> _Slot[C] | None:
+    async def _wait(self, timeout_s: float) -> Slot[C] | None:
         """Waits in line for a connection, or for the right to make one (None), already counted in the size."""
         loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[_Slot[C] | None] = loop.create_future()
+        waiter: asyncio.Future[Slot[C] | None] = loop.create_future()
         self._waiters.append(waiter)
         timer = loop.call_later(timeout_s, self._expire, waiter, timeout_s)
         try:
@@ -281,7 +223,7 @@ class ConnectionPool(Generic[C]):
         finally:
             timer.cancel()
 
-    def _expire(self, waiter: asyncio.Future[_Slot[C] | None], timeout_s: float) -> None:
+    def _expire(self, waiter: asyncio.Future[Slot[C] | None], timeout_s: float) -> None:
         if not waiter.done():
             self._timeouts += 1
             self._waiters.remove(waiter)  # those who came first end first, as a rule: found at the left
@@ -289,7 +231,7 @@ class ConnectionPool(Generic[C]):
                 PoolTimeout(f"no connection came free within {timeout_s:g} s ({self._size} in use)")
             )
 
-    async def _leave_line(self, waiter: asyncio.Future[_Slot[C] | None]) -> None:
+    async def _leave_line(self, waiter: asyncio.Future[Slot[C] | None]) -> None:
         """Takes a waiter out; what was handed to it at the last moment goes to the next one."""
         if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
             slot = waiter.result()
@@ -302,13 +244,13 @@ class ConnectionPool(Generic[C]):
 
     # Coming back
 
-    async def _come_back(self, slot: _Slot[C], *, failed: bool) -> None:
+    async def _come_back(self, slot: Slot[C], *, failed: bool) -> None:
         """Runs the hook, then gives back; a connection in an unknown state is destroyed."""
         if self._on_release is not None:
             try:
                 answer = self._on_release(slot.connection)
                 if answer is not None:
-                    await _finish(answer)
+                    await finish(answer)
             except asyncio.CancelledError:
                 self._bad_returns += 1
                 await self._discard(slot)
@@ -318,13 +260,13 @@ class ConnectionPool(Generic[C]):
                 raise
         await self._settle(slot, failed=failed)
 
-    async def _settle(self, slot: _Slot[C], *, failed: bool) -> None:
+    async def _settle(self, slot: Slot[C], *, failed: bool) -> None:
         if failed and self._check is not None:
             await asyncio.shield(self._give_back_checked(slot))
         else:
             await self._give_back(slot)
 
-    async def _give_back(self, slot: _Slot[C]) -> None:
+    async def _give_back(self, slot: Slot[C]) -> None:
         if self._closed or self._size > self._max_size or slot.expires < self._clock():
             await self._discard(slot)
             return
@@ -332,7 +274,7 @@ class ConnectionPool(Generic[C]):
         if self._max_idle_s is not None:
             await self._trim()
 
-    def _lay_down(self, slot: _Slot[C], *, trims: bool = False) -> bool:
+    def _lay_down(self, slot: Slot[C], *, trims: bool = False) -> bool:
         """Gives a connection back where nothing has to be awaited for it; whether that was so."""
         if self._timed:
             now = self._clock()
@@ -345,7 +287,7 @@ class ConnectionPool(Generic[C]):
             self._idle.append(slot)
         return True
 
-    async def _give_back_checked(self, slot: _Slot[C]) -> None:
+    async def _give_back_checked(self, slot: Slot[C]) -> None:
         if await self._works(slot):
             await self._give_back(slot)
         else:
@@ -358,7 +300,7 @@ class ConnectionPool(Generic[C]):
         while self._size > self._min_size and self._idle and self._idle[0].idle_until < now:
             await self._discard(self._idle.popleft())
 
-    def _offer(self, slot: _Slot[C]) -> None:
+    def _offer(self, slot: Slot[C]) -> None:
         """Hands a connection to the first in line, or lays it down as idle."""
         while self._waiters:
             waiter = self._waiters.popleft()
@@ -381,7 +323,7 @@ class ConnectionPool(Generic[C]):
 
     # Making, checking, destroying
 
-    async def _make(self) -> _Slot[C]:
+    async def _make(self) -> Slot[C]:
         """Makes a connection on a place that is already counted."""
         try:
             connection = await self._create()
@@ -390,10 +332,10 @@ class ConnectionPool(Generic[C]):
             raise
         luck = 1.0 - self._jitter * self._random()
         lifetime_s = NEVER if self._max_lifetime_s is None else self._max_lifetime_s * luck
-        slot = _Slot(connection, self._clock() + lifetime_s, luck)
+        slot = Slot(connection, self._clock() + lifetime_s, luck)
         if self._on_create is not None:
             try:
-                await _call(self._on_create, connection)
+                await call(self._on_create, connection)
             except BaseException:
                 await self._discard(slot)
                 raise
@@ -416,7 +358,7 @@ class ConnectionPool(Generic[C]):
         wait_ms = min(self._backoff_max_ms, self._backoff_ms * 2.0 ** min(failures - 1, 60))
         return wait_ms * self._random() / 1000
 
-    async def _works(self, slot: _Slot[C]) -> bool:
+    async def _works(self, slot: Slot[C]) -> bool:
         """Whether a connection passes the check; cancelled in it, it is destroyed: its state is unknown."""
         if self._check is None:
             return True
@@ -430,7 +372,7 @@ class ConnectionPool(Generic[C]):
         self._lost += not works
         return works
 
-    async def _checked(self, slot: _Slot[C]) -> _Slot[C]:
+    async def _checked(self, slot: Slot[C]) -> Slot[C]:
         """The connection itself if it passes the check, else a new one on its place."""
         if await self._works(slot):
             return slot
@@ -441,20 +383,20 @@ class ConnectionPool(Generic[C]):
             raise
         return await self._make()
 
-    async def _discard(self, slot: _Slot[C]) -> None:
+    async def _discard(self, slot: Slot[C]) -> None:
         try:
             await self._end(slot)
         finally:
             self._free_place()
 
-    async def _end(self, slot: _Slot[C]) -> None:
+    async def _end(self, slot: Slot[C]) -> None:
         self._destroyed += 1
         try:
             try:
                 if self._on_destroy is not None:
-                    await _call(self._on_destroy, slot.connection)
+                    await call(self._on_destroy, slot.connection)
             finally:
-                await _call(self._destroy, slot.connection)
+                await call(self._destroy, slot.connection)
         except Exception:
             logger.warning("pool.destroy_failed", exc_info=True)
 
@@ -462,7 +404,7 @@ class ConnectionPool(Generic[C]):
 
     async def start(self) -> None:
         """Makes the ``min_size`` connections now instead of on demand, and starts upkeep."""
-        made: list[_Slot[C]] = []
+        made: list[Slot[C]] = []
         try:
             for _ in range(self._min_size):
                 made.append(await self._obtain(self._timeout_s))  # noqa: PERF401 - what was made must come back
@@ -573,15 +515,3 @@ class ConnectionPool(Generic[C]):
             connections_lost=self._lost,
             connections_destroyed=self._destroyed,
         )
-
-
-async def _call(hook: Hook[C], connection: C) -> None:
-    answer = hook(connection)
-    if answer is not None:
-        await _finish(answer)
-
-
-async def _finish(answer: object) -> None:
-    """Awaits what a hook gave, if that can be awaited."""
-    if inspect.isawaitable(answer):
-        await answer

@@ -87,7 +87,11 @@ class Drain:
         self._directory = str(settings.spool)
         self._running: asyncio.Task[DrainReport] | None = None
         self._batches: BatchProcessor[spool.Record, Kept] = BatchProcessor(
-            self._digest_batch, batch_size=settings.drain_batch, max_attempts=settings.drain_attempts
+            self._digest_batch,
+            batch_size=settings.drain_batch,
+            max_attempts=settings.drain_attempts,
+            ordered=True,
+            dead_max=0,  # a record that fails stays in its segment
         )
         self.totals = DrainReport()
 
@@ -157,7 +161,7 @@ class Drain:
         damage = [item for item in found if isinstance(item, spool.Damage)]
         if damage:
             report.damaged_bytes += await asyncio.to_thread(_set_aside, path, damage)
-        answers = await asyncio.gather(*self._batches.submit_many(records), return_exceptions=True)
+        answers = await self._batches.submit_many(records).outcomes()
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
         for kept in answers:
             if isinstance(kept, Kept):

@@ -111,7 +111,7 @@ async def test_reads_run_side_by_side_up_to_the_number_of_readers(open_store: Op
     together = threading.Barrier(3)
     async with open_store(readers=3) as store:
         await asyncio.gather(*(store.read(lambda _: together.wait(60)) for _ in range(3)))
-        assert store.pool_stats().size == 3
+        assert store.pool_stats().pool_size == 3
 
 
 async def test_no_reader_in_time_is_a_timeout(open_store: Opener) -> None:
@@ -197,7 +197,7 @@ async def test_an_error_of_sqlite_in_a_read_is_ours_and_costs_no_reader(open_sto
                 await store.read(lambda reader: reader.connection.execute("SELECT * FROM missing_table"))
         with pytest.raises(KeyError):
             await store.read(lambda _: {}["mine"])
-        assert (store.pool_stats().size, store.pool_stats().idle) == (1, 1)
+        assert (store.pool_stats().pool_size, store.pool_stats().pool_available) == (1, 1)
 
 
 async def test_closing_finishes_pending_writes_and_closes_once(open_store: Opener) -> None:

@@ -139,6 +139,16 @@ class BatchProcessor(Generic[T, R]):
         while self._worker is not None:
             await asyncio.wait([self._worker])
 
+    def set_batch_size(self, batch_size: int) -> None:
+        """Sets the most items of the batches to come, except of lanes that have a size of their own.
+
+        Raises:
+            InvalidInput: below 1.
+        """
+        if batch_size < 1:
+            raise InvalidInput("batch_size", "must be at least 1", limit=1)
+        self._batch_size = batch_size
+
     def stats(self) -> BatchStats:
         """A snapshot of the counters."""
         return BatchStats(

@@ -139,6 +139,14 @@ class ConnectionPool(Generic[C]):
         finally:
             await asyncio.shield(asyncio.gather(*map(self._give_back, made)))
 
+    async def drop_idle(self) -> int:
+        """Destroys the connections that are idle now, above ``min_size``; how many they were."""
+        dropped = 0
+        while self._idle and self._size > self._min_size:
+            dropped += 1
+            await self._discard(self._idle.popleft())
+        return dropped
+
     async def close(self) -> None:
         """Destroys idle connections, fails the waiters; lent ones are destroyed when they come back."""
         self._closed = True

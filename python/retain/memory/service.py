@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retain.cache import L1Cache
 from retain.config import Settings
@@ -35,6 +35,9 @@ from retain.retrieval.planner import QueryPlanner
 from retain.storage import writes
 from retain.storage.integrity import verify
 from retain.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from retain.pressure import MemoryManager
 
 NEAR_ITEMS_MAX = 20
 """Near duplicates are looked for where at most this many memories are remembered at once."""
@@ -78,6 +81,7 @@ class MemoryService:
         self._workspaces = workspaces
         self._planned_for = 0
         self._background: set[asyncio.Task[None]] = set()
+        self.pressure: MemoryManager | None = None
 
     async def remember(
         self,
@@ -322,7 +326,13 @@ class MemoryService:
         """Counts of everything in the store, and of what this process did, as JSON values."""
         return await self._store.read(
             lambda reader: reports.stats(
-                reader, self.settings, self._store, self._recalls, self._planner, self.drain.totals
+                reader,
+                self.settings,
+                self._store,
+                self._recalls,
+                self._planner,
+                self.drain.totals,
+                self.pressure,
             )
         )
 
@@ -330,7 +340,9 @@ class MemoryService:
         """A short account for a person: where, how much, and whether anything is wrong."""
         place, _ = await self._scope(None)
         return await self._store.read(
-            lambda reader: reports.status(reader, self.settings, place, self.drain.waiting_bytes())
+            lambda reader: reports.status(
+                reader, self.settings, place, self.drain.waiting_bytes(), self.pressure
+            )
         )
 
     async def verify(self) -> dict[str, Any]:

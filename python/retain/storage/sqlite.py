@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TypeVar
 
 import apsw
@@ -106,6 +106,21 @@ class SqliteStore:
         """Writes and commits of this process: their ratio is what group commit saves."""
         return {"writes": self._writer.writes, "commits": self._writer.commits}
 
+    async def shrink(self, *, drop_readers: bool = False) -> None:
+        """Gives back the pages that idle connections keep, and with ``drop_readers`` those readers as well.
+
+        Raises:
+            StoreError: SQLite failed, or the store is closed.
+        """
+        if drop_readers:
+            await self._readers.drop_idle()
+        async with AsyncExitStack() as held:
+            for _ in range(self._readers.stats().idle):
+                reader = await held.enter_async_context(self._readers.acquire())
+                await self._off_loop(_shrink, reader.connection)
+        if self._writer.writes:
+            await self._writer.run(_shrink)
+
     async def close(self) -> None:
         """Finishes queued writes, then closes every connection."""
         if self._closed:
@@ -139,6 +154,11 @@ class SqliteStore:
 
     async def _close_reader(self, reader: Reader) -> None:
         reader.connection.close()
+
+
+def _shrink(connection: apsw.Connection) -> None:
+    with translated():
+        connection.execute("PRAGMA shrink_memory")
 
 
 def _open_reader(settings: Settings) -> Reader:

@@ -20,7 +20,8 @@ pub(crate) struct MemorySampler {
 impl MemorySampler {
     #[new]
     #[pyo3(
-        signature = (limit_bytes=None, thresholds=(0.7, 0.85, 0.95), hysteresis=0.05, interval_ms=10.0, interval_max_ms=250.0, history=512)
+        signature = (limit_bytes=None, thresholds=(0.7, 0.85, 0.95), hysteresis=0.05, interval_ms=10.0, interval_max_ms=250.0, history=512),
+        text_signature = "(limit_bytes=None, thresholds=(0.7, 0.85, 0.95), hysteresis=0.05, interval_ms=10.0, interval_max_ms=250.0, history=512)"
     )]
     fn new(
         limit_bytes: Option<u64>,

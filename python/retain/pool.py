@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -36,6 +37,20 @@ class PoolStats:
     timeouts: int
     wait_us_total: int
     wait_us_max: int
+
+
+class PatientThreads(ThreadPoolExecutor):
+    """Threads that make do with fewer than allowed where the system has no memory for another stack.
+
+    The standard pool raises then, with the work already queued: it would run though its caller was told no.
+    """
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            if not self._threads:
+                raise
 
 
 class _Slot(Generic[C]):

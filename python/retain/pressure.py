@@ -221,8 +221,9 @@ class Timing:
             self._lower_since = now
         return now >= self._lower_since + self._restore_s
 
-    def restored(self, level: Level) -> None:
+    def restored(self, level: Level, now: float) -> None:
         """Handlers are at this level again."""
+        self._relieved_at = now
         self.given_up = max(level, Level.NORMAL)
         self._lower_since = None
         self._cooldowns = 1
@@ -484,7 +485,7 @@ class MemoryManager:
     def _restore(self, level: Level) -> None:
         self._restores += 1
         entries = [entry for entry in self._handlers if entry.restore is not None]
-        self._timing.restored(level)
+        self._timing.restored(level, self._clock())
         pending = [
             (entry, answer)
             for entry in reversed(entries)

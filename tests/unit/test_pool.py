@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from retain.errors import InvalidInput, PoolClosed, PoolTimeout
-from retain.pool import ConnectionPool
+from retain.pool import ConnectionPool, PatientThreads
 
 pytestmark = pytest.mark.anyio
 
@@ -522,3 +523,37 @@ async def test_a_worn_out_connection_handed_to_a_cancelled_waiter_is_destroyed()
     await asyncio.gather(waiter, return_exceptions=True)
     assert world.alive() == 0
     await assert_whole(world, pool, 1)
+
+
+def test_threads_make_do_with_those_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    with PatientThreads(2) as threads:
+        meet = threading.Event()
+        first = threads.submit(meet.wait)
+
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        second = threads.submit(lambda: "done")
+        meet.set()
+        assert (first.result(10), second.result(10)) == (True, "done")
+
+
+def test_without_any_thread_the_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with PatientThreads(2) as threads, pytest.raises(RuntimeError, match="start new thread"):
+        threads.submit(print)
+
+
+async def test_idle_connections_are_dropped_and_made_again_on_demand() -> None:
+    world = World()
+    pool = world.pool(min_size=1, max_size=3)
+    async with pool.acquire(), pool.acquire(), pool.acquire():
+        pass
+    assert pool.stats().idle == 3
+    assert await pool.drop_idle() == 2
+    assert (world.alive(), pool.stats().size) == (1, 1)
+    await assert_whole(world, pool, 3)

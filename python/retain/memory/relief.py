@@ -75,7 +75,10 @@ async def give_back(level: Level) -> None:
     if plan.collect:
         gc.collect()
     if plan.trim:
-        await asyncio.to_thread(_trim)
+        try:
+            await asyncio.to_thread(_trim)
+        except RuntimeError:  # no memory for a thread: now, then, at the cost of a pause
+            _trim()
 
 
 def _resize(cache: L1Cache, entries: int, size: int, level: Level) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from typing import TypeVar
 
@@ -12,7 +11,7 @@ import apsw
 
 from retain.config import Settings
 from retain.errors import StoreError
-from retain.pool import ConnectionPool, PoolStats
+from retain.pool import ConnectionPool, PatientThreads, PoolStats
 from retain.storage import migrations
 from retain.storage.connection import check_sqlite, connect, make_home, translated
 from retain.storage.reads import Reader
@@ -32,7 +31,7 @@ class SqliteStore:
     def __init__(self, settings: Settings) -> None:
         """Use ``SqliteStore.open``."""
         self._settings = settings
-        self._threads = ThreadPoolExecutor(settings.readers, thread_name_prefix="retain-reader")
+        self._threads = PatientThreads(settings.readers, thread_name_prefix="retain-reader")
         self._readers: ConnectionPool[Reader] = ConnectionPool(
             self._open_reader,
             destroy=self._close_reader,
@@ -140,8 +139,9 @@ class SqliteStore:
         """Runs work on a reader thread. Cancelled, it still waits for the thread: its connection is in use."""
         try:
             future = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-        except RuntimeError:
-            raise StoreError("the store is closed") from None
+        except RuntimeError as error:
+            problem = "the store is closed" if self._closed else f"no thread for a reader: {error}"
+            raise StoreError(problem) from None
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from measuring import Figure, arguments, at_most, publish, summary
-
-from retain.pressure import Level, MemoryManager, MemorySampler
+from retain.footprint import Level
+from retain.pressure import MemoryManager, MemorySampler
 
 MIB = 1 << 20
 STEP = 16 * MIB
@@ -90,10 +90,10 @@ def sampler_thread(**options: Any) -> Callable[[], Callable[[], None]]:
 class Polling:
     """The peer: a Python thread that reads a kept descriptor every 10 ms."""
 
-    def __init__(self, crossed: Callable[[int], None] | None = None, threshold: int = 1 << 60) -> None:
+    def __init__(self, crossed: Callable[[int], None] | None = None) -> None:
         self._done = threading.Event()
         self._crossed = crossed
-        self._threshold = threshold
+        self.threshold = 1 << 60
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
@@ -102,9 +102,9 @@ class Polling:
         with Path("/proc/self/statm").open("rb", buffering=0) as file:
             while not self._done.wait(INTERVAL_MS / 1000):
                 used = int(os.pread(file.fileno(), 128, 0).split()[1]) * PAGE
-                if used >= self._threshold and not above and self._crossed is not None:
+                if used >= self.threshold and not above and self._crossed is not None:
                     self._crossed(time.perf_counter_ns())
-                above = used >= self._threshold
+                above = used >= self.threshold
 
     def stop(self) -> None:
         self._done.set()
@@ -187,12 +187,13 @@ def polled_ms(count: int, headroom: int) -> list[float]:
         at.append(now)
         told.set()
 
-    polling = Polling(crossed, resident() + headroom)
+    polling = Polling(crossed)
     rng, times = random.Random(1), []
     for _ in range(count):
         time.sleep(rng.uniform(0.04, 0.06))
         told.clear()
         at.clear()
+        polling.threshold = resident() + headroom
         pages = touched(headroom + STEP)
         started = time.perf_counter_ns()
         told.wait(PATIENCE_S)
@@ -218,7 +219,7 @@ def cost_figures(idle_s: float) -> list[Figure]:
         figures.append(
             Figure(what="psutil memory_info", ours=reading_us(psutil.Process().memory_info), unit="us")
         )
-    slept = share_of_core(lambda: sleeping_thread(), idle_s)
+    slept = share_of_core(sleeping_thread, idle_s)
     polled = share_of_core(lambda: Polling().stop, idle_s)
     beside = f"polling {polled:.2f}, bare sleep {slept:.2f}"
     adaptive = share_of_core(sampler_thread(interval_ms=INTERVAL_MS), idle_s)
@@ -231,7 +232,7 @@ def cost_figures(idle_s: float) -> list[Figure]:
 def latency_figures(count: int) -> tuple[list[Figure], dict[str, Any]]:
     figures, details = [], {}
     for where, headroom in (("near", MIB // 2), ("far", 256 * MIB)):
-        rounds = count if where == "near" else min(count, 50)
+        rounds = count if where == "near" else min(count, 20)
         for name, spin in (("idle", False), ("beside a busy loop", True)):
             with busy(spin):
                 ours = summary(asyncio.run(crossings_ms(rounds, headroom)))

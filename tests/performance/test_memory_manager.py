@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from retain.pressure import Level, MemoryManager, MemorySampler, PressureEvent, trend_of
+from retain.footprint import Level, trend_of
+from retain.pressure import MemoryManager, MemorySampler, PressureEvent
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 

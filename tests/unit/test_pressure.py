@@ -12,16 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retain.errors import InvalidInput
-from retain.pressure import (
-    Level,
-    MemoryManager,
-    PressureEvent,
-    Timing,
-    Trend,
-    degradation,
-    seconds_to_limit,
-    trend_of,
-)
+from retain.footprint import Level, Timing, Trend, degradation, seconds_to_limit, trend_of
+from retain.pressure import MemoryManager, PressureEvent
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from retain.pressure import Level, MemoryManager, MemorySampler
+from retain.footprint import Level
+from retain.pressure import MemoryManager, MemorySampler
 
 linux = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 pytestmark = [pytest.mark.anyio, linux]

@@ -1,4 +1,4 @@
-"""What the server gives up when RAM runs short: caches first, readers last. The table is in ``pressure.py``."""
+"""What the server gives up when RAM runs short: caches first, readers last. The table is in ``footprint.py``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import logging
 from retain.cache import L1Cache
 from retain.config import Settings
 from retain.errors import StoreError
+from retain.footprint import Level, degradation
 from retain.memory.drain import Drain
-from retain.pressure import Level, MemoryManager, degradation
+from retain.pressure import MemoryManager
 from retain.storage.sqlite import SqliteStore
 
 logger = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from retain.memory.service import MemoryService
     from retain.model import Draft, Hit, Memory, Query, Recall
     from retain.pool import ConnectionPool
+    from retain.pressure import MemoryManager
     from retain.retrieval.planner import QueryPlanner
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Draft",
     "Hit",
     "Memory",
+    "MemoryManager",
     "MemoryService",
     "Query",
     "QueryPlanner",
@@ -40,6 +42,7 @@ _HOMES = {
     "Draft": "retain.model",
     "Hit": "retain.model",
     "Memory": "retain.model",
+    "MemoryManager": "retain.pressure",
     "MemoryService": "retain.memory.service",
     "Query": "retain.model",
     "QueryPlanner": "retain.retrieval.planner",

@@ -1,14 +1,14 @@
 # ruff: noqa: PYI021 - this file is the contract, and its docstrings say what is promised
-"""The Rust core of retain: a cache, a batch queue and a cost estimator.
+"""The Rust core of retain: a cache, a batch queue, a cost estimator and a sampler of the footprint.
 
 This file is the contract: how to call. How it works is written once, in the Rust sources
-(``rust/core``). All classes may be used from several threads at once.
+(``rust/core``, ``rust/sampler``). All classes may be used from several threads at once.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, final, overload
 
-__all__ = ["BUILD_PROFILE", "VERSION", "BatchQueue", "CostEstimator", "L1Cache"]
+__all__ = ["BUILD_PROFILE", "VERSION", "BatchQueue", "CostEstimator", "L1Cache", "MemorySampler"]
 
 VERSION: Final[str]
 """The version of the extension; equal to the package's."""
@@ -333,3 +333,92 @@ class CostEstimator:
 
         A q-error is the larger of predicted over actual and actual over predicted; 1 is exact.
         """
+
+@final
+class MemorySampler:
+    """Reads the footprint of this process on a native thread, which needs no interpreter lock.
+
+    Levels are -1 unknown, 0 normal, 1 low, 2 medium, 3 high. The fullest of these decides: resident bytes
+    against ``limit_bytes`` and against the machine's memory, the control group's use (without file pages
+    that can be dropped) against its limit, address space and data against RLIMIT_AS and RLIMIT_DATA.
+    Stalls (PSI) and hits of the group's limit may raise the level to low or medium, a second later.
+
+    Not on Linux, the level stays unknown. In a forked child a sampler is dead: unknown, and no call waits.
+    """
+
+    def __new__(
+        cls,
+        limit_bytes: int | None = None,
+        thresholds: tuple[float, float, float] = (0.7, 0.85, 0.95),
+        hysteresis: float = 0.05,
+        interval_ms: float = 10.0,
+        interval_max_ms: float = 250.0,
+        history: int = 512,
+    ) -> MemorySampler:
+        """A sampler that does not run yet; it holds file descriptors until it is collected.
+
+        Args:
+            limit_bytes: a limit beside those of the system.
+            thresholds: fractions of a limit at which low, medium and high begin.
+            hysteresis: how far below its threshold a level ends.
+            interval_ms: time between readings near a threshold; 0.6 of it where nearer than 0.02.
+            interval_max_ms: longest time between readings; only so far from a threshold that a growth of
+                1 GiB a second does not reach it earlier.
+            history: most samples kept; those of one level are at least 50 ms apart.
+
+        Raises:
+            ValueError: an option is out of its bounds.
+            OSError: no file descriptors are left.
+        """
+
+    def start(self) -> None:
+        """Take a first reading and start the thread; does nothing where it runs or is not supported.
+
+        Raises:
+            OSError: no thread could be started.
+        """
+
+    def stop(self) -> None:
+        """End the thread and wait for it; whoever is in ``wait`` returns. May be called again."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable from a change of the level until ``take``."""
+
+    def take(self) -> int:
+        """Make the descriptor unreadable until the next change; the level. Keeps the interpreter lock."""
+
+    def measure(self) -> int:
+        """Read now, in this thread; the level after it. Some microseconds, keeps the interpreter lock."""
+
+    def wait(self, changes: int, timeout_ms: float) -> int:
+        """Wait until the level has changed more than ``changes`` times; how often it has.
+
+        Returns early after ``timeout_ms``, and after ``stop``.
+
+        Raises:
+            ValueError: timeout_ms is below 0 or above 1e12.
+        """
+
+    def history(self) -> list[tuple[float, int, int, int]]:
+        """The kept samples, oldest first: seconds, bytes in use, their limit, level."""
+
+    def stats(self) -> dict[str, Any]:
+        """The counters, by name.
+
+        ``readings`` and ``changes`` (of the level); of the last reading ``resident_bytes``, and of the fullest
+        gauge ``used_bytes``, ``limit_bytes`` and ``source`` ("setting", "machine", "cgroup", "rlimit_as",
+        "rlimit_data"; "unsupported" before the first); ``stalled`` (share of the last second, or None),
+        ``limit_hits`` (seconds in which a limit of the group was hit), ``interval_ms`` until the next.
+        """
+
+    @property
+    def level(self) -> int:
+        """The level of the last reading."""
+
+    @property
+    def supported(self) -> bool:
+        """Whether this system can say how large the process is."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread runs."""

@@ -53,6 +53,10 @@ class Settings:
     drain_interval_ms: int = _knob(250, 10, 60_000, "how often a live server looks into the spool")
     drain_batch: int = _knob(64, 1, 4_096, "most events of one transaction of the drain")
     drain_attempts: int = _knob(5, 1, 100, "tries before an event is set aside as a dead letter")
+    memory_limit_bytes: int = _knob(
+        0, 0, 1 << 50, "bytes of RAM the server should stay below; 0: control group, RLIMIT or machine"
+    )
+    pressure_interval_ms: int = _knob(10, 0, 60_000, "how often the footprint is read near a limit; 0 is off")
     recall_drain_ms: int = _knob(50, 0, 60_000, "how long a recall may wait for events still in the spool")
 
     def __post_init__(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from retain.errors import InvalidInput, PoolClosed, PoolTimeout
-from retain.pool import ConnectionPool
+from retain.pool import ConnectionPool, PatientThreads
 
 pytestmark = pytest.mark.anyio
 
@@ -807,3 +808,26 @@ async def test_the_longest_wait_of_one_hundred_is_like_those_beside_it() -> None
     last = sorted(waits)[-len(waits) // 10 :]
     assert waits == sorted(waits)  # nobody was overtaken
     assert last[-1] <= 1.5 * last[len(last) // 2]
+
+
+def test_threads_make_do_with_those_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    with PatientThreads(2) as threads:
+        meet = threading.Event()
+        first = threads.submit(meet.wait)
+
+        def refuse(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        second = threads.submit(lambda: "done")
+        meet.set()
+        assert (first.result(10), second.result(10)) == (True, "done")
+
+
+def test_without_any_thread_the_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with PatientThreads(2) as threads, pytest.raises(RuntimeError, match="start new thread"):
+        threads.submit(print)

@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 INSTRUCTIONS_CHARS_MAX = 4_096
 TOOLS_TTL_MS = 3_600_000
+STACK_BYTES = 2 << 20
+"""Of each thread; the usual 8 MiB count in full against RLIMIT_DATA and RLIMIT_AS."""
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 INSTRUCTIONS = """\
@@ -210,6 +214,7 @@ def main() -> int:
     """Runs the server; returns the exit code."""
     for number in SIGNALS:
         signal.signal(number, _leave)
+    threading.stack_size(STACK_BYTES)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="retain: %(message)s")
     _quickly(_load_sdk)
     try:

@@ -325,9 +325,20 @@ async def _status(service: MemoryService, _: Mapping[str, Any]) -> str:
         f"all workspaces: {status['memories']} active memories ({_counts(status['kinds'])})",
         f"{status['sessions']} sessions, {status['events']} events ({status['redacted']} secrets redacted)",
         f"{status['spool_waiting_bytes']} bytes wait in the spool",
+        *_pressure(status["pressure"]),
         *(f"problem: {problem}" for problem in status["problems"]),
     ]
     return "\n".join(lines if status["problems"] else [*lines, "no problems"])
+
+
+def _pressure(last: Mapping[str, Any]) -> list[str]:
+    """Footprint and limit, where somebody watches them."""
+    if last["level"] in {"off", "unknown"}:
+        return []
+    used, limit = last["used_bytes"] >> 20, last["limit_bytes"] >> 20
+    return [
+        f"RAM: pressure {last['level']}, {used} of {limit} MiB ({last['source']}), relieved {last['reliefs']} times"
+    ]
 
 
 def _whole(memory: Memory, tokens: int) -> str:

@@ -99,6 +99,10 @@ class Drain:
         """Bytes that wait in the spool."""
         return spool.waiting_bytes(self._directory)
 
+    def set_batch_share(self, share: float) -> None:
+        """Takes at most this share of the usual events into one transaction, and at least one."""
+        self._batches.resize(max(1, int(self._settings.drain_batch * share)))
+
     async def run(self) -> DrainReport:
         """Drains what is in the spool now; joins a drain that this process is already running.
 

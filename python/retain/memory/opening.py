@@ -38,7 +38,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         folder: whose workspace is meant; None is the project of the session, else the current folder.
         origin: who speaks through this service; every memory written carries it.
         session: id of the session; None reads it from the client's environment.
-        drain: keep draining the spool in the background. Without it, recalls drain what waits.
+        drain: keep draining the spool and watch the footprint in the background. Without it, recalls drain what waits.
         **settings: values that win over environment and file, see ``retain.config.Settings``.
 
     Raises:
@@ -51,6 +51,8 @@ async def open(  # noqa: A001 - the public name is retain.open
         await store.read(lambda reader: reader.fact(COEFFICIENTS)), enabled=bool(chosen.planner)
     )
     workspaces = Workspaces(store)
+    recalls = L1Cache(chosen.cache_entries_max, max_bytes=chosen.cache_bytes_max or None)
+    frequencies = L1Cache(FREQUENCY_ENTRIES)
     service = MemoryService(
         chosen,
         store,
@@ -60,15 +62,21 @@ async def open(  # noqa: A001 - the public name is retain.open
             session=session or session_id(),
         ),
         planner=planner,
-        recalls=L1Cache(chosen.cache_entries_max, max_bytes=chosen.cache_bytes_max or None),
-        recaller=Recaller(planner, L1Cache(FREQUENCY_ENTRIES), chosen.recall_confidence / 100),
+        recalls=recalls,
+        recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100),
         workspaces=workspaces,
         drain=Drain(chosen, store, workspaces),
     )
-    draining = asyncio.create_task(service.drain.keep_running()) if drain else None
+    background = [asyncio.create_task(service.drain.keep_running())] if drain else []
+    if drain and chosen.pressure_interval_ms:
+        from retain.memory.relief import keep_watching, watched
+
+        service.pressure = watched(chosen, store, service.drain, recalls, frequencies, FREQUENCY_ENTRIES)
+        background.append(asyncio.create_task(keep_watching(service.pressure)))
     try:
         yield service
     finally:
-        if draining is not None:
-            draining.cancel()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await service.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -19,6 +19,9 @@ from retain.retrieval.planner import QueryPlanner
 from retain.storage.integrity import Check
 from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from retain.pressure import MemoryManager
 
 FAILURES = "failures.log"
 HIT_OVERHEAD_BYTES = 1_024
@@ -36,6 +39,7 @@ def stats(
     recalls: L1Cache,
     planner: QueryPlanner,
     drained: DrainReport,
+    pressure: MemoryManager | None,
 ) -> dict[str, Any]:
     """Counts of everything in the store, and of what this process did."""
     workspaces = [
@@ -60,11 +64,14 @@ def stats(
             "writer": store.writer_stats(),
             "planner": {"q_error": dict(planner.q_error())},
             "drained": asdict(drained),
+            "pressure": {"level": "off"} if pressure is None else pressure.stats(),
         },
     }
 
 
-def status(reader: Reader, settings: Settings, place: Workspace, waiting_bytes: int) -> dict[str, Any]:
+def status(
+    reader: Reader, settings: Settings, place: Workspace, waiting_bytes: int, pressure: MemoryManager | None
+) -> dict[str, Any]:
     """Where the store is, what it holds for this workspace, and what is wrong, if anything."""
     counts = reader.counts()
     here = next((count for workspace, count in reader.workspaces() if workspace.id == place.id), 0)
@@ -87,6 +94,7 @@ def status(reader: Reader, settings: Settings, place: Workspace, waiting_bytes: 
         "events": sum(counts["events"].values()),
         "redacted": sum(counts["redacted"].values()),
         "spool_waiting_bytes": waiting_bytes,
+        "pressure": _pressure(pressure),
         "problems": problems,
     }
 
@@ -116,6 +124,24 @@ def verification(checks: Sequence[Check]) -> dict[str, Any]:
             for check in checks
         ],
     }
+
+
+def _pressure(manager: MemoryManager | None) -> dict[str, Any]:
+    """Level, footprint and limit; level "off" where nobody watches."""
+    if manager is None:
+        return {"level": "off"}
+    last = manager.stats()
+    named = (
+        "level",
+        "used_bytes",
+        "limit_bytes",
+        "source",
+        "resident_bytes",
+        "given_up",
+        "reliefs",
+        "restores",
+    )
+    return {name: last[name] for name in named}
 
 
 def _bytes_of(database: Path) -> int:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -39,6 +39,9 @@ from retain.storage import writes
 from retain.storage.integrity import verify
 from retain.storage.reads import memories_by_id
 from retain.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from retain.pressure import MemoryManager
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +93,7 @@ class MemoryService:
         self._workspaces = workspaces
         self._planned_for = 0
         self._background: set[asyncio.Task[None]] = set()
+        self.pressure: MemoryManager | None = None
 
     async def remember(
         self,
@@ -344,7 +348,13 @@ class MemoryService:
         """Counts of everything in the store, and of what this process did, as JSON values."""
         return await self._store.read(
             lambda reader: reports.stats(
-                reader, self.settings, self._store, self._recalls, self._planner, self.drain.totals
+                reader,
+                self.settings,
+                self._store,
+                self._recalls,
+                self._planner,
+                self.drain.totals,
+                self.pressure,
             )
         )
 
@@ -352,7 +362,9 @@ class MemoryService:
         """A short account for a person: where, how much, and whether anything is wrong."""
         place, _ = await self._scope(None)
         return await self._store.read(
-            lambda reader: reports.status(reader, self.settings, place, self.drain.waiting_bytes())
+            lambda reader: reports.status(
+                reader, self.settings, place, self.drain.waiting_bytes(), self.pressure
+            )
         )
 
     async def verify(self) -> dict[str, Any]:

@@ -3,5 +3,6 @@
 from retain.pool.connections import ConnectionPool
 from retain.pool.lease import Lease
 from retain.pool.records import PoolStats
+from retain.pool.threads import PatientThreads
 
-__all__ = ["ConnectionPool", "Lease", "PoolStats"]
+__all__ = ["ConnectionPool", "Lease", "PatientThreads", "PoolStats"]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import TypeVar
 
 import apsw
 
 from retain.config import Settings
 from retain.errors import StoreError
-from retain.pool import ConnectionPool, PoolStats
+from retain.pool import ConnectionPool, PatientThreads, PoolStats
 from retain.storage import migrations
 from retain.storage.connection import check_sqlite, connect, make_home, translated
 from retain.storage.reads import Reader
@@ -32,7 +31,7 @@ class SqliteStore:
     def __init__(self, settings: Settings) -> None:
         """Use ``SqliteStore.open``."""
         self._settings = settings
-        self._threads = ThreadPoolExecutor(settings.readers, thread_name_prefix="retain-reader")
+        self._threads = PatientThreads(settings.readers, thread_name_prefix="retain-reader")
         self._readers: ConnectionPool[Reader] = ConnectionPool(
             self._open_reader,
             destroy=self._close_reader,
@@ -106,6 +105,22 @@ class SqliteStore:
         """Writes and commits of this process: their ratio is what group commit saves."""
         return {"writes": self._writer.writes, "commits": self._writer.commits}
 
+    async def shrink(self, *, drop_readers: bool = False) -> None:
+        """Gives back the pages that idle connections keep, and with ``drop_readers`` those readers as well.
+
+        Raises:
+            StoreError: SQLite failed, or the store is closed.
+        """
+        if drop_readers:
+            await self._readers.resize(0, 1)
+            await self._readers.resize(0, self._settings.readers)
+        async with AsyncExitStack() as held:
+            for _ in range(self._readers.stats().pool_available):
+                reader = await held.enter_async_context(self._readers.acquire())
+                await self._off_loop(_shrink, reader.connection)
+        if self._writer.writes:
+            await self._writer.run(_shrink)
+
     async def close(self) -> None:
         """Finishes queued writes, then closes every connection."""
         if self._closed:
@@ -125,8 +140,9 @@ class SqliteStore:
         """Runs work on a reader thread. Cancelled, it still waits for the thread: its connection is in use."""
         try:
             future = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-        except RuntimeError:
-            raise StoreError("the store is closed") from None
+        except RuntimeError as error:
+            problem = "the store is closed" if self._closed else f"no thread for a reader: {error}"
+            raise StoreError(problem) from None
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -139,6 +155,11 @@ class SqliteStore:
 
     async def _close_reader(self, reader: Reader) -> None:
         reader.connection.close()
+
+
+def _shrink(connection: apsw.Connection) -> None:
+    with translated():
+        connection.execute("PRAGMA shrink_memory")
 
 
 def _open_reader(settings: Settings) -> Reader:

@@ -158,8 +158,12 @@ class GroupCommitWriter:
 
     def _start(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="retain-writer", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._work, name="retain-writer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # no memory for its stack; the next write tries again
+                raise StoreError(f"no thread for the writer: {error}") from None
+            self._thread = thread
 
     def _work(self) -> None:
         connection: apsw.Connection | None = None

@@ -1,4 +1,5 @@
-//! The Python module `retain._core`: forwards to `retain-core` and holds no logic of its own.
+//! The Python module `retain._core`: forwards to `retain-core` and `retain-sampler`, and holds no
+//! logic of its own.
 //!
 //! One rule holds everywhere here: while a value of the core is in use ([`guarded`]), no code of
 //! Python's users runs, no `__eq__`, no `__hash__`, no destructor. What leaves a container is dropped
@@ -13,6 +14,7 @@ mod error;
 mod guarded;
 mod key;
 mod queue;
+mod sampler;
 
 #[pyo3::pymodule]
 mod _core {
@@ -22,6 +24,8 @@ mod _core {
     use crate::cost::CostEstimator;
     #[pymodule_export]
     use crate::queue::BatchQueue;
+    #[pymodule_export]
+    use crate::sampler::MemorySampler;
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,103 @@
+"""What the server gives up when RAM runs short: caches first, readers last. The table is in ``footprint.py``."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import gc
+import logging
+
+from retain.cache import L1Cache
+from retain.config import Settings
+from retain.errors import StoreError
+from retain.footprint import Level, degradation
+from retain.memory.drain import Drain
+from retain.pressure import MemoryManager
+from retain.storage.sqlite import SqliteStore
+
+logger = logging.getLogger(__name__)
+
+SLOW_MS = 10_000
+"""Deadline of what may wait for a query to end or for the system to take pages back."""
+
+
+def watched(
+    settings: Settings, store: SqliteStore, drain: Drain, recalls: L1Cache, frequencies: L1Cache, most: int
+) -> MemoryManager:
+    """A manager, not started, with a handler for each part of the server that can give bytes back.
+
+    Args:
+        settings: limit, interval and the usual sizes.
+        store: its readers keep pages.
+        drain: takes batches.
+        recalls: the cache of answers.
+        frequencies: the cache of document frequencies.
+        most: the usual number of its entries.
+    """
+    limit, interval_ms = settings.memory_limit_bytes or None, settings.pressure_interval_ms
+    manager = MemoryManager(limit, interval_ms=interval_ms, interval_max_ms=max(250, interval_ms))
+
+    def shrink_recalls(level: Level) -> None:
+        _resize(recalls, settings.cache_entries_max, settings.cache_bytes_max, level)
+
+    def shrink_frequencies(level: Level) -> None:
+        _resize(frequencies, most, 0, level)
+
+    def shrink_batches(level: Level) -> None:
+        drain.set_batch_share(degradation(level).batch_share)
+
+    async def empty_readers(level: Level) -> None:
+        await _empty_readers(store, level)
+
+    manager.on_pressure(shrink_recalls, 10, name="recalls", restore=shrink_recalls)
+    manager.on_pressure(shrink_frequencies, 20, name="frequencies", restore=shrink_frequencies)
+    manager.on_pressure(shrink_batches, 30, name="batches", level=Level.MEDIUM, restore=shrink_batches)
+    manager.on_pressure(empty_readers, 40, name="readers", level=Level.MEDIUM, deadline_ms=SLOW_MS)
+    manager.on_pressure(give_back, 50, name="allocator", level=Level.MEDIUM, deadline_ms=SLOW_MS)
+    return manager
+
+
+async def keep_watching(manager: MemoryManager) -> None:
+    """Watches until cancelled. A system that has no thread to give is told of, and not watched."""
+    try:
+        await manager.start()
+    except OSError as error:
+        logger.warning("pressure.not_watched error=%s", error)
+        return
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await manager.stop()
+
+
+async def give_back(level: Level) -> None:
+    """Collects garbage where the level asks for it, and gives free pages back to the system."""
+    plan = degradation(level)
+    if plan.collect:
+        gc.collect()
+    if plan.trim:
+        try:
+            await asyncio.to_thread(_trim)
+        except RuntimeError:  # no memory for a thread: now, then, at the cost of a pause
+            _trim()
+
+
+def _resize(cache: L1Cache, entries: int, size: int, level: Level) -> None:
+    share = degradation(level).cache_share
+    cache.resize(int(entries * share), int(size * share) if size else None)
+
+
+async def _empty_readers(store: SqliteStore, level: Level) -> None:
+    kept = degradation(level).readers_kept
+    if kept == "all":
+        return
+    try:
+        await store.shrink(drop_readers=kept == "none")
+    except StoreError as error:
+        logger.warning("pressure.readers_kept error=%s", error)
+
+
+def _trim() -> None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:  # glibc has it; other allocators give back by themselves
+        trim(0)

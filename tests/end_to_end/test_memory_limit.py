@@ -1,0 +1,137 @@
+"""The server under a real memory limit keeps answering while its caches give way."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import resource
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+import retain
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit (Linux)"),
+]
+
+START = "from retain.interfaces.mcp import main; raise SystemExit(main())"
+DEADLINE_S = 60
+MEMORIES = 1_500
+WORDS = [f"word{number:04d}" for number in range(2_000)]
+RAM = re.compile(r"RAM: pressure (\w+), (\d+) of (\d+) MiB \((\w+)\), relieved (\d+) times")
+HEADROOM = 24 << 20
+"""Bytes that the limit leaves above what the server holds when the limit comes."""
+
+
+class Server:
+    """A server process and the client's end of its pipes."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", START], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env={**os.environ, "CLAUDE_PROJECT_DIR": str(folder), **environment},
+        )  # fmt: skip
+        self._last = 0
+        self._buffer = b""
+        self.request(
+            "initialize",
+            protocolVersion="2025-11-25", capabilities={}, clientInfo={"name": "test", "version": "1"},
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def request(self, method: str, **params: Any) -> dict[str, Any]:
+        """Asks and waits for the result."""
+        self._last += 1
+        message = {"jsonrpc": "2.0", "id": self._last, "method": method, "params": params}
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message).encode() + b"\n")
+        self.process.stdin.flush()
+        answer = json.loads(self._line())
+        assert answer["id"] == self._last
+        return answer["result"]  # type: ignore[no-any-return]
+
+    def call(self, tool: str, **arguments: Any) -> str:
+        """The text of a tool's answer, which must be no failure."""
+        result = self.request("tools/call", name=tool, arguments=arguments)
+        assert not result.get("isError"), result
+        return result["content"][0]["text"]  # type: ignore[no-any-return]
+
+    def _line(self) -> bytes:
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + DEADLINE_S
+        while b"\n" not in self._buffer:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, deadline - time.monotonic()))
+            assert ready, "no answer"
+            chunk = os.read(self.process.stdout.fileno(), 1 << 20)
+            assert chunk, "the server has ended"
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def pressure(self) -> tuple[str, int, int, str, int]:
+        """Level, MiB in use, MiB of the limit, its source, reliefs; as the status says."""
+        found = RAM.search(self.call("status"))
+        assert found
+        return found[1], int(found[2]), int(found[3]), found[4], int(found[5])
+
+    def bytes_of(self, *names: str) -> int:
+        """The sum of these lines of /proc/PID/status."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.partition(":")[0] in names)
+
+
+async def fill(folder: Path) -> None:
+    """Long memories, of which each query finds many."""
+    rng = random.Random(1)
+    async with retain.open(folder=folder) as memory:
+        texts = [" ".join(rng.choices(WORDS, k=300)) for _ in range(MEMORIES)]
+        await memory.remember_many([{"text": f"{number} {text}"} for number, text in enumerate(texts)])
+
+
+def query(number: int) -> dict[str, Any]:
+    words = random.Random(number).sample(WORDS, 60)
+    return {"query": " ".join(words), "limit": 50}
+
+
+@pytest.mark.parametrize("limit", ["rlimit_data", "setting"])
+async def test_the_server_keeps_answering_under_a_limit_while_its_caches_give_way(
+    tmp_path: Path, limit: str
+) -> None:
+    await fill(tmp_path)
+    settings = {"RETAIN_PRESSURE_INTERVAL_MS": "5", "RETAIN_CACHE_BYTES_MAX": str(1 << 30)}
+    if limit == "setting":
+        with Server(tmp_path, **settings) as server:
+            server.call("recall", **query(0))
+            settings["RETAIN_MEMORY_LIMIT_BYTES"] = str(server.bytes_of("VmRSS") + HEADROOM)
+    with Server(tmp_path, **settings) as server:
+        server.call("recall", **query(0))
+        if limit == "rlimit_data":
+            most = server.bytes_of("VmData", "VmStk") + HEADROOM
+            resource.prlimit(server.process.pid, resource.RLIMIT_DATA, (most, most))
+        answered = 1
+        while True:
+            assert server.call("recall", **query(answered)).count("\n") > 1
+            answered += 1
+            level, used, most_mib, source, reliefs = server.pressure()
+            if reliefs and source == limit and answered > 300:
+                break
+            assert answered < 5_000, "no pressure was ever found"
+        assert level in {"normal", "low", "medium", "high"}
+        assert used <= most_mib
+        assert server.call("remember", text="this is remembered under pressure").startswith("Remembered")
+        assert server.call("recall", query="remembered under pressure").count("pressure") >= 1

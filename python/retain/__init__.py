@@ -12,6 +12,7 @@ Every name is resolved on first use, because each hook process pays for this fil
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from retain.batching import BatchProcessor
+    from retain.cache.multilevel import MultiLevelCache
     from retain.config import Settings
     from retain.memory.opening import open  # noqa: A004 - the public name is retain.open
     from retain.memory.service import MemoryService
@@ -26,6 +27,7 @@ __all__ = [
     "Hit",
     "Memory",
     "MemoryService",
+    "MultiLevelCache",
     "Query",
     "QueryPlanner",
     "Recall",
@@ -41,6 +43,7 @@ _HOMES = {
     "Hit": "retain.model",
     "Memory": "retain.model",
     "MemoryService": "retain.memory.service",
+    "MultiLevelCache": "retain.cache.multilevel",
     "Query": "retain.model",
     "QueryPlanner": "retain.retrieval.planner",
     "Recall": "retain.model",

@@ -13,7 +13,8 @@
     ├── SpoolError           the spool could not be written or read
     ├── PoolTimeout          no connection came free in time (retryable)
     ├── PoolClosed           the pool is closed
-    └── QueueFull            the batch queue is at its bound (retryable)
+    ├── QueueFull            the batch queue is at its bound (retryable)
+    └── CacheLevelDown       a cache level below the first cannot be used now (retryable)
 
 Each class carries a stable ``code``, and says whether a retry can help. One table in
 ``retain.interfaces.replies`` maps codes to exit codes and to MCP answers.
@@ -135,4 +136,11 @@ class QueueFull(RetainError):
     """The batch queue is at its bound and the rule is to refuse."""
 
     code = "queue_full"
+    retryable = True
+
+
+class CacheLevelDown(RetainError):
+    """A cache level below the first cannot be used now; ``MultiLevelCache`` goes on without it."""
+
+    code = "cache_level_down"
     retryable = True

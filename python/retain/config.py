@@ -56,7 +56,9 @@ class Settings:
     group_commit_max: int = _knob(64, 1, 4_096, "most writes in one transaction")
     cache_entries_max: int = _knob(2_048, 0, 10_000_000, "entries of the L1 cache of recalls; 0 is off")
     cache_bytes_max: int = _knob(33_554_432, 0, 1 << 40, "bytes of the L1 cache of recalls")
-    cache_disk_bytes_max: int = _knob(0, 0, 1 << 40, "bytes of the L3 cache on disk; 0 is off, else 256 KiB or more")
+    cache_disk_bytes_max: int = _knob(
+        0, 0, 1 << 40, "bytes of the L3 cache on disk; 0 is off, else 256 KiB or more"
+    )
     redis_url: str = _url(
         ("redis://", "rediss://", "unix://"), "Redis or Valkey server of the L2 cache; empty is off"
     )
@@ -84,7 +86,9 @@ class Settings:
                 raise InvalidInput(knob.name, f"{value} is outside {low}..{high}", limit=f"{low}..{high}")
 
         if 0 < self.cache_disk_bytes_max < DISK_BYTES_MIN:
-            raise InvalidInput("cache_disk_bytes_max", f"must be 0 or at least {DISK_BYTES_MIN}", limit=DISK_BYTES_MIN)
+            raise InvalidInput(
+                "cache_disk_bytes_max", f"must be 0 or at least {DISK_BYTES_MIN}", limit=DISK_BYTES_MIN
+            )
 
     @property
     def database(self) -> Path:

@@ -11,15 +11,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
 from retain.cache.levels import CircuitBreaker, Entry
 from retain.errors import CacheLevelDown, InvalidInput
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 T = TypeVar("T")
 
@@ -221,7 +218,9 @@ class RedisLevel:
             pipeline.pexpire(name, lasting_ms)
             pipeline.get(name)
         answers: list[bytes | None] = (await self._ask(pipeline.execute))[2::3]
-        return {tag: (answer or b"").decode("ascii", "replace") for tag, answer in zip(tags, answers, strict=True)}
+        return {
+            tag: (answer or b"").decode("ascii", "replace") for tag, answer in zip(tags, answers, strict=True)
+        }
 
     def _ttl_ms(self, ttl: float | None) -> int:
         return max(1, int(1_000 * (self._ttl_max_s if ttl is None else min(ttl, self._ttl_max_s))))
@@ -250,7 +249,8 @@ def _read_head(data: bytes) -> tuple[int, dict[str, str]] | None:
     return end, generations
 
 
-def _connect(url: str, timeout_s: float, connections_max: int) -> tuple[Redis, tuple[type[Exception], ...]]:
+def _connect(url: str, timeout_s: float, connections_max: int) -> tuple[Any, tuple[type[Exception], ...]]:
+    """A client, untyped (its stubs differ from version to version), and the errors that it raises."""
     try:
         from redis.asyncio import BlockingConnectionPool, Redis
         from redis.asyncio.retry import Retry
@@ -258,7 +258,9 @@ def _connect(url: str, timeout_s: float, connections_max: int) -> tuple[Redis, t
         from redis.exceptions import ConnectionError as Disconnected
         from redis.exceptions import RedisError
     except ImportError:
-        raise InvalidInput("redis_url", "redis is not installed", hint="pip install 'retain[redis]'") from None
+        raise InvalidInput(
+            "redis_url", "redis is not installed", hint="pip install 'retain[redis]'"
+        ) from None
     try:
         pool = BlockingConnectionPool.from_url(
             url,

@@ -55,7 +55,14 @@ _SUM_BYTES = 4
 _WHOLE = 0x2144DF1C
 """What crc32 gives for anything that ends with its own crc32, little-endian."""
 
-_DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.SchemaChangeError, UnicodeDecodeError, TypeError, ValueError)
+_DAMAGE = (
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.SchemaChangeError,
+    UnicodeDecodeError,
+    TypeError,
+    ValueError,
+)
 
 
 class _Full(Exception):  # noqa: N818 - named for what is the case
@@ -96,6 +103,7 @@ class DiskCache:
         self._entries_max = entries_max
         self._clock = clock
         self._boot = (boot or boot_id)()
+        self._sizes: dict[int, int] = {}
         self._touched: set[int] = set()
         self._counts = dict.fromkeys(
             ("writes", "evictions", "expirations", "too_large", "damaged", "rebuilds"), 0
@@ -126,7 +134,8 @@ class DiskCache:
                 raise ValueError("the checksum differs")  # noqa: TRY301 - handled as all damage is
             expires, length = _unpack(data)
         except (*_DAMAGE, apsw.Error) as error:
-            return self._not_read(slot, error)
+            self._not_read(slot, error)
+            return None
         end = _HEAD_BYTES + length
         if data[_HEAD_BYTES:end] != name or (expires != NEVER and expires <= self._clock()):
             return None
@@ -331,13 +340,15 @@ class DiskCache:
             with contextlib.suppress(apsw.Error):
                 self._connection.close()
         self._connection = None
-        self._touched: set[int] = set()
-        self._sizes: dict[int, int] = {}
+        self._touched = set()
+        self._sizes = {}
         self._bytes = self._seq = 0
         self._tagged = False
 
     def _down(self, error: BaseException | None) -> CacheLevelDown:
-        return CacheLevelDown(f"the disk cache in {self._folder} cannot be used: {type(error).__name__}: {error}")
+        return CacheLevelDown(
+            f"the disk cache in {self._folder} cannot be used: {type(error).__name__}: {error}"
+        )
 
     # Inside the file
 

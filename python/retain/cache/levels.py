@@ -89,7 +89,9 @@ class CircuitBreaker:
             return
         if self.is_open:
             self.skipped += 1
-            raise CacheLevelDown(f"{name} failed {self._failures} times in a row and is left alone for a while")
+            raise CacheLevelDown(
+                f"{name} failed {self._failures} times in a row and is left alone for a while"
+            )
         self._open_until = self._clock() + self._pause_s
 
     def succeeded(self) -> None:

@@ -132,7 +132,17 @@ class MultiLevelCache:
         self._latency = Histogram()
         self._gets = 0
         self._counts = dict.fromkeys(
-            ("promotions", "computed", "joined", "failed", "stale", "negative", "not_encodable", "unreadable"), 0
+            (
+                "promotions",
+                "computed",
+                "joined",
+                "failed",
+                "stale",
+                "negative",
+                "not_encodable",
+                "unreadable",
+            ),
+            0,
         )
 
     @classmethod

@@ -137,7 +137,9 @@ class Rung:
             if write.only_new:
                 continue  # a promotion: what stands there may stay
             for item in write.subject:
-                self._owe(_KEY if write.kind == _PUT else write.kind, item.key if write.kind == _PUT else item)
+                self._owe(
+                    _KEY if write.kind == _PUT else write.kind, item.key if write.kind == _PUT else item
+                )
 
     def _owe(self, kind: str, subject: str) -> None:
         if kind == _CLEAR or (_CLEAR, "") in self._owed or len(self._owed) >= OWED_MAX:

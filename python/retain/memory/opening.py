@@ -11,6 +11,7 @@ from typing import Any
 from retain.cache import L1Cache
 from retain.config import project_directory, read_settings, session_id
 from retain.memory.drain import Drain
+from retain.memory.recall_cache import open_recall_cache
 from retain.memory.recalling import Recaller
 from retain.memory.service import Channel, MemoryService
 from retain.memory.workspaces import Workspaces
@@ -46,6 +47,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         StoreUnusable: the store cannot be opened; nothing was changed.
     """
     chosen, _ = read_settings(home, settings)
+    recalls = open_recall_cache(chosen)
     store = await SqliteStore.open(chosen)
     planner = QueryPlanner(
         await store.read(lambda reader: reader.fact("planner.coefficients")), enabled=bool(chosen.planner)
@@ -60,7 +62,7 @@ async def open(  # noqa: A001 - the public name is retain.open
             session=session or session_id(),
         ),
         planner=planner,
-        recalls=L1Cache(chosen.cache_entries_max, max_bytes=chosen.cache_bytes_max or None),
+        recalls=recalls,
         recaller=Recaller(planner, L1Cache(FREQUENCY_ENTRIES), chosen.recall_confidence / 100),
         workspaces=workspaces,
         drain=Drain(chosen, store, workspaces),

@@ -176,6 +176,7 @@ class RedisLevel:
         """Closes the connections."""
         try:
             await self._client.aclose()
+            await self._client.connection_pool.disconnect()
         except self._errors:
             return
 
@@ -240,6 +241,8 @@ def _read_head(data: bytes) -> tuple[int, dict[str, str]] | None:
     end = _HEAD_BYTES + int.from_bytes(data[1:_HEAD_BYTES], "big")
     if end == _HEAD_BYTES:
         return end, {}
+    if end > len(data):
+        return None
     try:
         generations = orjson.loads(data[_HEAD_BYTES:end])
     except ValueError:
@@ -262,6 +265,7 @@ def _connect(url: str, timeout_s: float, connections_max: int) -> tuple[Any, tup
             "redis_url", "redis is not installed", hint="pip install 'retain[redis]'"
         ) from None
     try:
+        retry = Retry(NoBackoff(), 1, supported_errors=(Disconnected,))
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=connections_max,
@@ -269,8 +273,8 @@ def _connect(url: str, timeout_s: float, connections_max: int) -> tuple[Any, tup
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             # A connection that the server closed meanwhile is replaced at once; a slow server is not asked twice.
-            retry=Retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
+            retry=retry,
         )
     except (ValueError, TypeError) as error:
         raise InvalidInput("redis_url", f"cannot be read: {error}") from None
-    return Redis(connection_pool=pool, retry=None), (RedisError, OSError, TimeoutError)
+    return Redis(connection_pool=pool, retry=retry), (RedisError, OSError, TimeoutError)

@@ -71,9 +71,10 @@ class _Ticket:
 class _Flight:
     """One computation of a value, and how many wait for it."""
 
-    __slots__ = ("future", "task", "waiters")
+    __slots__ = ("future", "key", "task", "waiters")
 
-    def __init__(self, future: asyncio.Future[Any]) -> None:
+    def __init__(self, key: Hashable, future: asyncio.Future[Any]) -> None:
+        self.key = key
         self.future = future
         self.task: asyncio.Task[None] | None = None
         self.waiters = 0
@@ -326,8 +327,7 @@ class MultiLevelCache:
     async def close(self) -> None:
         """Stops what is being computed, finishes writes, closes the levels below."""
         for flight in list(self._flights.values()):
-            if flight.task is not None:
-                flight.task.cancel()
+            self._stop(flight)
         while self._background:
             await asyncio.wait(list(self._background))
         for rung in self._below:
@@ -346,14 +346,19 @@ class MultiLevelCache:
                     break
                 answers = await rung.get_many([names[key] for key in missing])
                 for key in missing:
-                    data = answers.get(names[key])
-                    if data is not None and (read := self._read(data)) is not None:
+                    read = self._read(answers.get(names[key]))
+                    if read is not None:
                         record, value = read
-                        fresh = self._promote(key, value, record, data, depth, tickets[key])
-                        found[key] = (value, fresh)
+                        left = record.fresh_until - self._clock()
+                        if left + self._stale_ttl > 0:
+                            data = answers[names[key]]
+                            fresh = self._promote(key, value, record, data, depth, tickets[key], left)
+                            found[key] = (value, fresh)
         return found
 
-    def _read(self, data: bytes) -> tuple[Record, Any] | None:
+    def _read(self, data: bytes | None) -> tuple[Record, Any] | None:
+        if data is None:
+            return None
         try:
             record = unpack(data)
             if record is not None:
@@ -364,10 +369,9 @@ class MultiLevelCache:
         return None
 
     def _promote(
-        self, key: Hashable, value: Any, record: Record, data: bytes, depth: int, ticket: _Ticket
+        self, key: Hashable, value: Any, record: Record, data: bytes, depth: int, ticket: _Ticket, left: float
     ) -> bool:
         """Puts what was found at a depth into the levels above; whether it is fresh."""
-        left = record.fresh_until - self._clock()
         if left <= 0 or not ticket.valid:
             return left > 0
         self.l1.set(key, value, left, None, record.tags)
@@ -483,7 +487,7 @@ class MultiLevelCache:
         anew: bool = False,
     ) -> _Flight:
         loop = asyncio.get_running_loop()
-        flight = self._flights[key] = _Flight(loop.create_future())
+        flight = self._flights[key] = _Flight(key, loop.create_future())
         flight.task = self._keep(self._fly(flight, key, loader, ttl, tuple(tags), size, anew))
         return flight
 
@@ -554,8 +558,15 @@ class MultiLevelCache:
             return await asyncio.shield(flight.future)
         finally:
             flight.waiters -= 1
-            if not flight.waiters and not flight.future.done() and flight.task is not None:
-                flight.task.cancel()
+            if not flight.waiters and not flight.future.done():
+                self._stop(flight)
+
+    def _stop(self, flight: _Flight) -> None:
+        """Ends a flight, also one whose task has not begun and so never sees its cancellation."""
+        self._end(flight.key, flight)
+        flight.future.cancel()
+        if flight.task is not None:
+            flight.task.cancel()
 
     async def _wait(self, flight: _Flight) -> None:
         """Waits for a flight whose value nobody needs."""

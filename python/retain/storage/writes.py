@@ -299,7 +299,7 @@ def last_prompt(db: apsw.Connection, workspace: int, session: str) -> str:
     return str(row[0]) if row else ""
 
 
-STATE_TOKEN = "store.token"
+STATE_TOKEN = "store.state"
 """The fact that differs in every state that the store was ever in."""
 
 

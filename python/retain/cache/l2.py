@@ -8,6 +8,7 @@ entry carries the generations it was written under and counts only while all of 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -64,6 +65,7 @@ class RedisLevel:
     ) -> None:
         self._client, self._errors = _connect(url, timeout_s, connections_max)
         self._prefix = prefix
+        self._places = asyncio.Semaphore(connections_max)
         self._entry = prefix + _ENTRY
         self._value_bytes_max = value_bytes_max
         self._ttl_max_s = ttl_max_s
@@ -80,7 +82,7 @@ class RedisLevel:
         if data is None:
             self._counts["misses"] += 1
             return None
-        if data[:_HEAD_BYTES] == _PLAIN:
+        if data.startswith(_PLAIN):
             self._counts["hits"] += 1
             plain: bytes = data[_HEAD_BYTES:]
             return plain
@@ -96,9 +98,17 @@ class RedisLevel:
             return {}
         entry = self._entry
         answers = await self._ask(self._client.mget, [entry + key for key in keys])
-        there = {key: data for key, data in zip(keys, answers, strict=True) if data is not None}
-        self._counts["misses"] += len(keys) - len(there)
-        return await self._read(there)
+        found, tagged = {}, {}
+        for key, data in zip(keys, answers, strict=True):
+            if data is None:
+                continue
+            if data.startswith(_PLAIN):
+                found[key] = data[_HEAD_BYTES:]
+            else:
+                tagged[key] = data
+        self._counts["hits"] += len(found)
+        self._counts["misses"] += len(keys) - len(found) - len(tagged)
+        return {**found, **await self._read(tagged)} if tagged else found
 
     async def set(self, key: str, value: bytes, ttl: float | None = None, tags: Sequence[str] = ()) -> None:
         """Stores a value over an older one; see ``set_many``."""
@@ -183,7 +193,8 @@ class RedisLevel:
     async def _ask(self, command: Callable[..., Awaitable[T]], *arguments: Any) -> T:
         self._breaker.check("the cache server")
         try:
-            answer = await command(*arguments)
+            async with self._places:
+                answer = await command(*arguments)
         except self._errors as error:
             self._counts["failures"] += 1
             self._breaker.failed()
@@ -255,7 +266,7 @@ def _read_head(data: bytes) -> tuple[int, dict[str, str]] | None:
 def _connect(url: str, timeout_s: float, connections_max: int) -> tuple[Any, tuple[type[Exception], ...]]:
     """A client, untyped (its stubs differ from version to version), and the errors that it raises."""
     try:
-        from redis.asyncio import BlockingConnectionPool, Redis
+        from redis.asyncio import ConnectionPool, Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
         from redis.exceptions import ConnectionError as Disconnected
@@ -266,10 +277,9 @@ def _connect(url: str, timeout_s: float, connections_max: int) -> tuple[Any, tup
         ) from None
     try:
         retry = Retry(NoBackoff(), 1, supported_errors=(Disconnected,))
-        pool = BlockingConnectionPool.from_url(
+        pool = ConnectionPool.from_url(
             url,
             max_connections=connections_max,
-            timeout=timeout_s,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
             # A connection that the server closed meanwhile is replaced at once; a slow server is not asked twice.

@@ -94,7 +94,13 @@ def disk(place: Path) -> list[Figure]:
         for i in range(KEYS):
             store(f"key-{i:06d}")
     got, put = best(gets, GETS), best(sets, GETS // 8)
-    figures = [right("L3 get", sum(call(f"key-{i:06d}") == VALUE for call in gets.values() for i in range(KEYS)), len(gets) * KEYS)]
+    figures = [
+        right(
+            "L3 get",
+            sum(call(f"key-{i:06d}") == VALUE for call in gets.values() for i in range(KEYS)),
+            len(gets) * KEYS,
+        )
+    ]
     for name in [name for name in gets if name != "retain"]:
         most = 0.25 if name == "diskcache" else None
         figures.append(against("L3 get 1 KiB p50", got["retain"], "us", name, got[name], ratio_max=most))
@@ -151,8 +157,17 @@ async def server(url: str) -> list[Figure]:
     return [
         right("L2 get_many", good, 100),
         against("L2 get 1 KiB p50", found["ours"], "us", "redis-py", found["bare"], ratio_max=1.1),
-        against("L2 get_many 100 p50", found["ours 100"], "us", "redis-py pipeline", found["pipeline 100"], ratio_max=1.1),
-        against("L2 get_many 100 p50", found["ours 100"], "us", "redis-py mget", found["mget 100"], ratio_max=1.1),
+        against(
+            "L2 get_many 100 p50",
+            found["ours 100"],
+            "us",
+            "redis-py pipeline",
+            found["pipeline 100"],
+            ratio_max=1.1,
+        ),
+        against(
+            "L2 get_many 100 p50", found["ours 100"], "us", "redis-py mget", found["mget 100"], ratio_max=1.1
+        ),
     ]
 
 
@@ -161,7 +176,9 @@ def texts(path: Path) -> list[str]:
         return [json.loads(line)["text"] for line in lines]
 
 
-async def ask(home: Path, queries: Sequence[str], times: int, **settings: Any) -> tuple[list[float], list[list[str]]]:
+async def ask(
+    home: Path, queries: Sequence[str], times: int, **settings: Any
+) -> tuple[list[float], list[list[str]]]:
     """p50 in microseconds of each time that all queries are asked in one process life, and the last answers."""
     medians, answers = [], []
     async with retain.open(home, folder=home, **settings) as memory:
@@ -176,7 +193,9 @@ async def ask(home: Path, queries: Sequence[str], times: int, **settings: Any) -
     return medians, answers
 
 
-async def savings(home: Path, corpus: Sequence[str], queries: Sequence[str], copies: int, url: str | None) -> list[Figure]:
+async def savings(
+    home: Path, corpus: Sequence[str], queries: Sequence[str], copies: int, url: str | None
+) -> list[Figure]:
     async with retain.open(home, folder=home) as memory:
         for number in range(copies):
             await memory.remember_many([{"text": f"{text}\n{number}"} for text in corpus])
@@ -230,7 +249,10 @@ def main() -> int:
     parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--queries", type=int, default=100)
     args = parser.parse_args()
-    corpus, queries = texts(args.corpus / "corpus.jsonl.gz"), texts(args.corpus / "queries.jsonl.gz")[: args.queries]
+    corpus, queries = (
+        texts(args.corpus / "corpus.jsonl.gz"),
+        texts(args.corpus / "queries.jsonl.gz")[: args.queries],
+    )
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         running = start_server(place)

@@ -140,9 +140,7 @@ def test_eviction_costs_the_same_in_a_large_cache(benchmark: Any) -> None:
 
 
 @pytest.mark.parametrize("level", ["l2", "l3"])
-def test_promotion_into_l1(
-    benchmark: Any, run: Any, level: str, request: pytest.FixtureRequest
-) -> None:
+def test_promotion_into_l1(benchmark: Any, run: Any, level: str, request: pytest.FixtureRequest) -> None:
     cache = MultiLevelCache(**{level: request.getfixturevalue(level)})
     run(cache.set("key", TEXT))
 

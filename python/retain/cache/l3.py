@@ -65,7 +65,7 @@ _DAMAGE = (
 )
 
 
-class _Full(Exception):  # noqa: N818 - named for what is the case
+class _Full(Exception):
     """No page is left in the file, or no room on the disk."""
 
 
@@ -131,7 +131,7 @@ class DiskCache:
                 blob.reopen(slot)
             data: bytes = blob.read()
             if crc32(data) != _WHOLE:
-                raise ValueError("the checksum differs")  # noqa: TRY301 - handled as all damage is
+                raise ValueError("the checksum differs")
             expires, length = _unpack(data)
         except (*_DAMAGE, apsw.Error) as error:
             self._not_read(slot, error)

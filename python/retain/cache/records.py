@@ -19,7 +19,7 @@ Encode = Callable[[Any], bytes]
 Decode = Callable[[bytes], Any]
 
 
-class NotEncodable(TypeError):  # noqa: N818 - named for what is the case
+class NotEncodable(TypeError):
     """This value cannot be read back as it is; it stays in L1."""
 
 

@@ -42,7 +42,11 @@ async def bare(server: Any) -> AsyncIterator[Any]:
 
 
 async def test_what_one_process_sets_another_one_gets(server: Any) -> None:
-    async with connected(server) as one, connected(server) as other, connected(server, prefix="else:") as third:
+    async with (
+        connected(server) as one,
+        connected(server) as other,
+        connected(server, prefix="else:") as third,
+    ):
         await one.set("a", b"\0\xff1")
         await one.set_many([Entry("b", b""), Entry("c", b"3")])
         assert await other.get("a") == b"\0\xff1"
@@ -64,7 +68,9 @@ async def test_many_keys_cross_in_one_round_trip(server: Any) -> None:
 
 async def test_every_entry_has_an_end(server: Any) -> None:
     async with connected(server, ttl_max_s=50) as level, bare(server) as client:
-        await level.set_many([Entry("for ever", b"1"), Entry("long", b"1", 1e12), Entry("short", b"1", 5, ("t",))])
+        await level.set_many(
+            [Entry("for ever", b"1"), Entry("long", b"1", 1e12), Entry("short", b"1", 5, ("t",))]
+        )
         left = [await client.pttl(f"test:e:{key}") for key in ("for ever", "long", "short")]
         assert 0 < left[2] <= 5_000 < left[0] <= 50_000
         assert 5_000 < left[1] <= 50_000
@@ -116,7 +122,15 @@ async def test_clearing_takes_only_what_has_the_prefix(server: Any, prefix: str)
 
 @pytest.mark.parametrize(
     "foreign",
-    [b"", b"\x01", b"\x02\0\0new", b"\x80\x04K\x01.", b"\x01\0\x05{}", b"\x01\0\x02[]v", b'\x01\0\x07{"t":1}v'],
+    [
+        b"",
+        b"\x01",
+        b"\x02\0\0new",
+        b"\x80\x04K\x01.",
+        b"\x01\0\x05{}",
+        b"\x01\0\x02[]v",
+        b'\x01\0\x07{"t":1}v',
+    ],
 )
 async def test_bytes_of_another_writer_count_as_absent(server: Any, foreign: bytes) -> None:
     async with connected(server) as level, bare(server) as client:
@@ -180,7 +194,10 @@ async def test_a_cache_goes_on_while_its_server_is_dead_and_never_gives_what_was
     server: Any, clock: Any
 ) -> None:
     level = RedisLevel(
-        server.url, prefix="test:", timeout_s=5.0, breaker=CircuitBreaker(failures_max=1, pause_s=1, clock=clock)
+        server.url,
+        prefix="test:",
+        timeout_s=5.0,
+        breaker=CircuitBreaker(failures_max=1, pause_s=1, clock=clock),
     )
     cache = MultiLevelCache(l2=level)
     await cache.set("replaced", "old")

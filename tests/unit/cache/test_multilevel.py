@@ -209,7 +209,9 @@ async def test_an_error_reaches_all_who_wait_and_the_next_call_tries_again() -> 
         await asyncio.sleep(0)
         raise LookupError("no")
 
-    answers = await asyncio.gather(*(cache.get_or_compute("a", fail) for _ in range(50)), return_exceptions=True)
+    answers = await asyncio.gather(
+        *(cache.get_or_compute("a", fail) for _ in range(50)), return_exceptions=True
+    )
     assert {type(answer) for answer in answers} == {LookupError}
     assert (len(calls), cache.stats()["failed"]) == (1, 1)
     assert await cache.get_or_compute("a", lambda: 1) == 1
@@ -241,7 +243,9 @@ async def test_one_who_leaves_takes_nobody_with_him_and_the_last_one_stops_the_l
 
 
 @pytest.mark.parametrize("change", ["set", "delete", "tag", "clear"])
-async def test_what_was_computed_while_the_key_changed_is_given_and_not_kept(change: str, levels: Any) -> None:
+async def test_what_was_computed_while_the_key_changed_is_given_and_not_kept(
+    change: str, levels: Any
+) -> None:
     cache, gate = MultiLevelCache(l2=levels[0]), asyncio.Event()
 
     async def load() -> str:
@@ -430,6 +434,8 @@ def test_quantiles_lie_within_an_eighth_of_the_truth() -> None:
 def test_a_record_is_read_back_as_it_was() -> None:
     for record in (Record(b""), Record(b"x", 12.5, ("a", "ü")), Record(b"\0" * 9, math.inf)):
         assert unpack(pack(record)) == record
-    assert [unpack(data) for data in (b"", b"\x01", b"\x02" * 20, b"\x01" + bytes(8) + b"\xff\xff")] == [None] * 4
+    assert [unpack(data) for data in (b"", b"\x01", b"\x02" * 20, b"\x01" + bytes(8) + b"\xff\xff")] == [
+        None
+    ] * 4
     with pytest.raises(NotEncodable):
         encode_json({"a": (1,)})

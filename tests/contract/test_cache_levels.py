@@ -22,6 +22,11 @@ QUERIES = ["how do we store money?", "when do we release", "to_cents", "nothing 
 LEVELS: list[dict[str, Any]] = [{"cache_entries_max": 0}, {}, {"cache_disk_bytes_max": 1 << 20}]
 
 
+@pytest.fixture(autouse=True)
+def made(home: Path) -> None:
+    home.mkdir()
+
+
 async def answers(home: Path, **settings: Any) -> list[Any]:
     """What each query finds, without what tells how it was found."""
     async with retain.open(home, folder=home, **settings) as memory:
@@ -39,7 +44,6 @@ def _ids(found: list[Any]) -> list[Any]:
 
 
 async def test_answers_are_the_same_with_every_choice_of_levels(home: Path) -> None:
-    home.mkdir()
     async with retain.open(home, folder=home) as memory:
         await memory.remember_many([{"text": text, "tags": ["t"]} for text in TEXTS])
     for _ in range(2):
@@ -50,7 +54,6 @@ async def test_answers_are_the_same_with_every_choice_of_levels(home: Path) -> N
 
 
 async def test_a_new_process_finds_answers_on_disk_until_anything_is_written(home: Path) -> None:
-    home.mkdir()
     disk = {"cache_disk_bytes_max": 1 << 20}
     async with retain.open(home, folder=home) as memory:
         await memory.remember_many([{"text": text} for text in TEXTS])
@@ -66,7 +69,6 @@ async def test_a_new_process_finds_answers_on_disk_until_anything_is_written(hom
 
 
 async def test_an_answer_is_read_back_as_it_was(home: Path) -> None:
-    home.mkdir()
     async with retain.open(home, folder=home) as memory:
         await memory.remember_many([{"text": text, "paths": ["a.py"], "tags": ["x", "y"]} for text in TEXTS])
         recall = await memory.recall("money floats")

@@ -356,7 +356,7 @@ class DiskCache:
         """One open handle for all reads: moving it takes half the time of a statement."""
         if self._connection is None:
             raise apsw.ConnectionClosedError("the file is not open")
-        self._blob = self._connection.blob_open("main", "entry", "data", slot, False)
+        self._blob = self._connection.blob_open("main", "entry", "data", slot, writeable=False)
         return self._blob
 
     def _close_blob(self) -> None:
@@ -364,7 +364,7 @@ class DiskCache:
         blob, self._blob = self._blob, None
         if blob is not None:
             with contextlib.suppress(apsw.Error):
-                blob.close(True)
+                blob.close(force=True)
 
     def _is_over(self, expires: float) -> bool:
         return expires != NEVER and expires <= self._clock()

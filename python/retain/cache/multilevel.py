@@ -11,35 +11,22 @@ import asyncio
 import inspect
 import math
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from retain.cache.configured import disk_level, server_level
 from retain.cache.histogram import Histogram
 from retain.cache.l1 import L1Cache
 from retain.cache.levels import Entry, Level
-from retain.cache.records import (
-    Decode,
-    Encode,
-    NotEncodable,
-    Record,
-    decode_json,
-    encode_json,
-    pack,
-    unpack,
-)
+from retain.cache.records import Decode, Encode, NotEncodable, Record, decode_json, encode_json, pack, unpack
 from retain.cache.rung import Rung
+from retain.cache.tickets import Ticket, Tickets
 from retain.config import Settings
-from retain.errors import CacheLevelDown
 
 MISSING: Final = object()
 STALE_ENTRIES = 1_024
 L1_SAMPLE = 64
 """Every so many gets one is timed: the clock costs as much as a hit."""
-
-DISK_FOLDER = "cache"
-REDIS_PREFIX = "retain:"
 
 Loader = Callable[[], Any | Awaitable[Any]]
 
@@ -56,16 +43,6 @@ class Unstored:
 
     def __init__(self, value: Any) -> None:
         self.value = value
-
-
-class _Ticket:
-    """Held while a key is read below L1 or computed; void once the key was written meanwhile."""
-
-    __slots__ = ("holders", "valid")
-
-    def __init__(self, valid: bool) -> None:
-        self.holders = 0
-        self.valid = valid
 
 
 class _Flight:
@@ -126,9 +103,7 @@ class MultiLevelCache:
         self._stale = L1Cache(STALE_ENTRIES) if self._stale_ttl else None
         self._encode, self._decode, self._name_of, self._clock = encode, decode, name_of, clock
         self._flights: dict[Hashable, _Flight] = {}
-        self._tickets: dict[Hashable, _Ticket] = {}
-        self._writing: dict[Hashable, int] = {}
-        self._writing_all = 0
+        self._tickets = Tickets()
         self._background: set[asyncio.Task[Any]] = set()
         self._latency = Histogram()
         self._gets = 0
@@ -159,7 +134,7 @@ class MultiLevelCache:
             InvalidInput: redis is not installed, or its url cannot be read.
         """
         l1 = L1Cache(settings.cache_entries_max, max_bytes=settings.cache_bytes_max or None)
-        return cls(l1, _server_level(settings), _disk_level(settings), **options)
+        return cls(l1, server_level(settings), disk_level(settings), **options)
 
     @property
     def has_lower_levels(self) -> bool:
@@ -216,7 +191,7 @@ class MultiLevelCache:
         Raises:
             ValueError: ttl is not above 0.
         """
-        with self._changing((key,)):
+        with self._tickets.changing((key,)):
             entry = self._set_here(key, value, ttl, tuple(tags), size)
             await self._put_below((key,), () if entry is None else (entry,))
 
@@ -234,19 +209,19 @@ class MultiLevelCache:
         """
         pairs = dict(items)
         names = tuple(tags)
-        with self._changing(tuple(pairs)):
+        with self._tickets.changing(tuple(pairs)):
             entries = [self._set_here(key, value, ttl, names, None) for key, value in pairs.items()]
             await self._put_below(tuple(pairs), tuple(entry for entry in entries if entry is not None))
 
     async def delete(self, key: Hashable) -> None:
         """Removes a key from every level."""
-        with self._changing((key,)):
+        with self._tickets.changing((key,)):
             self._drop_here(key)
             await self._put_below((key,), ())
 
     async def invalidate_tag(self, tag: str) -> None:
         """Removes every value with this tag from every level."""
-        with self._changing_all():
+        with self._tickets.changing_all():
             self.l1.invalidate_tag(tag)
             if self._stale is not None:
                 self._stale.invalidate_tag(tag)
@@ -254,7 +229,7 @@ class MultiLevelCache:
 
     async def clear(self) -> None:
         """Removes everything from every level."""
-        with self._changing_all():
+        with self._tickets.changing_all():
             self.l1.clear()
             if self._stale is not None:
                 self._stale.clear()
@@ -339,7 +314,7 @@ class MultiLevelCache:
         """Reads keys below L1 and promotes; each value with whether it is fresh."""
         names = {key: name for key in keys if (name := self._name_of(key)) is not None}
         found: dict[Any, tuple[Any, bool]] = {}
-        with self._reading(names) as tickets:
+        with self._tickets.reading(names) as tickets:
             for depth, rung in enumerate(self._below):
                 missing = [key for key in names if key not in found]
                 if not missing:
@@ -369,7 +344,7 @@ class MultiLevelCache:
         return None
 
     def _promote(
-        self, key: Hashable, value: Any, record: Record, data: bytes, depth: int, ticket: _Ticket, left: float
+        self, key: Hashable, value: Any, record: Record, data: bytes, depth: int, ticket: Ticket, left: float
     ) -> bool:
         """Puts what was found at a depth into the levels above; whether it is fresh."""
         if left <= 0 or not ticket.valid:
@@ -423,58 +398,6 @@ class MultiLevelCache:
         if self._stale is not None:
             self._stale.delete(key)
 
-    # Who reads while who writes
-
-    @contextmanager
-    def _reading(self, keys: Iterable[Hashable]) -> Iterator[dict[Hashable, _Ticket]]:
-        held = {key: self._take_ticket(key) for key in keys}
-        try:
-            yield held
-        finally:
-            for key, ticket in held.items():
-                ticket.holders -= 1
-                if not ticket.holders and self._tickets.get(key) is ticket:
-                    del self._tickets[key]
-
-    def _take_ticket(self, key: Hashable) -> _Ticket:
-        ticket = self._tickets.get(key)
-        if ticket is None:
-            # What is read while a write is under way may be the value before it.
-            ticket = self._tickets[key] = _Ticket(not self._writing_all and key not in self._writing)
-        ticket.holders += 1
-        return ticket
-
-    def _void(self, key: Hashable) -> None:
-        ticket = self._tickets.pop(key, None)
-        if ticket is not None:
-            ticket.valid = False
-
-    @contextmanager
-    def _changing(self, keys: Sequence[Hashable]) -> Iterator[None]:
-        for key in keys:
-            self._void(key)
-            self._writing[key] = self._writing.get(key, 0) + 1
-        try:
-            yield
-        finally:
-            for key in keys:
-                self._writing[key] -= 1
-                if not self._writing[key]:
-                    del self._writing[key]
-                    self._tickets.pop(key, None)
-
-    @contextmanager
-    def _changing_all(self) -> Iterator[None]:
-        for key in list(self._tickets):
-            self._void(key)
-        self._writing_all += 1
-        try:
-            yield
-        finally:
-            self._writing_all -= 1
-            for key in list(self._tickets):
-                self._void(key)
-
     # Computing
 
     def _start(
@@ -504,7 +427,7 @@ class MultiLevelCache:
         """Finds or computes the value, gives it to those who wait, then writes it below."""
         entry: Entry | None = None
         try:
-            with self._reading((key,)) as tickets:
+            with self._tickets.reading((key,)) as tickets:
                 found = await self._find((key,)) if self._below and not anew else {}
                 value, fresh = found.get(key, (MISSING, True))
                 if value is MISSING:
@@ -516,7 +439,7 @@ class MultiLevelCache:
             if value is not MISSING and not fresh:
                 await self._wait(self._start(key, loader, ttl, tags, size, anew=True))
             if entry is not None:
-                with self._changing((key,)):
+                with self._tickets.changing((key,)):
                     await self._put_below((key,), (entry,))
         except Exception as error:  # noqa: BLE001 - it is raised where the value is awaited
             self._counts["failed"] += 1
@@ -539,7 +462,7 @@ class MultiLevelCache:
         ttl: float | None,
         tags: tuple[str, ...],
         size: Callable[[Any], int] | None,
-        ticket: _Ticket,
+        ticket: Ticket,
     ) -> tuple[Any, Entry | None]:
         self._counts["computed"] += 1
         value = await _value_of(loader())
@@ -578,26 +501,6 @@ class MultiLevelCache:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
-
-
-def _server_level(settings: Settings) -> Level | None:
-    if not settings.redis_url:
-        return None
-    from retain.cache.l2 import RedisLevel
-
-    return RedisLevel(settings.redis_url, prefix=REDIS_PREFIX)
-
-
-def _disk_level(settings: Settings) -> Level | None:
-    if not settings.cache_disk_bytes_max:
-        return None
-    from retain.cache.l3 import DiskCache, DiskLevel
-
-    try:
-        folder = Path(settings.home) / DISK_FOLDER
-        return DiskLevel(DiskCache(folder, bytes_max=settings.cache_disk_bytes_max))
-    except CacheLevelDown:
-        return None
 
 
 def _settle(future: asyncio.Future[Any], value: Any) -> None:

@@ -387,7 +387,7 @@ class MemoryService:
     async def _answer(self, query: Query, token: str | None, fresh: list[Recall]) -> Recall | Unstored:
         """Looks it up; an answer of a later state than the token's is not kept."""
         seen, answer = await self._store.read(
-            lambda reader: (reader.fact(writes.STATE_TOKEN), self._recaller.answer(reader, query))
+            lambda reader: (reader.fact(writes.STATE_FACT), self._recaller.answer(reader, query))
         )
         self._planner.observe(answer.execution)
         self._run_in_background(self._refresh_statistics)

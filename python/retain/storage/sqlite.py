@@ -18,7 +18,7 @@ from retain.storage import migrations
 from retain.storage.connection import check_sqlite, connect, make_home, translated
 from retain.storage.reads import Reader
 from retain.storage.writer import GroupCommitWriter, SideLock
-from retain.storage.writes import STATE_TOKEN, renew_token
+from retain.storage.writes import STATE_FACT, renew_token
 
 T = TypeVar("T")
 
@@ -105,12 +105,12 @@ class SqliteStore:
     def state(self) -> tuple[int, str | None]:
         """The version, and the token by which any process knows the same state; None before the first write.
 
-        The token may already be that of the next state. A snapshot tells: its ``STATE_TOKEN`` is its own.
+        The token may already be that of the next state. A snapshot tells: its ``STATE_FACT`` is its own.
         """
         version = self.version()
         if version != self._state[0]:
             with translated():
-                token = self._watch.execute("SELECT value FROM fact WHERE name = ?", (STATE_TOKEN,)).get
+                token = self._watch.execute("SELECT value FROM fact WHERE name = ?", (STATE_FACT,)).get
             self._state = (version, token and orjson.loads(token))
         return self._state
 

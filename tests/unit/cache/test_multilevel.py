@@ -395,7 +395,7 @@ async def test_the_settings_name_the_levels(home: Path) -> None:
     await again.close()
 
 
-async def test_a_disk_level_that_cannot_be_had_is_left_out(home: Path) -> None:
+def test_a_disk_level_that_cannot_be_had_is_left_out(home: Path) -> None:
     home.mkdir()
     (home / "cache").write_text("a file")
     cache = MultiLevelCache.from_settings(Settings(home=home, cache_disk_bytes_max=1 << 20))

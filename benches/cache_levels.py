@@ -4,8 +4,8 @@
 
 DIR holds corpus.jsonl.gz and queries.jsonl.gz (objects with a ``text``). Speed of parts: L1 through
 ``get_nowait`` beside a bare L1, L2 beside redis-py's own asyncio client, L3 beside diskcache and lmdb where they
-are installed; peers take turns in the same run. Savings: recalls asked anew, again (L1), in a new process with
-a warm disk (L3), and in a second process that shares a server (L2). Every answer is checked.
+are installed; peers take turns in the same run. Savings: recalls asked anew, again (L1), and by a service opened anew
+(in this Python process) on a warm disk (L3) or a shared server (L2). Every answer is checked.
 """
 
 from __future__ import annotations
@@ -208,13 +208,13 @@ async def savings(
     good.append(truth == same)
     figures = [
         against("recall asked again, L1", plain[1], "us", "no cache", off[1]),
-        against("recall in a new process, warm L3", warm[0], "us", "cold", plain[0]),
+        against("recall after reopening, warm L3", warm[0], "us", "cold", plain[0]),
     ]
     if url:
         await ask(home, queries, 1, redis_url=url)
         shared, same = await ask(home, queries, 1, redis_url=url)
         good.append(truth == same)
-        figures.append(against("recall in a second process, shared L2", shared[0], "us", "cold", plain[0]))
+        figures.append(against("recall after reopening, shared L2", shared[0], "us", "cold", plain[0]))
     async with retain.open(home, folder=home) as memory:
         await memory.remember("one more memory, and every answer may be another")
     after, _ = await ask(home, queries, 1, **disk_on)

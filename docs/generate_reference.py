@@ -81,7 +81,9 @@ def settings() -> str:
     ]
     for knob in fields(Settings):
         bounds = f"{knob.metadata['low']:,}..{knob.metadata['high']:,}" if "low" in knob.metadata else ""
+        bounds = bounds or " ".join(knob.metadata.get("schemes", ()))
         default = f"{knob.default:,}" if isinstance(knob.default, int) else "the platform's data directory"
+        default = "empty" if knob.default == "" else default
         assert knob.default is not MISSING or knob.name == "home"
         lines.append(f"| `{knob.name}` | {default} | {bounds} | {knob.metadata['doc']} |")
     return "\n".join(lines) + "\n"

@@ -12,6 +12,7 @@ Every name is resolved on first use, because each hook process pays for this fil
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from retain.batching import BatchProcessor
+    from retain.cache.multilevel import MultiLevelCache
     from retain.config import Settings
     from retain.memory.opening import open  # noqa: A004 - the public name is retain.open
     from retain.memory.service import MemoryService
@@ -28,6 +29,7 @@ __all__ = [
     "Memory",
     "MemoryManager",
     "MemoryService",
+    "MultiLevelCache",
     "Query",
     "QueryPlanner",
     "Recall",
@@ -44,6 +46,7 @@ _HOMES = {
     "Memory": "retain.model",
     "MemoryManager": "retain.pressure",
     "MemoryService": "retain.memory.service",
+    "MultiLevelCache": "retain.cache.multilevel",
     "Query": "retain.model",
     "QueryPlanner": "retain.retrieval.planner",
     "Recall": "retain.model",

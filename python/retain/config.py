@@ -19,10 +19,17 @@ from retain.home import DATABASE, SPOOL, data_home
 
 CONFIG_FILE = "config.toml"
 CONFIG_BYTES_MAX = 256 * 1024
+URL_CHARS_MAX = 2_048
+DISK_BYTES_MIN = 256 * 1024
 
 
 def _knob(default: int, low: int, high: int, doc: str) -> Any:
     return field(default=default, metadata={"low": low, "high": high, "doc": doc})
+
+
+def _url(schemes: tuple[str, ...], doc: str) -> Any:
+    """A setting that is an address; it may hold a password, so nothing prints it whole."""
+    return field(default="", repr=False, metadata={"schemes": schemes, "doc": doc})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,12 @@ class Settings:
     group_commit_max: int = _knob(64, 1, 4_096, "most writes in one transaction")
     cache_entries_max: int = _knob(2_048, 0, 10_000_000, "entries of the L1 cache of recalls; 0 is off")
     cache_bytes_max: int = _knob(33_554_432, 0, 1 << 40, "bytes of the L1 cache of recalls")
+    cache_disk_bytes_max: int = _knob(
+        0, 0, 1 << 40, "bytes of the L3 cache on disk; 0 is off, else 256 KiB or more"
+    )
+    redis_url: str = _url(
+        ("redis://", "rediss://", "unix://"), "Redis or Valkey server of the L2 cache; empty is off"
+    )
     planner: int = _knob(1, 0, 1, "0: always the plan lexical_first (answers do not change)")
     drain_interval_ms: int = _knob(250, 10, 60_000, "how often a live server looks into the spool")
     drain_batch: int = _knob(64, 1, 4_096, "most events of one transaction of the drain")
@@ -67,11 +80,19 @@ class Settings:
                 if not isinstance(value, Path) or not value.is_absolute():
                     raise InvalidInput("home", "must be an absolute path")
                 continue
+            if "schemes" in knob.metadata:
+                _check_url(knob.name, value, knob.metadata["schemes"])
+                continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise InvalidInput(knob.name, f"must be an integer, not {type(value).__name__}")
             low, high = knob.metadata["low"], knob.metadata["high"]
             if not low <= value <= high:
                 raise InvalidInput(knob.name, f"{value} is outside {low}..{high}", limit=f"{low}..{high}")
+
+        if 0 < self.cache_disk_bytes_max < DISK_BYTES_MIN:
+            raise InvalidInput(
+                "cache_disk_bytes_max", f"must be 0 or at least {DISK_BYTES_MIN}", limit=DISK_BYTES_MIN
+            )
 
     @property
     def database(self) -> Path:
@@ -124,8 +145,26 @@ def read_settings(
             continue
         source, value = next(((s, v[name]) for s, v in layers if name in v), ("default", knob.default))
         chosen[name] = value
-        sourced.append(Sourced(name=name, value=value, source=source, doc=knob.metadata["doc"]))
+        shown = without_password(value) if isinstance(value, str) else value
+        sourced.append(Sourced(name=name, value=shown, source=source, doc=knob.metadata["doc"]))
     return Settings(**chosen), tuple(sourced)
+
+
+def _check_url(name: str, value: object, schemes: tuple[str, ...]) -> None:
+    if not isinstance(value, str):
+        raise InvalidInput(name, f"must be a string, not {type(value).__name__}")
+    if len(value) > URL_CHARS_MAX:
+        raise InvalidInput(name, f"longer than {URL_CHARS_MAX} characters", limit=URL_CHARS_MAX)
+    if value and not value.startswith(schemes):
+        raise InvalidInput(name, f"must begin with {' or '.join(schemes)}")
+
+
+def without_password(url: str) -> str:
+    """An address that may be shown: user, password and query are replaced by ``***``."""
+    scheme, there, rest = url.partition("://")
+    _, at, host = rest.rpartition("@")
+    host, mark, _ = host.partition("?")
+    return scheme + there + ("***@" if at else "") + host + ("?***" if mark else "")
 
 
 def _place(home: str | os.PathLike[str] | None) -> tuple[Path, str]:
@@ -145,6 +184,9 @@ def _from_environment() -> dict[str, Any]:
     for knob in fields(Settings):
         text = os.environ.get("RETAIN_" + knob.name.upper())
         if knob.name == "home" or text is None:
+            continue
+        if "schemes" in knob.metadata:
+            values[knob.name] = text
             continue
         try:
             values[knob.name] = int(text)

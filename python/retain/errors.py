@@ -14,7 +14,8 @@
     ├── PoolTimeout          no connection came free in time (retryable)
     ├── PoolClosed           the pool is closed
     ├── QueueFull            the batch queue is at its bound, or the item was shed to make room (retryable)
-    └── QueueClosed          the batch processor is closed
+    ├── QueueClosed          the batch processor is closed
+    └── CacheLevelDown       a cache level below the first cannot be used now (retryable)
 
 Each class carries a stable ``code``, and says whether a retry can help. One table in
 ``retain.interfaces.replies`` maps codes to exit codes and to MCP answers.
@@ -143,3 +144,10 @@ class QueueClosed(RetainError):
     """The batch processor was closed before or while the item was offered."""
 
     code = "queue_closed"
+
+
+class CacheLevelDown(RetainError):
+    """A cache level below the first cannot be used now; ``MultiLevelCache`` goes on without it."""
+
+    code = "cache_level_down"
+    retryable = True

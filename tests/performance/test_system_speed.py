@@ -135,7 +135,7 @@ def test_ten_times_the_memories_do_not_cost_ten_times_the_recall(measured, opene
 def test_the_cache_of_recalls_stays_within_its_bytes(measured, opened):
     service = opened(cache_bytes_max=200_000)
     measured(service.recalled, service.notes[:100])
-    stats = service.run(service.memory.stats())["process"]["cache"]
+    stats = service.run(service.memory.stats())["process"]["cache"]["l1"]
     assert 0 < stats["bytes"] <= 200_000
     assert stats["evictions"] > 0
 

@@ -12,6 +12,7 @@ import pytest
 from retain.config import (
     CONFIG_BYTES_MAX,
     CONFIG_FILE,
+    URL_CHARS_MAX,
     Settings,
     child_environment,
     client_files,
@@ -25,7 +26,7 @@ from retain.config import (
 )
 from retain.errors import InvalidInput
 
-KNOBS = [knob for knob in fields(Settings) if knob.name != "home"]
+KNOBS = [knob for knob in fields(Settings) if "low" in knob.metadata]
 
 
 def write_config(home: Path, text: str | bytes) -> None:
@@ -87,6 +88,26 @@ def test_each_bound_is_allowed_and_one_beyond_it_is_not(knob: object, home: Path
     for value in (low - 1, high + 1):
         with pytest.raises(InvalidInput, match=f"^{name}: {value} is outside {low}..{high}"):
             Settings(home=home, **{name: value})
+
+
+@pytest.mark.parametrize("value", ["http://host", "redis:host", 5, None, "redis://" + "x" * URL_CHARS_MAX])
+def test_an_address_of_another_kind_is_refused(value: object, home: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"^redis_url: "):
+        Settings(home=home, redis_url=value)  # type: ignore[arg-type]
+
+
+def test_a_password_in_an_address_is_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETAIN_REDIS_URL", "rediss://me:secret@host:1/2?password=secret")
+    settings, sourced = read_settings(home)
+    assert settings.redis_url.count("secret") == 2
+    (shown,) = [item.value for item in sourced if item.name == "redis_url"]
+    assert shown == "rediss://***@host:1/2?***"
+    assert "secret" not in repr(settings)
+
+
+def test_a_disk_cache_too_small_to_be_one_is_refused(home: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"^cache_disk_bytes_max: "):
+        Settings(home=home, cache_disk_bytes_max=1)
 
 
 @pytest.mark.parametrize("value", ["4", 4.0, None, True, [4]], ids=repr)

@@ -11,6 +11,7 @@ from typing import Any
 from retain.cache import L1Cache
 from retain.config import project_directory, read_settings, session_id
 from retain.memory.drain import Drain
+from retain.memory.recall_cache import open_recall_cache
 from retain.memory.recalling import Recaller
 from retain.memory.service import COEFFICIENTS, Channel, MemoryService
 from retain.memory.workspaces import Workspaces
@@ -46,12 +47,12 @@ async def open(  # noqa: A001 - the public name is retain.open
         StoreUnusable: the store cannot be opened; nothing was changed.
     """
     chosen, _ = read_settings(home, settings)
+    recalls = open_recall_cache(chosen)
     store = await SqliteStore.open(chosen)
     planner = QueryPlanner(
         await store.read(lambda reader: reader.fact(COEFFICIENTS)), enabled=bool(chosen.planner)
     )
     workspaces = Workspaces(store)
-    recalls = L1Cache(chosen.cache_entries_max, max_bytes=chosen.cache_bytes_max or None)
     frequencies = L1Cache(FREQUENCY_ENTRIES)
     service = MemoryService(
         chosen,
@@ -71,7 +72,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 
-        service.pressure = watched(chosen, store, service.drain, recalls, frequencies, FREQUENCY_ENTRIES)
+        service.pressure = watched(chosen, store, service.drain, recalls.l1, frequencies, FREQUENCY_ENTRIES)
         background.append(asyncio.create_task(keep_watching(service.pressure)))
     try:
         yield service

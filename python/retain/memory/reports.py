@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 import retain
-from retain.cache import L1Cache
+from retain.cache import MultiLevelCache
 from retain.capture import spool
 from retain.config import Settings
 from retain.memory.drain import DAMAGED, DrainReport
@@ -36,7 +36,7 @@ def stats(
     reader: Reader,
     settings: Settings,
     store: SqliteStore,
-    recalls: L1Cache,
+    recalls: MultiLevelCache,
     planner: QueryPlanner,
     drained: DrainReport,
     pressure: MemoryManager | None,
@@ -59,7 +59,7 @@ def stats(
             "failures": _failures(settings),
         },
         "process": {
-            "cache": dict(recalls.stats()),
+            "cache": recalls.stats(),
             "pool": asdict(store.pool_stats()),
             "writer": store.writer_stats(),
             "planner": {"q_error": dict(planner.q_error())},

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from retain.cache import L1Cache
+from retain.cache import MultiLevelCache, Unstored
 from retain.config import Settings
 from retain.errors import InvalidInput, NotFound, RetainError
 from retain.git import head
@@ -77,7 +77,7 @@ class MemoryService:
         *,
         channel: Channel,
         planner: QueryPlanner,
-        recalls: L1Cache,
+        recalls: MultiLevelCache,
         recaller: recalling.Recaller,
         workspaces: Workspaces,
         drain: Drain,
@@ -377,6 +377,7 @@ class MemoryService:
         for task in list(self._background):
             task.cancel()
         await self.drain.close()
+        await self._recalls.close()
         await self._store.close()
 
     async def _scope(self, workspace: str | None) -> tuple[Workspace, int]:
@@ -403,16 +404,29 @@ class MemoryService:
 
     async def _recall(self, query: Query) -> Recall:
         started = time.perf_counter_ns()
-        key = (query, self._store.version())
-        cached: Recall | None = self._recalls.get(key)
-        if cached is not None:
-            elapsed_us = (time.perf_counter_ns() - started) // 1000
-            return replace(cached, plan={**cached.plan, "name": "cached"}, elapsed_us=elapsed_us)
-        answer = await self._store.read(lambda reader: self._recaller.answer(reader, query))
+        version, token = self._store.state()
+        key = (query, version, token)
+        cached: Recall | None = self._recalls.get_nowait(key)
+        if cached is None:
+            fresh: list[Recall] = []
+            cached = await self._recalls.get_or_compute(
+                key, lambda: self._answer(query, token, fresh), size=reports.weight
+            )
+            if fresh:
+                return fresh[0]
+        assert cached is not None, "a recall is never None"
+        elapsed_us = (time.perf_counter_ns() - started) // 1000
+        return replace(cached, plan={**cached.plan, "name": "cached"}, elapsed_us=elapsed_us)
+
+    async def _answer(self, query: Query, token: str | None, fresh: list[Recall]) -> Recall | Unstored:
+        """Looks it up; an answer of a later state than the token's is not kept."""
+        seen, answer = await self._store.read(
+            lambda reader: (reader.fact(writes.STATE_FACT), self._recaller.answer(reader, query))
+        )
         self._planner.observe(answer.execution)
-        self._recalls.set(key, answer.recall, size=reports.weight(answer.recall))
         self._run_in_background(self._refresh_quietly)
-        return answer.recall
+        fresh.append(answer.recall)
+        return answer.recall if seen == token else Unstored(answer.recall)
 
     async def _refresh_statistics(self) -> None:
         """Gives the planner new statistics where the store has grown by a tenth since the last ones.

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TypeVar
 
 import apsw
+import orjson
 
 from retain.config import Settings
 from retain.errors import StoreError
@@ -16,6 +17,7 @@ from retain.storage import migrations
 from retain.storage.connection import check_sqlite, connect, make_home, translated
 from retain.storage.reads import Reader
 from retain.storage.writer import GroupCommitWriter, SideLock
+from retain.storage.writes import STATE_FACT, renew_token
 
 T = TypeVar("T")
 
@@ -43,8 +45,10 @@ class SqliteStore:
             settings.home / LOCK_FILE,
             group_max=settings.group_commit_max,
             timeout_ms=settings.write_timeout_ms,
+            before_commit=renew_token,
         )
         self._watch = connect(settings.database, writable=False)
+        self._state: tuple[int, str | None] = (-1, None)
         self._closed = False
 
     @classmethod
@@ -96,6 +100,18 @@ class SqliteStore:
             raise StoreError("the store is closed")
         with translated():
             return int(self._watch.pragma("data_version"))
+
+    def state(self) -> tuple[int, str | None]:
+        """The version, and the token by which any process knows the same state; None before the first write.
+
+        The token may already be that of the next state. A snapshot tells: its ``STATE_FACT`` is its own.
+        """
+        version = self.version()
+        if version != self._state[0]:
+            with translated():
+                token = self._watch.execute("SELECT value FROM fact WHERE name = ?", (STATE_FACT,)).get
+            self._state = (version, token and orjson.loads(token))
+        return self._state
 
     def pool_stats(self) -> PoolStats:
         """Counters of the reader pool."""

@@ -112,12 +112,20 @@ class GroupCommitWriter:
         lock_path: the side file that all processes lock.
         group_max: most writes in one transaction.
         timeout_ms: longest wait of a caller for its turn.
+        before_commit: the last thing inside each transaction that changed anything.
     """
 
     def __init__(
-        self, connect: Callable[[], apsw.Connection], lock_path: Path, *, group_max: int, timeout_ms: int
+        self,
+        connect: Callable[[], apsw.Connection],
+        lock_path: Path,
+        *,
+        group_max: int,
+        timeout_ms: int,
+        before_commit: Callable[[apsw.Connection], None] | None = None,
     ) -> None:
         self._connect = connect
+        self._before_commit = before_commit
         self._lock_path = lock_path
         self._group_max = group_max
         self._timeout_s = timeout_ms / 1000
@@ -205,9 +213,12 @@ class GroupCommitWriter:
         with lock, translated():
             connection.execute("BEGIN IMMEDIATE")
             try:
+                changes = connection.total_changes()
                 waiting = [write for write in group if write.take()]
                 for write in waiting:
                     _run_one(connection, write)
+                if self._before_commit is not None and connection.total_changes() != changes:
+                    self._before_commit(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:

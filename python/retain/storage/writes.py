@@ -299,6 +299,17 @@ def last_prompt(db: apsw.Connection, workspace: int, session: str) -> str:
     return str(row[0]) if row else ""
 
 
+STATE_FACT = "store.state"
+"""The fact that differs in every state that the store was ever in."""
+
+
+def renew_token(db: apsw.Connection) -> None:
+    """Gives the state that is about to be committed a token of its own."""
+    db.execute(
+        "INSERT OR REPLACE INTO fact VALUES (?, '\"' || lower(hex(randomblob(16))) || '\"')", (STATE_FACT,)
+    )
+
+
 def set_facts(db: apsw.Connection, facts: Sequence[tuple[str, Any]]) -> None:
     """Keeps small facts about the store, as JSON."""
     db.executemany(

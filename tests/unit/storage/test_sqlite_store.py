@@ -30,6 +30,7 @@ from retain.storage import migrations
 from retain.storage.connection import connect, make_home, translated
 from retain.storage.reads import Reader
 from retain.storage.sqlite import LOCK_FILE, SqliteStore
+from retain.storage.writes import STATE_FACT
 
 pytestmark = pytest.mark.anyio
 
@@ -41,7 +42,8 @@ def put(name: str) -> Callable[[apsw.Connection], object]:
 
 
 def names(reader: Reader) -> set[str]:
-    return {name for (name,) in reader.connection.execute("SELECT name FROM fact")}
+    """The facts that a test wrote; the store's own token is not among them."""
+    return {name for (name,) in reader.connection.execute("SELECT name FROM fact")} - {STATE_FACT}
 
 
 def modes_in(folder: Path) -> dict[str, int]:
@@ -116,7 +118,7 @@ async def test_reads_run_side_by_side_up_to_the_number_of_readers(open_store: Op
 
 async def test_no_reader_in_time_is_a_timeout(open_store: Opener) -> None:
     release = threading.Event()
-    async with open_store(readers=1, acquire_timeout_ms=1) as store:
+    async with open_store(readers=1, acquire_timeout_ms=200) as store:
         await store.read(names)
         holding = asyncio.ensure_future(store.read(lambda _: release.wait(60)))
         await asyncio.sleep(0)

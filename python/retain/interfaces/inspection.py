@@ -86,7 +86,7 @@ def config(arguments: Namespace, out: Output) -> int:
     lines = []
     for item in sourced:
         source = paint.dim(item.source) if item.source == "default" else paint.doubtful(item.source)
-        shown = str(item.value) if item.name == "home" else f"{item.value:,}"
+        shown = f"{item.value:,}" if isinstance(item.value, int) else str(item.value) or "-"
         lines.append(
             f"{paint.bold(item.name.ljust(width))}  {shown.rjust(12)}  {source}  {paint.dim('· ' + item.doc)}"
         )

@@ -8,14 +8,9 @@ from dataclasses import dataclass
 
 from retain.model import Filter, Query
 from retain.retrieval.lexical import TextQuery
-from retain.retrieval.planner import Execution, Plan
+from retain.retrieval.planner import Execution, Plan, pool_of
+from retain.storage import ways
 from retain.storage.reads import Candidate, Reader
-
-OVERFETCH = 4
-"""Candidates fetched for each hit asked for, so that ranking has something to choose from."""
-
-POOL_MIN = 50
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -27,33 +22,29 @@ class Found:
 
 def execute(reader: Reader, plan: Plan, query: Query, words: TextQuery) -> Found:
     """Runs a plan; every plan gives the same candidates."""
-    pool = max(POOL_MIN, query.limit * OVERFETCH)
+    pool = pool_of(query)
+    rows = [step.rows[1] for step in plan.steps]
     started = time.perf_counter_ns()
     if plan.name == "filter_scan":
-        candidates = reader.filtered(plan.filter, pool)
-        rows = [float(len(candidates))]
+        candidates = _scanned(reader, plan, pool)
     elif not words.match:
-        candidates, rows = [], [0.0] * len(plan.steps)
+        candidates, rows = [], [0.0] * len(rows)
     elif plan.name == "filter_first":
-        candidates, rows = _filter_first(reader, plan.filter, words, pool)
+        candidates = ways.filter_first(reader.connection, words.match, plan.filter, plan.driver, pool)
+    elif plan.name == "rank_first":
+        candidates = ways.rank_first(reader.connection, words.match, plan.filter, plan.ahead, pool)
     else:
-        candidates = reader.lexical(words.match, plan.filter, pool)
-        postings = float(sum(words.postings.values()))
-        rows = [postings, postings, float(len(candidates))]
+        candidates = ways.lexical_first(reader.connection, words.match, plan.filter, pool)
     elapsed_us = (time.perf_counter_ns() - started) / 1000
     return Found(
         candidates=tuple(candidates), execution=Execution(plan=plan, rows=rows, elapsed_us=elapsed_us)
     )
 
 
-def _filter_first(
-    reader: Reader, where: Filter, words: TextQuery, pool: int
-) -> tuple[list[Candidate], list[float]]:
-    # No limit: a row left out here could be the best one. The planner takes this way for few rows only.
-    keys = [candidate.key for candidate in reader.filtered(where, -1)]
-    candidates = reader.lexical_within(words.match, keys, pool)
-    found = float(len(candidates))
-    return candidates, [float(len(keys)), float(sum(words.postings.values())), found, found]
+def _scanned(reader: Reader, plan: Plan, pool: int) -> list[Candidate]:
+    if plan.driver is None:
+        return ways.newest(reader.connection, plan.filter, pool)
+    return ways.scan_by(reader.connection, plan.filter, plan.driver, pool)
 
 
 def truth_of(execution: Execution) -> Mapping[str, float]:

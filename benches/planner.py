@@ -104,7 +104,7 @@ def learn(planner: QueryPlanner, measured: Sequence[Timed]) -> None:
 
 
 def planning_us(planner: QueryPlanner, query: Query, repetitions: int = 3_000) -> list[float]:
-    postings = {word: 100 for word in query.text.split()}
+    postings = dict.fromkeys(query.text.split(), 100)
     found = []
     for _ in range(repetitions):
         started = time.perf_counter_ns()
@@ -136,7 +136,10 @@ def speed(planner: QueryPlanner, spaces: Sequence[str]) -> tuple[list[Figure], d
     involved = Query(text="fix fixture", filter=parse_filter(complex_tree(spaces)))
     size = planner.analyze_complexity(involved)
     one, other = summary(planning_us(planner, simple)), summary(planning_us(planner, involved))
-    each = {n: min(planning_us(planner, Query(text="a", filter=parse_filter(wide_tree(n))), 500)) for n in (25, 50, 100, 200, 400)}
+    each = {
+        n: min(planning_us(planner, Query(text="a", filter=parse_filter(wide_tree(n))), 500))
+        for n in (25, 50, 100, 200, 400)
+    }
     slopes = [(each[2 * n] - each[n]) / n for n in (25, 50, 100, 200)]
     figures = [
         at_most("planning, simple, p95", one.p95, "us", 10, beside=f"p50 {one.median:.1f}, least {one.least:.1f}"),
@@ -144,7 +147,10 @@ def speed(planner: QueryPlanner, spaces: Sequence[str]) -> tuple[list[Figure], d
             "planning, complex, p95", other.p95, "us", 100,
             beside=f"p50 {other.median:.1f}; {size.conditions} conditions, depth {size.depth}",
         ),
-        at_most("cost per condition, largest over least slope", max(slopes) / min(slopes), "", 2, beside=str([round(s, 3) for s in slopes])),
+        at_most(
+            "cost per condition, largest over least slope", max(slopes) / min(slopes), "", 2,
+            beside=str([round(s, 3) for s in slopes]),
+        ),
     ]  # fmt: skip
     return figures, {"simple": one, "complex": other, "per_condition_us": each}
 
@@ -160,7 +166,9 @@ def main() -> int:
         path = Path(folder) / "retain.db"
         spaces = corpus.build(path, records, args.memories)
         reader = Reader(connect(path, writable=False))
-        figures, details = measure(reader, corpus.queries(records, spaces, args.memories, args.queries), spaces)
+        figures, details = measure(
+            reader, corpus.queries(records, spaces, args.memories, args.queries), spaces
+        )
         reader.connection.close()
     return publish(figures, {"memories": args.memories, **details}, args.json)
 
@@ -169,12 +177,13 @@ def measure(
     reader: Reader, queries: Sequence[Query], spaces: Sequence[str]
 ) -> tuple[list[Figure], dict[str, Any]]:
     planner = QueryPlanner()
-    planner.update(statistics(reader))
+    known = statistics(reader)
+    planner.update(known)
     measured = [timed(reader, planner, effective(query)) for query in queries]
     regrets, q_errors, best = judge(planner, measured)
     details: dict[str, Any] = {"best": dict(best), "before": _figures_of(regrets, q_errors)}
     started = time.perf_counter()
-    calibrate(reader, planner)
+    calibrate(reader, planner, known)
     details["calibration_s"] = time.perf_counter() - started
     details["calibrated"] = _figures_of(*judge(planner, measured)[:2])
     some = random.Random(3).sample(list(measured), min(LEARNT, len(measured) // 2))

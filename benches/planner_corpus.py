@@ -134,7 +134,11 @@ def _leaf(rng: random.Random, memories: int) -> dict[str, Any]:
             {"branch": rng.choice(("main", f"feat/{rng.randrange(30)}", "feat/1*"))},
             {"session": f"s{rng.randrange(SESSIONS)}"},
             {"path": rng.choice((f"src/part{folder}/", f"src/part{folder}/file{rng.randrange(200)}.py"))},
-            {"path": rng.choice(("*7.py", f"src/*/file{rng.randrange(200)}.py", f"file{rng.randrange(200)}.py"))},
+            {
+                "path": rng.choice(
+                    ("*7.py", f"src/*/file{rng.randrange(200)}.py", f"file{rng.randrange(200)}.py")
+                )
+            },
             {"since": _moment(memories, 1 - share)},
             {"since": _moment(memories, since), "until": _moment(memories, since + share)},
         )

@@ -15,6 +15,7 @@ from retain.memory.recalling import Recaller
 from retain.memory.service import Channel, MemoryService
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
+from retain.retrieval import calibration
 from retain.retrieval.planner import QueryPlanner
 from retain.storage.sqlite import SqliteStore
 
@@ -48,7 +49,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     chosen, _ = read_settings(home, settings)
     store = await SqliteStore.open(chosen)
     planner = QueryPlanner(
-        await store.read(lambda reader: reader.fact("planner.coefficients")), enabled=bool(chosen.planner)
+        await store.read(lambda reader: reader.fact(calibration.fact_name())), enabled=bool(chosen.planner)
     )
     workspaces = Workspaces(store)
     service = MemoryService(

@@ -29,9 +29,10 @@ from retain.model import (
     read_time,
     to_us,
 )
+from retain.retrieval import calibration
 from retain.retrieval.context import Block, block_of
 from retain.retrieval.filters import both, parse_filter
-from retain.retrieval.planner import QueryPlanner
+from retain.retrieval.planner import QueryPlanner, Statistics
 from retain.storage import writes
 from retain.storage.integrity import verify
 from retain.storage.sqlite import SqliteStore
@@ -385,7 +386,18 @@ class MemoryService:
         total = await self._store.read(lambda reader: reader.total())
         if self.settings.planner and total > self._planned_for * STATISTICS_GROWTH:
             self._planned_for = total
-            self._planner.update(await self._store.read(recalling.statistics))
+            known = await self._store.read(recalling.statistics)
+            self._planner.update(known)
+            await self._calibrate(known)
+
+    async def _calibrate(self, known: Statistics) -> None:
+        """Measures once what the operators cost on this machine, and keeps it for the next process."""
+        name = calibration.fact_name()
+        if await self._store.read(lambda reader: reader.fact(name)) is not None:
+            return
+        if await self._store.read(lambda reader: calibration.calibrate(reader, self._planner, known)):
+            learned = self._planner.coefficients()
+            await self._store.write(lambda db: writes.set_facts(db, [(name, learned)]))
 
     def _run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs work beside the answers until it ends or the service is closed; one at a time."""

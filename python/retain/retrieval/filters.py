@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from retain.errors import InvalidFilter, InvalidInput
 from retain.model import (
@@ -85,7 +86,9 @@ class _Parser:
             us = _time(value, where)
             return Between(field="time", low=us) if name == "since" else Between(field="time", high=us)
         if name not in FIELDS:
-            raise InvalidFilter(where, f"unknown field; known: {', '.join(FIELDS)}, since, until, and, or, not")
+            raise InvalidFilter(
+                where, f"unknown field; known: {', '.join(FIELDS)}, since, until, and, or, not"
+            )
         return self._leaf(str(name), value, where)
 
     def _list(self, value: object, where: str, depth: int) -> tuple[Filter, ...]:

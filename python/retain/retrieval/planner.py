@@ -90,11 +90,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What an executed plan really did: rows handled by each step, in order, and microseconds in all."""
+    """What an executed plan did: rows handled by each step, in order, and microseconds in all.
+
+    ``rows`` holds the truth for the steps whose operator is in ``measured``, and the estimate for the others.
+    """
 
     plan: Plan
     rows: Sequence[float]
     elapsed_us: float
+    measured: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +130,7 @@ class QueryPlanner:
     def __init__(
         self, coefficients: Mapping[str, Sequence[float]] | None = None, *, enabled: bool = True
     ) -> None:
-        self._estimator = CostEstimator({name: tuple(each) for name, each in (coefficients or {}).items()})
+        self._estimator = CostEstimator({name: (a, b, c) for name, (a, b, c) in (coefficients or {}).items()})
         self._enabled = enabled
         self._total = 0
         self._lock = threading.Lock()

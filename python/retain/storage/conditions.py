@@ -146,7 +146,13 @@ def _keys_of_glob(pattern: str, workspaces: Condition) -> Condition:
         either = []
         for start in (prefix, "/" + prefix):
             either.append(f"{texts[0]} AND path >= ? AND path < ? AND path GLOB ? AND path_glob(?, path)")
-            values += [*([] if start == prefix else bound), start, start + "\U0010ffff", rough(pattern), pattern]
+            values += [
+                *([] if start == prefix else bound),
+                start,
+                start + "\U0010ffff",
+                rough(pattern),
+                pattern,
+            ]
         return " UNION ALL ".join(either), values
     return f"{texts[0]} AND path GLOB ? AND path_glob(?, path)", [*values, rough(pattern), pattern]
 

@@ -21,6 +21,8 @@ BM25 = f"bm25(memory_fts, {', '.join(map(str, WEIGHTS))})"
 IDS_PER_STATEMENT = 500
 HISTOGRAM_BUCKETS = 32
 COMMON_VALUES = 64
+COMMON_PATHS = 256
+"""Paths are many and are asked for by patterns, for which the common ones are the sample."""
 PHRASES_COUNTED_MAX = 1_000
 
 _COUNTED = {
@@ -207,7 +209,11 @@ class Reader:
         """The values of a field and how often they occur, for the planner's statistics."""
         pairs = self._pairs(_COUNTED[field] + " ORDER BY 2 DESC")
         rows = self._number(_HAVING[field]) if field in _HAVING else sum(count for _, count in pairs)
-        return FieldCounts(common=tuple(pairs[:COMMON_VALUES]), distinct=len(pairs), rows=rows)
+        return FieldCounts(
+            common=tuple(pairs[: COMMON_PATHS if field == "path" else COMMON_VALUES]),
+            distinct=len(pairs),
+            rows=rows,
+        )
 
     def time_bounds(self) -> list[int]:
         """Bounds of an equi-depth histogram of occurred_us, low to high, at least two; empty without memories."""

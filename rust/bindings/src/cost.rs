@@ -9,8 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use retain_core::CoreError;
 use retain_core::cost::{
-    self, Coefficients, CostModel, Estimator, Filter, Interval, Multiplicity, Observed, Operator, Planned, Price,
-    Question, Statistics, Step, Weighed,
+    self, Coefficients, CostModel, Estimator, Filter, Interval, Multiplicity, Observed, Operator, Planned,
+    Price, Question, Statistics, Step, Weighed,
 };
 
 use crate::error::to_python;
@@ -33,6 +33,8 @@ type NamedPlan<'py> = (
     f64,
     Vec<Rejected<'py>>,
 );
+/// Steps with rows, and microseconds.
+type Run<'py> = (Vec<(Bound<'py, PyString>, f64)>, f64);
 type Rejected<'py> = (Bound<'py, PyString>, Option<usize>, f64);
 type NamedStep<'py> = (Bound<'py, PyString>, Triple);
 
@@ -139,7 +141,10 @@ impl CostEstimator {
         let (statistics, model) = self.snapshot(py);
         let planned = cost::plan(&statistics, &model, &question);
         let alone = |way: &Weighed| named_way(py, &planned, way, Vec::new());
-        Ok(std::iter::once(&planned.best).chain(&planned.others).map(alone).collect())
+        Ok(std::iter::once(&planned.best)
+            .chain(&planned.others)
+            .map(alone)
+            .collect())
     }
 
     #[pyo3(signature = (questions, *, choose=true))]
@@ -190,7 +195,7 @@ impl CostEstimator {
         outcome.map_err(|error| to_python(py, &error))
     }
 
-    fn calibrate(&self, py: Python<'_>, runs: Vec<(Vec<(Bound<'_, PyString>, f64)>, f64)>) -> PyResult<()> {
+    fn calibrate(&self, py: Python<'_>, runs: Vec<Run<'_>>) -> PyResult<()> {
         let runs = runs.iter().map(|(steps, us)| Ok((run(steps)?, *us)));
         let runs = runs.collect::<PyResult<Vec<_>>>()?;
         let outcome = self.estimator.with(py, |estimator| estimator.calibrate(&runs));
@@ -241,10 +246,13 @@ fn question(
 }
 
 fn named_plan<'py>(py: Python<'py>, planned: &Planned) -> NamedPlan<'py> {
-    let rejected = planned
-        .others
-        .iter()
-        .map(|other| (PyString::intern(py, other.way.name()), other.driver, other.price.us.expected));
+    let rejected = planned.others.iter().map(|other| {
+        (
+            PyString::intern(py, other.way.name()),
+            other.driver,
+            other.price.us.expected,
+        )
+    });
     named_way(py, planned, &planned.best, rejected.collect())
 }
 
@@ -331,7 +339,10 @@ fn filter(tree: &Bound<'_, PyAny>, depth: usize) -> PyResult<Filter> {
     let parts = || {
         let parts = tree.getattr(intern!(py, "parts"))?;
         let parts = parts.cast::<PyTuple>()?;
-        parts.iter().map(|part| filter(&part, depth + 1)).collect::<PyResult<Vec<_>>>()
+        parts
+            .iter()
+            .map(|part| filter(&part, depth + 1))
+            .collect::<PyResult<Vec<_>>>()
     };
     let field = || tree.getattr(intern!(py, "field"))?.extract::<String>();
     let name = tree.get_type().name()?;

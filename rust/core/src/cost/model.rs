@@ -29,6 +29,8 @@ pub enum Operator {
     SideProbe,
     /// Match a path or branch against a glob.
     GlobTest,
+    /// Hold a key in a set to be looked up.
+    KeySet,
 }
 
 /// Three numbers that make up an operator's cost.
@@ -42,7 +44,7 @@ pub struct Coefficients {
     pub row_bytes: f64,
 }
 
-pub(crate) const COUNT: usize = 9;
+const COUNT: usize = 10;
 
 /// Name, operator, and what it costs on an ordinary machine until measured.
 const OPERATORS: [(&str, Operator, [f64; 3]); COUNT] = [
@@ -54,7 +56,8 @@ const OPERATORS: [(&str, Operator, [f64; 3]); COUNT] = [
     ("sort", Operator::Sort, [1.0, 0.02, 64.0]),
     ("cache_probe", Operator::CacheProbe, [0.3, 0.1, 0.0]),
     ("side_probe", Operator::SideProbe, [2.0, 0.7, 32.0]),
-    ("glob_test", Operator::GlobTest, [5.0, 4.0, 64.0]),
+    ("glob_test", Operator::GlobTest, [5.0, 2.0, 64.0]),
+    ("key_set", Operator::KeySet, [5.0, 0.8, 16.0]),
 ];
 
 impl Operator {

@@ -16,6 +16,8 @@ const AHEAD: f64 = 2.0;
 const AHEAD_ROWS: f64 = 20.0;
 /// With so many memories and fewer, every way takes some microseconds.
 const ROWS_MIN: f64 = 200.0;
+/// How likely a second try is taken to be where the estimate of the filter is uncertain.
+const RISK: f64 = 0.2;
 /// Conditions that are considered as drivers; the most selective ones win anyway.
 const DRIVERS_MAX: usize = 3;
 
@@ -110,14 +112,21 @@ pub fn plan(statistics: &Statistics, model: &CostModel, question: &Question) -> 
         }
         others.extend(seen.drivers().into_iter().map(|(index, part, entries)| {
             if lexical {
-                weigh(Way::FilterFirst, Some(index), seen.filter_first(Some((part, entries))))
+                weigh(
+                    Way::FilterFirst,
+                    Some(index),
+                    seen.filter_first(Some((part, entries))),
+                )
             } else {
                 weigh(Way::FilterScan, Some(index), seen.scan_by(part, entries))
             }
         }));
         others.sort_by(|one, other| one.price.us.expected.total_cmp(&other.price.us.expected));
     }
-    if let Some(cheapest) = others.first_mut().filter(|it| it.price.us.expected < best.price.us.expected) {
+    if let Some(cheapest) = others
+        .first_mut()
+        .filter(|it| it.price.us.expected < best.price.us.expected)
+    {
         std::mem::swap(&mut best, cheapest);
         others.sort_by(|one, other| one.price.us.expected.total_cmp(&other.price.us.expected));
     }
@@ -169,7 +178,6 @@ impl Seen {
         };
         let rows_of = |filter: &Filter| statistics.rows(filter);
         let parts: Vec<Part> = filters.iter().map(|one| Part::new(statistics, one)).collect();
-        let known: Vec<Interval> = parts.iter().map(|part| part.rows).collect();
         let share = |rows: f64| if total > 0.0 { rows / total } else { 1.0 };
         let (mut here, mut between, mut span, mut timed) = (1.0, 1.0, 1.0, false);
         for (filter, part) in filters.iter().zip(&parts) {
@@ -191,7 +199,7 @@ impl Seen {
         let missed: f64 = postings.iter().map(|&rows| 1.0 - share(rows).min(1.0)).product();
         Self {
             total,
-            rows: Interval::all_of(&known, total),
+            rows: together(filters, &parts, total),
             parts,
             here,
             between: between * here * total,
@@ -272,6 +280,12 @@ impl Seen {
             at_most(Operator::RowFetch, tested, most),
         ];
         self.tests(tested, most, None, &mut steps);
+        if self.rows.min < self.rows.expected / 2.0 && self.ahead() < self.matching {
+            // Fewer may fit than expected; then the filter is tested on all of them after all.
+            steps.push(at_most(Operator::RowFetch, self.matching * RISK, most));
+            steps.push(at_most(Operator::FtsMatch, self.postings * RISK, self.postings));
+            self.tests(self.matching * RISK, most, None, &mut steps);
+        }
         steps
     }
 
@@ -280,6 +294,10 @@ impl Seen {
         let (postings, matching) = (self.postings * self.span, self.matching * self.span);
         let most = self.most();
         let fit = (self.matching * self.fitting()).min(self.rows.max);
+        steps.push(Step {
+            operator: Operator::KeySet,
+            rows: self.rows,
+        });
         steps.push(at_most(Operator::FtsMatch, postings, self.postings));
         steps.push(at_most(Operator::RowidProbe, matching, most));
         steps.push(at_most(Operator::FtsRank, fit, most));
@@ -296,7 +314,11 @@ impl Seen {
         let mut steps = vec![at_most(Operator::IndexScan, walked, self.total.max(walked))];
         let fetched = part.map_or(walked, |part| (part.rows.expected * self.here).min(self.total));
         if let Some(part) = part.filter(|part| part.walked_globs > 0.0) {
-            steps.push(at_most(Operator::GlobTest, part.walked_globs, self.total.max(part.walked_globs)));
+            steps.push(at_most(
+                Operator::GlobTest,
+                part.walked_globs,
+                self.total.max(part.walked_globs),
+            ));
         }
         if part.is_some() || !self.parts.iter().all(|part| part.in_time_index) {
             steps.push(at_most(Operator::RowFetch, fetched, self.total));
@@ -322,6 +344,25 @@ impl Seen {
         steps.push(at_most(Operator::Sort, self.rows.expected, self.total));
         steps
     }
+}
+
+/// Rows that meet all parts. Where and in which state a row is says nothing of what it holds, so these
+/// conditions count in full; the others are damped as conditions that people combine.
+fn together(filters: &[Filter], parts: &[Part], total: f64) -> Interval {
+    let all: Vec<Interval> = parts.iter().map(|part| part.rows).collect();
+    let bounds = Interval::all_of(&all, total);
+    let mut scope = 1.0;
+    let mut others = Vec::with_capacity(parts.len());
+    for (filter, part) in filters.iter().zip(parts) {
+        match filter {
+            Filter::In { field, .. } if total > 0.0 && (field == "workspace" || field == "status") => {
+                scope *= part.rows.expected / total;
+            }
+            _ => others.push(part.rows),
+        }
+    }
+    let expected = scope * Interval::all_of(&others, total).expected;
+    Interval::within(bounds.min, expected, bounds.max, total)
 }
 
 impl Part {
@@ -379,12 +420,19 @@ fn entries(statistics: &Statistics, filter: &Filter) -> Option<(f64, f64)> {
                 .split(['*', '?'])
                 .next()
                 .is_some_and(|prefix| prefix.len() > 1 && pattern.contains('/'));
-            let walked = if prefixed { rows } else { statistics.rows_with(field) };
+            let walked = if prefixed {
+                rows
+            } else {
+                statistics.rows_with(field)
+            };
             Some((walked, rows))
         }
         Filter::Or(parts) if !parts.is_empty() => {
             let each: Option<Vec<_>> = parts.iter().map(|part| entries(statistics, part)).collect();
-            each.map(|each| each.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1)))
+            each.map(|each| {
+                each.iter()
+                    .fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+            })
         }
         Filter::And(parts) => parts
             .iter()

@@ -217,7 +217,8 @@ class CostEstimator:
     """Row counts of filters and prices of plans, as intervals ``(min, expected, max)``.
 
     Operators: "fts_match", "fts_rank", "row_fetch", "index_scan", "rowid_probe", "sort",
-    "cache_probe", "side_probe", "glob_test", "key_set". An operator costs ``startup_us + row_us * rows`` microseconds, sorting
+    "cache_probe", "side_probe", "glob_test", "key_set".
+    An operator costs ``startup_us + row_us * rows`` microseconds, sorting
     ``row_us`` a comparison (n log2 n), and ``row_bytes * rows`` bytes.
 
     Every number must be finite and at least 0, else ValueError names it.
@@ -280,7 +281,8 @@ class CostEstimator:
         none or all. ``expected`` damps the effect of each further condition.
 
         Args:
-            tree: a filter of ``retain.model`` or nested tuples ``("all",)``, ``("and", [tree, ...])``, ``("or", [tree, ...])``,
+            tree: a filter of ``retain.model``, or nested tuples
+                ``("all",)``, ``("and", [tree, ...])``, ``("or", [tree, ...])``,
                 ``("not", tree)``, ``("in", field, [value, ...])``, ``("glob", field, pattern)`` (``*``
                 also matches ``/``), ``("range", field, low | None, high | None)`` (both included).
 

@@ -264,7 +264,7 @@ mod tests {
         let mut model = CostModel::default();
         let mut correction = Correction::new(model);
         assert_eq!(correction.q_error().median, 1.0);
-        let steps = one(Operator::RowidProbe, 98.0);
+        let steps = one(Operator::RowidProbe, 980.0);
         correction.observe(&mut model, &steps, 400.0).unwrap();
         assert_eq!((correction.q_error().count, correction.q_error().p95), (1, 4.0));
         for _ in 0..2 * Q_ERRORS_KEPT {

@@ -458,3 +458,98 @@ fn at_most(operator: Operator, expected: f64, most: f64) -> Step {
     };
     Step { operator, rows }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{DRIVERS_MAX, Question, Way, plan};
+    use crate::cost::{CostModel, Filter, Multiplicity, Statistics};
+
+    const ROWS: u64 = 1_000;
+
+    fn statistics() -> Statistics {
+        let mut statistics = Statistics::default();
+        statistics.set_total(ROWS);
+        for field in ["kind", "tag", "path", "workspace", "status"] {
+            let counts = (0..10).map(|n| (format!("v{n}"), 10 * (n + 1))).collect();
+            statistics
+                .set_values(field, counts, 20, ROWS, Multiplicity::Multiple)
+                .unwrap();
+        }
+        statistics
+            .set_histogram("time", (0..=10).map(|n| n * 100).collect(), ROWS)
+            .unwrap();
+        statistics
+    }
+
+    fn filter(rng: &mut fastrand::Rng, depth: usize) -> Filter {
+        let field = ["kind", "tag", "path", "workspace", "status", "branch"][rng.usize(..6)].to_owned();
+        let mut parts =
+            |rng: &mut fastrand::Rng| (0..rng.usize(..5)).map(|_| filter(rng, depth - 1)).collect();
+        match rng.usize(if depth == 0 { 3 } else { 0 }..7) {
+            0 => Filter::And(parts(rng)),
+            1 => Filter::Or(parts(rng)),
+            2 => Filter::Not(Box::new(filter(rng, depth - 1))),
+            3 => Filter::Range {
+                field: "time".to_owned(),
+                low: rng.bool().then(|| rng.i64(0..1000)),
+                high: rng.bool().then(|| rng.i64(0..1000)),
+            },
+            4 => Filter::Glob {
+                field,
+                pattern: ["*", "v*", "v1/*"][rng.usize(..3)].to_owned(),
+            },
+            5 => Filter::All,
+            _ => Filter::In {
+                field,
+                values: (0..rng.usize(..4))
+                    .map(|_| format!("v{}", rng.u8(..12)))
+                    .collect(),
+            },
+        }
+    }
+
+    #[test]
+    fn of_any_question_the_best_way_is_the_cheapest_and_its_numbers_are_intervals() {
+        let (statistics, model) = (statistics(), CostModel::default());
+        let mut rng = fastrand::Rng::with_seed(7);
+        for _ in 0..100_000 {
+            let words = rng.usize(..4);
+            let question = Question {
+                filter: filter(&mut rng, 3),
+                words,
+                postings: rng.bool().then(|| (0..words).map(|_| rng.f64() * 1e3).collect()),
+                limit: 50.0,
+                choose: rng.bool(),
+            };
+            let planned = plan(&statistics, &model, &question);
+            assert!(planned.rows.max <= ROWS as f64 && planned.ahead >= 1.0);
+            assert!(planned.others.len() <= DRIVERS_MAX + 2);
+            assert_eq!(planned.best.way == Way::FilterScan, words == 0);
+            for way in std::iter::once(&planned.best).chain(&planned.others) {
+                assert!(planned.best.price.us.expected <= way.price.us.expected);
+                assert_eq!(model.price(&way.steps), way.price);
+                for step in &way.steps {
+                    let rows = step.rows;
+                    assert!(0.0 <= rows.min && rows.min <= rows.expected && rows.expected <= rows.max);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_may_not_choose_gets_the_way_that_needs_no_statistics() {
+        let question = |words| Question {
+            filter: Filter::All,
+            words,
+            postings: None,
+            limit: 50.0,
+            choose: false,
+        };
+        let way = |words| {
+            let planned = plan(&statistics(), &CostModel::default(), &question(words));
+            (planned.best.way, planned.others.len())
+        };
+        assert_eq!(way(2), (Way::LexicalFirst, 0));
+        assert_eq!(way(0), (Way::FilterScan, 0));
+    }
+}

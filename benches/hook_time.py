@@ -104,8 +104,7 @@ def measure(rounds: int, disk: Path, memory: Path | None) -> tuple[list[Figure],
     """All commands in turns, the order turned round each time."""
     chosen = commands(disk, memory)
     environments = {
-        name: clean_environment(**({"HOME": str(home)} if home else {}))
-        for name, (_, home) in chosen.items()
+        name: clean_environment(**({"HOME": str(home)} if home else {})) for name, (_, home) in chosen.items()
     }
     times: dict[str, list[float]] = {name: [] for name in chosen}
     appends: list[float] = []
@@ -133,8 +132,12 @@ def _figures(sums: dict, kept: int, asked: int) -> list[Figure]:
         if name == "python -I -S -c pass":
             continue
         target = None if name.startswith(("append", "venv")) else RATIO_MAX
-        figures.append(against(f"hook: {name}, median", found.median, "ms", "bare", floor.median, ratio_max=target))
-        figures.append(against(f"hook: {name}, min", found.least, "ms", "bare", floor.least))
+        figures.append(
+            against(f"hook: {name}, median", found.median, "ms", "bare", floor.median, ratio_max=target)
+        )
+        figures.append(
+            against(f"hook: {name}, min", found.least, "ms", "bare", floor.least, ratio_max=target)
+        )
         figures.append(against(f"hook: {name}, p95", found.p95, "ms", "bare", floor.p95))
     figures.append(right_answers("hook: events spooled", kept, asked))
     return figures

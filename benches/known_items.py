@@ -1,15 +1,15 @@
 """Known-item recall at 10,000 memories of real text, beside plain FTS5 in the same run.
 
-    python benches/known_items.py --repo PATH [--memories 10000] [--queries 100]
+    python benches/known_items.py --repo PATH [--memories 10000] [--queries 100] [--json FILE]
 
-Prints, for each family of queries, how many of them have the right memory among the first five.
+Prints, for each family of queries, how many of them have the right memory among the first five, and how often
+retain said that nothing fits.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import apsw
 
 import retain
 from corpora import WORD, Commit, KnownItem, commits, known_items
+from measuring import Figure, arguments, at_least, publish
 
 FIRST = 5
 
@@ -54,23 +55,27 @@ async def ours(records: list[Commit], families: dict[str, list[KnownItem]], home
     return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main() -> int:
+    parser = arguments(__doc__)
     parser.add_argument("--repo", type=Path, required=True)
     parser.add_argument("--memories", type=int, default=10_000)
     parser.add_argument("--queries", type=int, default=100)
-    args = parser.parse_args()
-    records = commits(args.repo, args.memories)
-    families = known_items(records, args.queries)
+    given = parser.parse_args()
+    records = commits(given.repo, given.memories)
+    families = known_items(records, given.queries)
     with tempfile.TemporaryDirectory() as home:
-        result = {
-            "memories": len(records),
-            "queries": {name: len(queries) for name, queries in families.items()},
-            "retain": asyncio.run(ours(records, families, Path(home))),
-            "plain FTS5": plain_fts5(records, families),
-        }
-    print(json.dumps(result, indent=2))
+        found = asyncio.run(ours(records, families, Path(home)))
+    plain = plain_fts5(records, families)
+    figures: list[Figure] = []
+    for name, queries in families.items():
+        what = f"known items, {len(records):,} memories, {name}: in the first {FIRST}"
+        beside = f"plain FTS5 {plain[name]}"
+        figures.append(at_least(what, found[name], f"of {len(queries)}", plain[name], beside=beside))
+        what = f"known items, {len(records):,} memories, {name}: abstained"
+        figures.append(Figure(what=what, ours=found[f"{name} abstained"], unit=f"of {len(queries)}"))
+    details = {"memories": len(records), "retain": found, "plain FTS5": plain}
+    return publish(figures, details, given.json)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

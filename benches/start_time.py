@@ -39,7 +39,7 @@ RATIO_MAX = 1.3
 WARM_UP = 1
 CHUNK = 1_000
 
-LOWLEVEL = '''
+LOWLEVEL = """
 import anyio
 import mcp_types as types
 from mcp.server.lowlevel import Server
@@ -58,7 +58,7 @@ async def main():
         await server.run(read, write, server.create_initialization_options())
 
 anyio.run(main)
-'''
+"""
 
 MCPSERVER = '''
 from mcp.server import MCPServer
@@ -153,7 +153,11 @@ def figures_of(era: str, found: dict[str, dict[str, Summary]]) -> list[Figure]:
     for name, sums in found.items():
         if not name.startswith("retain"):
             continue
-        for part, label in (("first", "first result"), ("recall", "first recall"), ("cpu", "CPU to first recall")):
+        for part, label in (
+            ("first", "first result"),
+            ("recall", "first recall"),
+            ("cpu", "CPU to first recall"),
+        ):
             what = f"start {era}, {name}: {label}"
             target = None if part == "cpu" else RATIO_MAX
             for floor, ratio_max in (("lowlevel", target), ("mcpserver", None)):
@@ -161,7 +165,9 @@ def figures_of(era: str, found: dict[str, dict[str, Summary]]) -> list[Figure]:
                 figures.append(
                     against(f"{what}, median", sums[part].median, "ms", floor, beside, ratio_max=ratio_max)
                 )
-            figures.append(against(f"{what}, min", sums[part].least, "ms", "lowlevel", found["lowlevel"][part].least))
+            figures.append(
+                against(f"{what}, min", sums[part].least, "ms", "lowlevel", found["lowlevel"][part].least)
+            )
     return figures
 
 

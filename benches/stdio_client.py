@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 HANDSHAKE = "2025-11-25"
 MODERN = "2026-07-28"
@@ -58,7 +58,7 @@ class Server:
         self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
         self.pid = self._process.pid
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

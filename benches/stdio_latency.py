@@ -6,7 +6,8 @@ The store is filled through the Python API; each memory gets a kind, a file and 
 Then one client asks one thing at a time: the three families of known-item queries, the same with a filter on kind,
 on a path and on time, and further memories to remember. Every answer is checked: the right id must be among the
 first five (at least as often as plain FTS5 finds it), every hit must fit the filter, every remembered text must be
-there in a second process. Memory and CPU are what the system says of the server process.
+there in a second process. Memory and CPU are what the system says of the server process; beside them stands the
+memory of a minimal server of the same SDK.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ from measuring import (
     launcher,
     publish,
     resident_mb,
+    short,
     summary,
 )
 from measuring import right as right_answers
+from start_time import LOWLEVEL
 from stdio_client import MEMORY_ID, Server
 
 FIRST = 5
@@ -56,10 +59,9 @@ HALF_WINDOW = timedelta(days=60)
 PLAIN_FTS5 = {"half": 98, "short": 93, "identifier": 88}
 PEER_STORE_CPU_MS = "peers: memory-keeper 6.1, server-memory 62, memory-service 117"
 PEER_SEARCH_CPU_MS = "peers: claude-mem 2.5, server-memory 35, mempalace 58"
-PEER_RSS_IDLE_MB = "peers: server-memory 66, memory-keeper 71"
+PEER_RSS_IDLE_MB = "; peers: server-memory 66, memory-keeper 71"
 PEER_RSS_FULL_MB = "peers: memory-keeper 140, server-memory 145"
 STORE_CPU_MS_MAX = 5.0
-RSS_IDLE_MB = 66.0
 
 Families = Mapping[str, Sequence[KnownItem]]
 
@@ -138,7 +140,9 @@ class Asker:
             series.ms.append(elapsed_ms)
             hits = MEMORY_ID.findall(text)[:FIRST]
             series.right += self._ids[number] in hits
-            self.misfits += sum(not fits(place_of(self._number_of[hit]), place_of(number), sort) for hit in hits)
+            self.misfits += sum(
+                not fits(place_of(self._number_of[hit]), place_of(number), sort) for hit in hits
+            )
         series.cpu_ms = (cpu_ms(self._server.pid) - used) / len(items)
         return series
 
@@ -204,6 +208,16 @@ def _server(home: Path, folder: Path) -> Server:
     return Server([launcher(), "serve"], folder, environment)
 
 
+def floor_mb(place: Path) -> float:
+    """Resident memory of a minimal server of the same SDK after a call."""
+    script = place / "lowlevel.py"
+    script.write_text(LOWLEVEL, encoding="utf-8")
+    with Server([sys.executable, str(script)], place, clean_environment()) as server:
+        server.greet()
+        server.call("recall")
+        return resident_mb(server.pid)
+
+
 def append_synced(folder: Path, rounds: int) -> Summary:
     """Milliseconds of one append of 4 KiB with fsync: the disk's share of a remember."""
     times = []
@@ -237,7 +251,7 @@ def measure(place: Path, records: Sequence[Commit], further: Sequence[Commit], f
         full_mb = resident_mb(server.pid)
         remembered, new_ids = asker.remembers(further)
     return {
-        "idle_mb": idle_mb, "full_mb": full_mb, "recalls": found, "remembered": remembered,
+        "floor_mb": floor_mb(place), "idle_mb": idle_mb, "full_mb": full_mb, "recalls": found, "remembered": remembered,
         "misfits": asker.misfits, "kept": kept(home, folder, new_ids, further),
         "disk": append_synced(place, len(further)),
     }  # fmt: skip
@@ -275,13 +289,21 @@ def figures_of(size: int, found: dict) -> list[Figure]:
         else:
             before = recalls[family, "none"].right
             figures.append(
-                at_least(f"{label}, filter on {sort}", series.right, f"of {len(series.ms)}", before, beside="unfiltered")
+                at_least(
+                    f"{label}, filter on {sort}",
+                    series.right,
+                    f"of {len(series.ms)}",
+                    before,
+                    beside="unfiltered",
+                )
             )
     fitting = sum(len(series.ms) for series in recalls.values())
     figures += [
         Figure(what=f"{at}: hits outside the filter", ours=found["misfits"], unit=f"in {fitting}", target="<= 0",
                met=found["misfits"] == 0),
-        at_most(f"{at}: RSS after open", found["idle_mb"], "MB", RSS_IDLE_MB, beside=PEER_RSS_IDLE_MB),
+        Figure(what=f"{at}: RSS after open", ours=found["idle_mb"], unit="MB",
+               beside=f"minimal SDK server {short(found['floor_mb'])}{PEER_RSS_IDLE_MB}",
+               ratio=found["idle_mb"] / found["floor_mb"]),
         Figure(what=f"{at}: RSS after {fitting} recalls", ours=found["full_mb"], unit="MB", beside=PEER_RSS_FULL_MB),
     ]  # fmt: skip
     return figures
@@ -308,7 +330,9 @@ def details_of(results: Mapping[int, dict]) -> dict[str, Any]:
             "remember_cpu_ms": found["remembered"].cpu_ms,
             "disk_ms": found["disk"],
             "recall_ms": {f"{family}, {sort}": s.times() for (family, sort), s in found["recalls"].items()},
-            "recall_cpu_ms": {f"{family}, {sort}": s.cpu_ms for (family, sort), s in found["recalls"].items()},
+            "recall_cpu_ms": {
+                f"{family}, {sort}": s.cpu_ms for (family, sort), s in found["recalls"].items()
+            },
             "right": {f"{family}, {sort}": s.right for (family, sort), s in found["recalls"].items()},
         }
         for size, found in results.items()

@@ -1,7 +1,6 @@
 """Writes docs/reference from the code, so that it cannot say anything else.
 
-    python docs/generate_reference.py           write the files
-    python docs/generate_reference.py --check   fail where a file differs from the code
+``python docs/generate_reference.py`` writes the files; with ``--check`` it fails where a file differs from the code.
 """
 
 from __future__ import annotations
@@ -97,7 +96,9 @@ def error_codes() -> str:
     ]
     for _, thing in sorted(inspect.getmembers(errors, inspect.isclass)):
         if issubclass(thing, errors.RetainError):
-            example = thing("field", "problem") if issubclass(thing, errors.InvalidInput) else thing("problem")
+            example = (
+                thing("field", "problem") if issubclass(thing, errors.InvalidInput) else thing("problem")
+            )
             retry = "yes" if thing.retryable else "no"
             meaning = (thing.__doc__ or "").strip().splitlines()[0]
             code = replies.exit_code(example)

@@ -159,10 +159,11 @@ class BatchQueue:
             TypeError: priority or due_ms is no int.
         """
 
-    def push_many(
-        self, items: Iterable[Any], priorities: Iterable[int] | None = None, lane: str = ""
-    ) -> None:
+    def push_many(self, items: Iterable[Any], priorities: Iterable[int] | None = None, lane: str = "") -> int:
         """Add ready items in this order, all or none; without priorities each has 0.
+
+        Returns:
+            The number of the first item; each further one's is one more. Numbers are never used again.
 
         Raises:
             retain.errors.QueueFull: there is no room for all; nothing was added.
@@ -180,6 +181,25 @@ class BatchQueue:
 
     def pop_batch(self, n: int, lane: str | None = None) -> list[Any]:
         """Remove up to ``n`` ready items, of one lane or of all, in order.
+
+        Raises:
+            OverflowError: n is below 0.
+        """
+
+    def pop_numbered(self, n: int, lane: str | None = None) -> tuple[list[Any], list[int]]:
+        """As ``pop_batch``, with the number of each item (see ``push_many``)."""
+
+    def next_lane(self, busy: set[str] | None = None) -> str | None:
+        """The lane of the ready item that comes first, of the lanes that are not ``busy``.
+
+        None if there is none.
+        """
+
+    def shed(self, n: int, oldest: bool = False) -> tuple[list[Any], list[int]]:
+        """Remove up to ``n`` ready items to make room, with their numbers.
+
+        Those of the highest priority value, of these the latest first; or with ``oldest`` those that
+        came first. O(log² n) each, amortised; the first call with ``oldest`` sorts all items.
 
         Raises:
             OverflowError: n is below 0.
@@ -206,7 +226,7 @@ class BatchQueue:
     def stats(self) -> dict[str, int | None]:
         """The counters, by name.
 
-        ``pushed``, ``popped``, ``refused`` (for want of room) and ``peak`` since the queue was made; now
+        ``pushed``, ``popped``, ``shed``, ``refused`` (for want of room) and ``peak`` since the queue was made; now
         ``items``, ``delayed`` of them, and ``capacity`` or None.
         """
 

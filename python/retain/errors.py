@@ -13,7 +13,8 @@
     ├── SpoolError           the spool could not be written or read
     ├── PoolTimeout          no connection came free in time (retryable)
     ├── PoolClosed           the pool is closed
-    └── QueueFull            the batch queue is at its bound (retryable)
+    ├── QueueFull            the batch queue is at its bound, or the item was shed to make room (retryable)
+    └── QueueClosed          the batch processor is closed
 
 Each class carries a stable ``code``, and says whether a retry can help. One table in
 ``retain.interfaces.replies`` maps codes to exit codes and to MCP answers.
@@ -132,7 +133,13 @@ class PoolClosed(RetainError):
 
 
 class QueueFull(RetainError):
-    """The batch queue is at its bound and the rule is to refuse."""
+    """The batch queue is at its bound, and the item was refused or made room for another."""
 
     code = "queue_full"
     retryable = True
+
+
+class QueueClosed(RetainError):
+    """The batch processor was closed before or while the item was offered."""
+
+    code = "queue_closed"

@@ -88,8 +88,11 @@ def read_time(value: str | float | datetime, field: str) -> datetime:
 class _IdSource:
     """UUIDv7 (RFC 9562 section 5.7): 48 bits of milliseconds, a counter, random bits.
 
-    Ids of one process grow strictly, also when the clock steps back.
+    Ids of one process grow strictly, also when the clock steps back a little. After a larger step (a clock
+    that was wrong was set right) they follow the clock again: an id must not hold a wrong time for ever.
     """
+
+    STEP_BACK_MS_MAX = 60_000
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -97,7 +100,9 @@ class _IdSource:
 
     def new(self) -> str:
         with self._lock:
-            stamp = max((time.time_ns() // 1_000_000) << 12, self._last + 1)
+            now = max(0, time.time_ns() // 1_000_000) << 12
+            stepped_far = self._last - now > self.STEP_BACK_MS_MAX << 12
+            stamp = now if stepped_far else max(now, self._last + 1)
             self._last = stamp
         high = (stamp >> 12 << 16) | 0x7000 | (stamp & 0xFFF)
         low = (int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF) | (2 << 62)
@@ -106,7 +111,7 @@ class _IdSource:
 
 
 new_id = _IdSource().new
-"""A new UUIDv7 string; strictly growing within one process."""
+"""A new UUIDv7 string; growing within one process, unless the clock is set back by more than a minute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,7 +170,7 @@ def test_a_question_that_nothing_fits_is_answered_so():
 
 
 def test_what_was_withheld_is_counted(monkeypatch):
-    monkeypatch.setenv("RETAIN_CONFIDENCE_PERCENT", "100")
+    monkeypatch.setenv("RETAIN_RECALL_CONFIDENCE", "100")
 
     async def conversation(ask):
         await ask.remember("We store prices as decimal.Decimal because floats lose cents")

@@ -93,7 +93,7 @@ def test_a_full_queue_refuses_and_keeps_what_it_has() -> None:
     with pytest.raises(QueueFull):
         queue.push("d")
     assert queue.stats() == {
-        "pushed": 3, "popped": 0, "refused": 3, "peak": 3, "items": 3, "delayed": 1, "capacity": 3,
+        "pushed": 3, "popped": 0, "shed": 0, "refused": 3, "peak": 3, "items": 3, "delayed": 1, "capacity": 3,
     }  # fmt: skip
     assert queue.pop() == "a"
     queue.push("d")
@@ -218,3 +218,39 @@ def test_a_large_queue_stays_stable() -> None:
     queue.push_many(range(200_000), priorities)
     popped = drain(queue)
     assert popped == sorted(range(200_000), key=priorities.__getitem__)
+
+
+def test_numbers_go_on_from_call_to_call_and_come_back_with_the_items() -> None:
+    queue = BatchQueue()
+    queue.push("a", 5)
+    assert queue.push_many(["b", "c"], [9, 1]) == 1
+    assert queue.pop_numbered(2) == (["c", "a"], [2, 0])
+    assert queue.push_many([], lane="x") == 3
+    assert queue.pop_numbered(9, lane="") == (["b"], [1])
+
+
+def test_the_next_lane_is_that_of_the_first_item_of_the_lanes_that_are_not_busy() -> None:
+    queue = BatchQueue()
+    assert queue.next_lane() is None
+    queue.push("a", 2, lane="x")
+    queue.push("b", 1, lane="y")
+    assert (queue.next_lane(), queue.next_lane({"y"}), queue.next_lane({"x", "y"})) == ("y", "x", None)
+
+
+@pytest.mark.parametrize("oldest", [False, True])
+def test_shedding_takes_the_last_or_the_oldest_wherever_they_are(oldest: bool) -> None:
+    rng = random.Random(6)
+    queue = BatchQueue()
+    twin: list[tuple[int, int]] = []
+    for step in range(30_000):
+        priority = rng.randrange(1000)
+        number = queue.push_many([step], [priority], rng.choice("ab"))
+        twin.append((priority, number))
+        if len(twin) > 2000:
+            items, numbers = queue.shed(1, oldest)
+            gone = twin.pop(0) if oldest else max(twin)
+            assert numbers == items == [gone[1]]
+            if not oldest:
+                twin.remove(gone)
+    assert queue.stats()["shed"] == 28_000
+    assert queue.pop_numbered(3000)[1] == [number for _, number in sorted(twin)]

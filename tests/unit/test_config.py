@@ -13,10 +13,15 @@ from retain.config import (
     CONFIG_BYTES_MAX,
     CONFIG_FILE,
     Settings,
+    child_environment,
+    client_files,
+    colour_refused,
+    debugging,
     git_environment,
     project_directory,
     read_settings,
     session_id,
+    use_home,
 )
 from retain.errors import InvalidInput
 
@@ -86,13 +91,13 @@ def test_each_bound_is_allowed_and_one_beyond_it_is_not(knob: object, home: Path
 
 @pytest.mark.parametrize("value", ["4", 4.0, None, True, [4]], ids=repr)
 def test_a_value_of_another_type_is_refused(value: object, home: Path) -> None:
-    with pytest.raises(InvalidInput, match="^readers: must be an integer"):
+    with pytest.raises(InvalidInput, match=r"^readers: must be an integer"):
         Settings(home=home, readers=value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("place", ["text", Path("relative"), None])
 def test_a_home_that_is_no_absolute_path_is_refused(place: object) -> None:
-    with pytest.raises(InvalidInput, match="^home: must be an absolute path"):
+    with pytest.raises(InvalidInput, match=r"^home: must be an absolute path"):
         Settings(home=place)  # type: ignore[arg-type]
 
 
@@ -106,7 +111,7 @@ def test_an_environment_variable_that_is_no_number_is_named(
     text: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETAIN_READERS", text)
-    with pytest.raises(InvalidInput, match="^RETAIN_READERS: must be an integer"):
+    with pytest.raises(InvalidInput, match=r"^RETAIN_READERS: must be an integer"):
         read_settings(home)
 
 
@@ -120,7 +125,9 @@ def test_an_unknown_setting_is_named_with_its_source(name: str, home: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["readers", b"readers = \xff", "a = " + "[" * 100_000, "readers = 1\nreaders = 2"], ids=lambda t: repr(t)[:16]
+    "text",
+    ["readers", b"readers = \xff", "a = " + "[" * 100_000, "readers = 1\nreaders = 2"],
+    ids=lambda t: repr(t)[:16],
 )
 def test_a_config_file_that_is_not_toml_is_named(text: str | bytes, home: Path) -> None:
     write_config(home, text)
@@ -151,7 +158,7 @@ def test_no_home_at_all_is_refused_with_a_hint(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delenv("RETAIN_HOME")
     monkeypatch.delenv("HOME")
     monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
-    with pytest.raises(InvalidInput, match="^home: .*set RETAIN_HOME"):
+    with pytest.raises(InvalidInput, match=r"^home: .*set RETAIN_HOME"):
         read_settings()
 
 
@@ -170,11 +177,13 @@ def test_a_relative_home_in_a_folder_that_is_gone_is_refused(
     gone: Path, from_environment: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RETAIN_HOME", "relative")
-    with pytest.raises(InvalidInput, match="^home: is relative"):
+    with pytest.raises(InvalidInput, match=r"^home: is relative"):
         read_settings(None if from_environment else "relative")
 
 
-def test_the_project_is_the_clients_or_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_project_is_the_clients_or_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert project_directory() == tmp_path
     monkeypatch.setenv("CLAUDE_PROJECT_DIR", "/some/project")
@@ -193,10 +202,57 @@ def test_the_session_is_the_clients_or_none(monkeypatch: pytest.MonkeyPatch) -> 
     assert session_id() == "s-1"
 
 
-def test_a_git_process_gets_the_environment_without_an_outer_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_git_process_gets_the_environment_without_an_outer_repository(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.setenv(name, "/elsewhere")
     environment = git_environment()
     assert not {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"} & environment.keys()
     assert environment["PATH"] == os.environ["PATH"]
     assert environment["GIT_NO_LAZY_FETCH"] == "1"
+
+
+def test_the_files_of_the_client_lie_in_the_users_home_or_where_the_client_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = tmp_path / "user"
+    assert client_files() == (user / ".claude/settings.json", user / ".claude.json")
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", "~/elsewhere")
+    assert client_files() == (user / "elsewhere/settings.json", user / "elsewhere/.claude.json")
+
+
+def test_without_a_home_the_files_of_the_client_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    with pytest.raises(InvalidInput, match="no home directory") as caught:
+        client_files()
+    assert "--settings" in (caught.value.hint or "")
+
+
+def test_a_home_that_is_used_is_that_of_this_process_and_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETAIN_HOME", "/before")
+    use_home(tmp_path / "used")
+    assert read_settings()[0].home == tmp_path / "used"
+    assert child_environment("/other") == {**os.environ, "RETAIN_HOME": "/other"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "refused"), [("NO_COLOR", "1", True), ("NO_COLOR", "", False), ("TERM", "dumb", True)]
+)
+def test_colours_are_left_out_where_the_environment_asks_for_it(
+    name: str, value: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert not colour_refused()
+    monkeypatch.setenv(name, value)
+    assert colour_refused() is refused
+
+
+def test_tracebacks_are_shown_where_the_environment_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not debugging()
+    monkeypatch.setenv("RETAIN_DEBUG", "1")
+    assert debugging()

@@ -15,8 +15,8 @@ from retain.errors import InvalidInput
 from retain.model import EPOCH, from_us, new_id, read_time, to_us
 
 MOMENTS = st.datetimes(
-    datetime(1970, 1, 2),  # noqa: DTZ001 - hypothesis wants naive bounds
-    datetime(9998, 12, 30),  # noqa: DTZ001
+    datetime(1970, 1, 2),
+    datetime(9998, 12, 30),
     timezones=st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23))),
 )
 
@@ -45,7 +45,7 @@ def test_a_moment_is_read_from_its_iso_form_and_from_itself(moment: datetime) ->
         ("2026-11-23T14:00:00Z", datetime(2026, 11, 23, 14, tzinfo=UTC)),
         ("2026-11-23T14:00:00+02:00", datetime(2026, 11, 23, 12, tzinfo=UTC)),
         ("2026-11-23 14:00", datetime(2026, 11, 23, 14, tzinfo=UTC)),
-        (datetime(2026, 11, 23), datetime(2026, 11, 23, tzinfo=UTC)),  # noqa: DTZ001 - naive means UTC
+        (datetime(2026, 11, 23), datetime(2026, 11, 23, tzinfo=UTC)),
         (0, EPOCH),
         (1.5, EPOCH + timedelta(seconds=1.5)),
     ],
@@ -61,7 +61,7 @@ def test_a_time_may_be_written_in_several_ways(value: str | float | datetime, ex
     ids=lambda value: repr(value)[:20],
 )  # fmt: skip
 def test_what_is_no_time_is_refused_by_field_name(value: object) -> None:
-    with pytest.raises(InvalidInput, match="^since: not a time") as caught:
+    with pytest.raises(InvalidInput, match=r"^since: not a time") as caught:
         read_time(value, "since")  # type: ignore[arg-type]
     assert caught.value.field == "since"
 
@@ -96,8 +96,23 @@ def test_ids_of_many_threads_are_distinct_and_grow_within_each() -> None:
     assert len({i for ids in made for i in ids}) == 20_000
 
 
-def test_ids_grow_also_while_the_clock_steps_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ids_grow_also_while_the_clock_steps_back_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now)
     first = new_id()
-    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    monkeypatch.setattr(time, "time_ns", lambda: now - 30_000_000_000)
     ids = [first, *(new_id() for _ in range(10_000))]
     assert ids == sorted(set(ids))
+
+
+def test_ids_follow_a_clock_that_was_set_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: now + 10**18)
+    new_id()
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    assert uuid.UUID(new_id()).int >> 80 == now // 1_000_000
+
+
+def test_a_clock_before_1970_still_gives_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: -1)
+    assert uuid.UUID(new_id()).version == 7

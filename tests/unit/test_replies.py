@@ -105,7 +105,7 @@ def test_a_recall_for_programs_has_every_documented_key() -> None:
         tokens=3,
     )
     value = replies.recall_object(recall)
-    assert set(value) == {"hits", "hidden", "abstained", "plan", "elapsed_us", "tokens"}
+    assert set(value) == {"hits", "hidden", "abstained", "confidence", "plan", "elapsed_us", "tokens"}
     assert value["hits"][0]["score"] == 0.9
 
 

@@ -53,6 +53,7 @@ REPLIES: Mapping[str, Reply] = {
     "pool_timeout": Reply(exit=EXIT_FAILED, hint="the machine is busy; try again"),
     "pool_closed": Reply(exit=EXIT_FAILED),
     "queue_full": Reply(exit=EXIT_FAILED, hint="try again in a moment"),
+    "queue_closed": Reply(exit=EXIT_FAILED),
     "retain_error": Reply(exit=EXIT_FAILED),
     "internal_error": Reply(exit=EXIT_FAILED, hint="RETAIN_DEBUG=1 shows where; please report it"),
     "interrupted": Reply(exit=EXIT_INTERRUPTED),
@@ -144,6 +145,7 @@ def recall_object(recall: Recall) -> dict[str, Any]:
         ],
         "hidden": dict(recall.hidden),
         "abstained": recall.abstained,
+        "confidence": recall.confidence,
         "plan": dict(recall.plan),
         "elapsed_us": recall.elapsed_us,
         "tokens": recall.tokens,
@@ -271,7 +273,7 @@ def recall_text(recall: Recall, paint: Paint) -> str:
     hidden = hidden_text(recall.hidden)
     found = counted(len(recall.hits), "memory", "memories") if recall.hits else "Nothing found"
     if not recall.hits and hidden:
-        found = "Nothing convincing"
+        found = f"Nothing convincing (the best holds {recall.confidence:.0%} of the question)"
     tail = [found, f"{duration(recall.elapsed_us)}"]
     if recall.tokens:
         tail.append(f"{recall.tokens:,} tokens")

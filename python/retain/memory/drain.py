@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
@@ -24,7 +25,7 @@ from retain.batching import BatchProcessor
 from retain.capture import spool
 from retain.capture.distil import ErrorTracker, distil, prepare
 from retain.capture.parse import parse_event
-from retain.capture.redact import redact
+from retain.capture.redact import redact, redact_json
 from retain.config import Settings
 from retain.errors import RetainError
 from retain.memory.workspaces import Workspaces
@@ -37,6 +38,10 @@ logger = logging.getLogger(__name__)
 DRAIN_LOCK = "drain.lock"
 DAMAGED = "damaged"
 LETTER_BYTES_MAX = 256 * 1024
+ERROR_CHARS_MAX = 1_000
+
+TIME_US_MAX = to_us(datetime(9998, 1, 1, tzinfo=UTC))
+"""The clock of a hook may stand beyond what a date can hold; its events are then from this moment."""
 
 
 @dataclass(slots=True)
@@ -82,7 +87,11 @@ class Drain:
         self._directory = str(settings.spool)
         self._running: asyncio.Task[DrainReport] | None = None
         self._batches: BatchProcessor[spool.Record, Kept] = BatchProcessor(
-            self._digest_batch, batch_size=settings.drain_batch, max_attempts=settings.drain_attempts
+            self._digest_batch,
+            batch_size=settings.drain_batch,
+            max_attempts=settings.drain_attempts,
+            ordered=True,
+            dead_max=0,  # a record that fails stays in its segment
         )
         self.totals = DrainReport()
 
@@ -152,7 +161,7 @@ class Drain:
         damage = [item for item in found if isinstance(item, spool.Damage)]
         if damage:
             report.damaged_bytes += await asyncio.to_thread(_set_aside, path, damage)
-        answers = await asyncio.gather(*self._batches.submit_many(records), return_exceptions=True)
+        answers = await self._batches.submit_many(records).outcomes()
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
         for kept in answers:
             if isinstance(kept, Kept):
@@ -215,7 +224,7 @@ def _set_aside(path: Path, damage: Sequence[spool.Damage]) -> int:
 def _parse(record: spool.Record) -> Event:
     return parse_event(
         record.payload,
-        received_at_us=record.received_at_us,
+        received_at_us=min(record.received_at_us, TIME_US_MAX),
         cwd=record.cwd,
         branch=record.branch or None,
         commit=record.commit or None,
@@ -230,23 +239,34 @@ def _digest(record: spool.Record, event: Event, root: str, workspace: int) -> Di
         return Digested(event=clean, workspace=workspace, root=root, drafts=distil(clean, root=root))
     except Exception as error:  # noqa: BLE001 - one event must not stop the spool; it is kept and shown
         logger.warning("drain.dead event=%s error=%s", event.name, type(error).__name__)
-        reason = f"{type(error).__name__}: {error}"[:1000]
         return Digested(
             event=event,
             workspace=workspace,
             root=root,
             drafts=(),
-            error=reason,
-            payload=_letter(record.payload),
+            error=_without_secrets(f"{type(error).__name__}: {error}")[:ERROR_CHARS_MAX],
+            payload=_letter(event, record.payload),
         )
 
 
-def _letter(payload: bytes) -> bytes:
-    """What is kept of an event that could not be digested: its text without secrets, up to a limit."""
+def _letter(event: Event, payload: bytes) -> bytes:
+    """What is kept of an event that could not be digested: its text without secrets, up to a limit.
+
+    Secrets are looked for in the strings of the event; where that is what failed, in the text as it came.
+    """
     try:
-        return redact(payload[:LETTER_BYTES_MAX].decode("utf-8", "replace")).text.encode()
-    except Exception:  # noqa: BLE001 - where redaction itself fails, nothing of the text may be kept
-        return b""
+        text = orjson.dumps(redact_json(dict(event.payload)).value)
+    except Exception:  # noqa: BLE001 - the text as it came is left
+        text = _without_secrets(payload.decode("utf-8", "replace")).encode()
+    return text[:LETTER_BYTES_MAX]
+
+
+def _without_secrets(text: str) -> str:
+    """A text without secrets; nothing of it where redaction itself fails."""
+    try:
+        return redact(text).text
+    except Exception:  # noqa: BLE001 - what could not be searched for secrets is not kept
+        return ""
 
 
 def _keep(db: apsw.Connection, item: Digested) -> Kept:

@@ -166,26 +166,49 @@ def _fields_of(item: Mapping[str, Any] | Draft) -> Mapping[str, Any]:
 
 
 def _checked(item: Mapping[str, Any], stamp: Stamp) -> Draft:
+    given = {name: value for name, value in item.items() if value is not None}
     counts: dict[str, int] = {}
-    text = redacted(text_field(item.get("text"), "text", stamp.text_chars_max), counts)
-    given = item.get("title")
-    title = "" if given is None else text_field(given, "title", TITLE_CHARS_MAX, empty=True).strip()
-    occurred_at, source_id = item.get("occurred_at"), item.get("source_id")
+    text = redacted(text_field(given.get("text"), "text", stamp.text_chars_max), counts)
+    title = text_field(given.get("title", ""), "title", TITLE_CHARS_MAX, empty=True)
+    paths = path_list(given.get("paths", ()), stamp.root)
+    symbols = list_field(given.get("symbols", ()), "symbols", SYMBOLS_MAX, SYMBOL_CHARS_MAX)
+    tags = list_field(given.get("tags", ()), "tags", TAGS_MAX, TAG_CHARS_MAX)
     return Draft(
         text=text,
         title=redacted(" ".join(title.split()), counts) or derived_title(text),
-        kind=kind_field(item.get("kind") or "note"),
-        paths=path_list(item.get("paths") or (), stamp.root),
-        symbols=list_field(item.get("symbols") or (), "symbols", SYMBOLS_MAX, SYMBOL_CHARS_MAX),
-        tags=list_field(item.get("tags") or (), "tags", TAGS_MAX, TAG_CHARS_MAX),
+        kind=kind_field(given.get("kind", "note")),
+        paths=_all_redacted(paths, counts),
+        symbols=_all_redacted(symbols, counts),
+        tags=_all_redacted(tags, counts),
         origin=stamp.origin,
         branch=stamp.branch,
         commit=stamp.commit,
         session=stamp.session,
-        occurred_at=None if occurred_at is None else read_time(occurred_at, "occurred_at"),
-        source_id=None if source_id is None else text_field(source_id, "source_id", SOURCE_ID_CHARS_MAX),
+        occurred_at=read_time(given["occurred_at"], "occurred_at") if "occurred_at" in given else None,
+        source_id=_source_id(given["source_id"]) if "source_id" in given else None,
         redacted=counts,
     )
+
+
+def _all_redacted(texts: Sequence[str], counts: dict[str, int]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(redacted(text, counts) for text in texts))
+
+
+def _source_id(value: object) -> str:
+    """An id that can be stored as it is; one that holds a secret is refused, for changed it would be no id."""
+    text = text_field(value, "source_id", SOURCE_ID_CHARS_MAX)
+    if found := redact(text).counts:
+        raise InvalidInput("source_id", f"holds a secret ({', '.join(found)})")
+    return text
+
+
+def reason_field(value: object) -> str:
+    """Why something was changed, without secrets; may be empty.
+
+    Raises:
+        InvalidInput: as ``text_field``.
+    """
+    return redacted(text_field(value, "reason", REASON_CHARS_MAX, empty=True), {})
 
 
 def redacted(text: str, counts: dict[str, int]) -> str:

@@ -149,7 +149,7 @@ class Recaller:
         hits = (
             Hit(
                 memory=memories[entry.candidate.key],
-                score=round(entry.score, 4),
+                score=round(min(1.0, entry.score), 4),
                 parts=entry.parts,
                 snippet=snippet_of(memories[entry.candidate.key].text, shown),
             )

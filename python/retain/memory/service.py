@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import apsw
+
 from retain.cache import L1Cache
 from retain.config import Settings
-from retain.errors import InvalidInput, NotFound
+from retain.errors import InvalidInput, NotFound, RetainError
 from retain.git import head
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.drain import Drain
@@ -35,13 +38,19 @@ from retain.retrieval.filters import both, parse_filter
 from retain.retrieval.planner import QueryPlanner, Statistics
 from retain.storage import writes
 from retain.storage.integrity import verify
+from retain.storage.reads import memories_by_id
 from retain.storage.sqlite import SqliteStore
+
+logger = logging.getLogger(__name__)
 
 NEAR_ITEMS_MAX = 20
 """Near duplicates are looked for where at most this many memories are remembered at once."""
 
 CONTEXT_HITS_MAX = 20
 STATISTICS_GROWTH = 1.1
+
+LEARNED_MIN = 64
+"""Executions that the planner must have seen before what it learned is worth keeping."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +141,19 @@ class MemoryService:
             InvalidInput: the field is named with the item's number, for example ``items[3].text``.
             Conflict, StoreError: nothing is stored.
         """
+        if not isinstance(items, Iterable) or isinstance(items, str | bytes | Mapping):
+            raise InvalidInput("items", f"must be a list of objects, not {type(items).__name__}")
         place, key = await self._scope(workspace)
         drafts = self._drafts(list(items), place, origin or self._channel.origin)
         near = await self._near(place, drafts)
         now_us = time.time_ns() // 1000
         news = [writes.NewMemory(id=new_id(), workspace=key, draft=d, now_us=now_us) for d in drafts]
-        added = await self._store.write(lambda db: [writes.add_memory(db, new) for new in news])
-        stored = await self._by_ids([a.id for a in added])
+
+        def add(db: apsw.Connection) -> tuple[list[writes.Added], dict[str, Memory]]:
+            added = [writes.add_memory(db, new) for new in news]
+            return added, memories_by_id(db, [a.id for a in added])
+
+        added, stored = await self._store.write(add)
         return [
             replace(stored[a.id], created=a.created, near=tuple(i for i in similar if i != a.id))
             for a, similar in zip(added, near, strict=True)
@@ -257,14 +272,13 @@ class MemoryService:
             Conflict: it is not active, or the text is the same.
         """
         old = await self.get(memory_id)
-        reason = inputs.text_field(reason, "reason", inputs.REASON_CHARS_MAX, empty=True)
+        reason = inputs.reason_field(reason)
         place, key = await self._workspaces.by_id(old.workspace)
         kept_title = old.title if old.title != inputs.derived_title(old.text) else None
-        item = {
-            "text": text, "title": kept_title, "kind": old.kind, "paths": old.paths, "symbols": old.symbols,
-            "tags": old.tags,
-        }  # fmt: skip
+        item = {"text": text, "title": kept_title, "kind": old.kind}
         draft = self._drafts([item], place, self._channel.origin)[0]
+        # What the old version is about was checked when it came in; capture takes more than callers may say.
+        draft = replace(draft, paths=old.paths, symbols=old.symbols, tags=old.tags)
         new = writes.NewMemory(id=new_id(), workspace=key, draft=draft, now_us=time.time_ns() // 1000)
         added = await self._store.write(lambda db: writes.supersede(db, old.id, new, reason))
         return (await self._by_ids([added.id]))[added.id]
@@ -278,7 +292,7 @@ class MemoryService:
             Conflict: it is not active.
         """
         wanted = inputs.id_field(memory_id, "id")
-        reason = inputs.text_field(reason, "reason", inputs.REASON_CHARS_MAX, empty=True)
+        reason = inputs.reason_field(reason)
         await self._store.write(lambda db: writes.forget(db, wanted, reason))
 
     async def context(
@@ -304,15 +318,20 @@ class MemoryService:
         await self.drain.before_recall()
         return await self._store.read(lambda reader: digest.workspace_block(reader, place, budget)), None
 
-    async def explain(self, text: str, **options: Any) -> dict[str, Any]:
+    async def explain(
+        self,
+        text: str,
+        *,
+        filter: Mapping[str, Any] | Filter | None = None,  # noqa: A002 - the public name
+        limit: int = 10,
+        workspace: str | None = None,
+    ) -> dict[str, Any]:
         """What a recall would do and why: plan, estimates beside the truth, scores in their parts.
 
         Raises:
             InvalidInput: as ``recall``.
         """
-        query = await self._query(
-            text, options.get("filter"), options.get("limit", 10), options.get("workspace")
-        )
+        query = await self._query(text, filter, limit, workspace)
         await self.drain.before_recall()
         await self._refresh_statistics()
         answer = await self._store.read(lambda r: self._recaller.answer(r, recalling.effective(query)))
@@ -378,26 +397,40 @@ class MemoryService:
         answer = await self._store.read(lambda reader: self._recaller.answer(reader, query))
         self._planner.observe(answer.execution)
         self._recalls.set(key, answer.recall, size=reports.weight(answer.recall))
-        self._run_in_background(self._refresh_statistics)
+        self._run_in_background(self._refresh_quietly)
         return answer.recall
 
     async def _refresh_statistics(self) -> None:
-        """Gives the planner new statistics where the store has grown by a tenth since the last ones."""
+        """Gives the planner new statistics where the store has grown by a tenth since the last ones.
+
+        What the planner has learned meanwhile is kept for the next process.
+        """
         total = await self._store.read(lambda reader: reader.total())
-        if self.settings.planner and total > self._planned_for * STATISTICS_GROWTH:
-            self._planned_for = total
-            known = await self._store.read(recalling.statistics)
-            self._planner.update(known)
-            await self._calibrate(known)
+        if not self.settings.planner or total <= self._planned_for * STATISTICS_GROWTH:
+            return
+        self._planned_for = total
+        known = await self._store.read(recalling.statistics)
+        self._planner.update(known)
+        await self._calibrate(known)
 
     async def _calibrate(self, known: Statistics) -> None:
-        """Measures once what the operators cost on this machine, and keeps it for the next process."""
+        """Measures once a machine what the operators cost; later keeps what was learned for the next process."""
         name = calibration.fact_name()
-        if await self._store.read(lambda reader: reader.fact(name)) is not None:
+        kept = await self._store.read(lambda reader: reader.fact(name)) is not None
+        if not kept:
+            kept = await self._store.read(lambda reader: calibration.calibrate(reader, self._planner, known))
+        elif self._planner.q_error()["count"] < LEARNED_MIN:
             return
-        if await self._store.read(lambda reader: calibration.calibrate(reader, self._planner, known)):
+        if kept:
             learned = self._planner.coefficients()
             await self._store.write(lambda db: writes.set_facts(db, [(name, learned)]))
+
+    async def _refresh_quietly(self) -> None:
+        """The same beside an answer: where it fails, the planner goes on with what it knows."""
+        try:
+            await self._refresh_statistics()
+        except RetainError as error:
+            logger.warning("planner.refresh_failed error=%s", error.code)
 
     def _run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs work beside the answers until it ends or the service is closed; one at a time."""

@@ -19,6 +19,8 @@ TERMS_MAX = 64
 
 WORDS_MAX = 2_000
 WORD_CHARS_MAX = 128
+MEMORIES_ASSUMED = 200
+
 K1 = 1.2
 """Saturation of bm25 in FTS5: no term can bring more than (K1 + 1) times its idf."""
 
@@ -37,7 +39,6 @@ _WORD = re.compile(r"[\w\u0300-\u036f]+")
 """Combining marks belong to the word, as they do for the index: decomposed text is text like any other."""
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextQuery:
     """The words of a query as the index will see them.
@@ -45,8 +46,8 @@ class TextQuery:
     Attributes:
         match: FTS5 expression; empty where no word occurs anywhere.
         postings: for each word, in how many memories it occurs.
-        bound: the bm25 that a memory full of every word would reach, for scores in 0..1.
-        stems: for each stem of the query, its inverse document frequency: what finding it is worth.
+        bound: the bm25 that a memory full of every word that occurs would reach, for scores in 0..1.
+        stems: for each stem of the query, what finding it is worth; see ``information``.
     """
 
     match: str
@@ -109,7 +110,7 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
     return TextQuery(
         match=" OR ".join(f'"{word}"' for _, (word, _) in present),
         postings=dict(entry for _, entry in weighed),
-        bound=sum(idf(count, total) for _, (_, count) in weighed) * (K1 + 1),
+        bound=sum(idf(count, total) for _, (_, count) in present) * (K1 + 1),
         stems=_stem_weights([stems for stems, _ in weighed], index, total),
     )
 
@@ -128,13 +129,23 @@ def _entries(word: str, index: Vocabulary) -> list[tuple[tuple[str, ...], tuple[
 def _stem_weights(words: Sequence[tuple[str, ...]], index: Vocabulary, total: int) -> dict[str, float]:
     stems = sorted({stem for word in words for stem in word})
     counts = index.document_frequencies(stems)
-    return {stem: idf(counts.get(stem, 0), total) for stem in stems}
+    return {stem: information(counts.get(stem, 0), total) for stem in stems}
 
 
 def coverage(stems: Mapping[str, float], found: Collection[str]) -> float:
     """The share of a query's information that a memory holds, in 0..1: stems weighed by their idf."""
     whole = sum(stems.values())
     return sum(value for stem, value in stems.items() if stem in found) / whole if whole else 0.0
+
+
+def information(count: int, total: int) -> float:
+    """What it is worth to find a stem: an idf that is never zero and stays sane in a store of few memories.
+
+    In a small store each word stands in a large share of the memories, which says nothing about the word; so
+    the store is taken to have at least ``MEMORIES_ASSUMED`` memories.
+    """
+    whole = max(total, count, MEMORIES_ASSUMED)
+    return math.log(1 + (whole - count + 0.5) / (count + 0.5))
 
 
 def idf(count: int, total: int) -> float:

@@ -1,4 +1,4 @@
-"""Scores in 0..1 from bm25, recency and kind, and the judgement whether anything fits at all."""
+"""Scores from bm25, recency, kind and the letters of identifiers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ KIND_WEIGHTS: Mapping[str, float] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """A candidate with its score in 0..1 and the parts that it is made of."""
+    """A candidate with its score and the parts that it is made of; boosts may lift it above 1."""
 
     candidate: Candidate
     score: float
@@ -63,7 +63,7 @@ def boost_literal(ranked: Sequence[Ranked], literal: Collection[int]) -> list[Ra
         literal: keys of the candidates that hold one.
     """
     lifted = [
-        replace(r, score=min(1.0, r.score * LITERAL_BOOST), parts={**r.parts, "literal": LITERAL_BOOST})
+        replace(r, score=r.score * LITERAL_BOOST, parts={**r.parts, "literal": LITERAL_BOOST})
         if r.candidate.key in literal
         else r
         for r in ranked
@@ -76,7 +76,7 @@ def _score(candidate: Candidate, bound: float, now_us: int) -> Ranked:
     recency = 1.0 + RECENCY_WEIGHT * math.exp(-age_days / RECENCY_DAYS)
     kind = KIND_WEIGHTS.get(candidate.kind, 1.0)
     lexical = min(1.0, candidate.bm25 / bound) if bound else 1.0
-    score = min(1.0, lexical * recency * kind) if bound else 1.0
+    score = lexical * recency * kind if bound else 1.0
     return Ranked(
         candidate=candidate,
         score=score,

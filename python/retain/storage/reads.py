@@ -21,8 +21,6 @@ BM25 = f"bm25(memory_fts, {', '.join(map(str, WEIGHTS))})"
 IDS_PER_STATEMENT = 500
 HISTOGRAM_BUCKETS = 32
 COMMON_VALUES = 64
-COMMON_PATHS = 256
-"""Paths are many and are asked for by patterns, for which the common ones are the sample."""
 PHRASES_COUNTED_MAX = 1_000
 
 _COUNTED = {
@@ -105,7 +103,7 @@ class Reader:
         sql, values = condition(where)
         rows = self._db.execute(
             f"SELECT m.key, -{BM25} AS score, m.occurred_us, m.kind FROM memory_fts "
-            f"JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
+            f"CROSS JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
             "ORDER BY score DESC, m.key DESC LIMIT ?",
             (match, *values, limit),
         )
@@ -150,14 +148,7 @@ class Reader:
 
     def by_ids(self, ids: Sequence[str]) -> dict[str, Memory]:
         """Memories by id, in any status."""
-        found: dict[str, Memory] = {}
-        for start in range(0, len(ids), IDS_PER_STATEMENT):
-            part = ids[start : start + IDS_PER_STATEMENT]
-            rows = self._db.execute(
-                f"SELECT {COLUMNS} FROM {TABLES} WHERE m.id IN ({_marks(part)})", tuple(part)
-            )
-            found |= {row[2]: to_memory(row) for row in rows}
-        return found
+        return memories_by_id(self._db, ids)
 
     def links(self, memory_id: str) -> list[tuple[str, str, str]]:
         """Links of a memory as (kind, direction, id of the other one)."""
@@ -210,7 +201,7 @@ class Reader:
         pairs = self._pairs(_COUNTED[field] + " ORDER BY 2 DESC")
         rows = self._number(_HAVING[field]) if field in _HAVING else sum(count for _, count in pairs)
         return FieldCounts(
-            common=tuple(pairs[: COMMON_PATHS if field == "path" else COMMON_VALUES]),
+            common=tuple(pairs[:COMMON_VALUES]),
             distinct=len(pairs),
             rows=rows,
         )
@@ -261,6 +252,16 @@ class Reader:
         """A fact that was kept, or None."""
         row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
         return orjson.loads(row[0]) if row else None
+
+
+def memories_by_id(db: apsw.Connection, ids: Sequence[str]) -> dict[str, Memory]:
+    """Memories by id, in any status; a write reads back what it stored inside its own transaction."""
+    found: dict[str, Memory] = {}
+    for start in range(0, len(ids), IDS_PER_STATEMENT):
+        part = ids[start : start + IDS_PER_STATEMENT]
+        rows = db.execute(f"SELECT {COLUMNS} FROM {TABLES} WHERE m.id IN ({_marks(part)})", tuple(part))
+        found |= {row[2]: to_memory(row) for row in rows}
+    return found
 
 
 def _marks(values: Sequence[object]) -> str:

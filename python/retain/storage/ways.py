@@ -23,7 +23,7 @@ def lexical_first(db: apsw.Connection, match: str, where: Filter, limit: int) ->
     sql, values = condition(where)
     rows = db.execute(
         f"SELECT {_COLUMNS.format(score=f'-{BM25} AS score')} FROM memory_fts "
-        f"JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
+        f"CROSS JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
         "ORDER BY score DESC, m.key DESC LIMIT ?",
         (match, *values, limit),
     )

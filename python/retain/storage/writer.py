@@ -15,6 +15,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -239,10 +240,8 @@ def _deliver(group: list[_Write[Any]]) -> None:
     for write in group:
         loops.setdefault(write.loop, []).append(write)
     for loop, writes in loops.items():
-        try:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             loop.call_soon_threadsafe(_settle, writes)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            continue
 
 
 def _settle(writes: list[_Write[Any]]) -> None:

@@ -1,13 +1,18 @@
 //! `BatchQueue`: Python objects in a [`retain_core::queue::Queue`].
 
+use std::collections::HashSet;
+
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use pyo3::{PyTraverseError, PyVisit};
-use retain_core::queue::Queue;
+use retain_core::queue::{Queue, Shed};
 
 use crate::error::to_python;
 use crate::guarded::Guarded;
+
+/// Items, and the number of each.
+type Numbered = (Vec<Py<PyAny>>, Vec<u64>);
 
 #[pyclass(frozen, weakref, module = "retain._core")]
 pub(crate) struct BatchQueue {
@@ -41,7 +46,7 @@ impl BatchQueue {
         items: &Bound<'_, PyAny>,
         priorities: Option<&Bound<'_, PyAny>>,
         lane: &str,
-    ) -> PyResult<()> {
+    ) -> PyResult<u64> {
         let pairs = match priorities {
             None => items
                 .try_iter()?
@@ -61,7 +66,28 @@ impl BatchQueue {
 
     #[pyo3(signature = (n, lane=None))]
     fn pop_batch(&self, py: Python<'_>, n: usize, lane: Option<&str>) -> Vec<Py<PyAny>> {
-        self.queue.with(py, |queue| queue.pop_batch(n, lane))
+        let batch = self.queue.with(py, |queue| queue.pop_batch(n, lane));
+        batch.into_iter().map(|(_, item)| item).collect()
+    }
+
+    #[pyo3(signature = (n, lane=None))]
+    fn pop_numbered(&self, py: Python<'_>, n: usize, lane: Option<&str>) -> Numbered {
+        let batch = self.queue.with(py, |queue| queue.pop_batch(n, lane));
+        batch.into_iter().map(|(number, item)| (item, number)).unzip()
+    }
+
+    #[pyo3(signature = (busy=None))]
+    fn next_lane(&self, py: Python<'_>, busy: Option<HashSet<String>>) -> Option<String> {
+        let is_busy = |name: &str| busy.as_ref().is_some_and(|busy| busy.contains(name));
+        self.queue
+            .with(py, |queue| queue.next_lane(is_busy).map(ToOwned::to_owned))
+    }
+
+    #[pyo3(signature = (n, oldest=false))]
+    fn shed(&self, py: Python<'_>, n: usize, oldest: bool) -> Numbered {
+        let which = if oldest { Shed::Oldest } else { Shed::Last };
+        let gone = self.queue.with(py, |queue| queue.shed(n, which));
+        gone.into_iter().map(|(number, item)| (item, number)).unzip()
     }
 
     #[pyo3(signature = (now_ms, n, lane=None))]
@@ -97,6 +123,7 @@ impl BatchQueue {
         let named = PyDict::new(py);
         named.set_item("pushed", stats.pushed)?;
         named.set_item("popped", stats.popped)?;
+        named.set_item("shed", stats.shed)?;
         named.set_item("refused", stats.refused)?;
         named.set_item("peak", stats.peak)?;
         named.set_item("items", len)?;

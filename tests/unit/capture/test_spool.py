@@ -171,10 +171,10 @@ def test_a_symlink_in_the_place_of_the_live_segment_is_refused(directory: Path, 
     target = tmp_path / "target"
     target.write_bytes(b"precious")
     (directory / spool.LIVE).symlink_to(target)
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match="symbolic links") as caught:
         spool.append(str(directory), Record(b"x", 1))
     assert caught.value.errno == errno.ELOOP
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="symbolic links"):
         spool.seal(str(directory), "seal-1")
     assert target.read_bytes() == b"precious"
 
@@ -402,7 +402,9 @@ def test_writes_that_take_only_a_part_are_continued(directory: Path, monkeypatch
     assert [record.payload for record in everything_in(directory)] == [b"x" * 100]
 
 
-def test_whichever_write_fails_the_records_before_stay_whole(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whichever_write_fails_the_records_before_stay_whole(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spool.append(str(directory), Record(b"first", 1))
     size = (directory / spool.LIVE).stat().st_size
     writes = -(-len(spool.encode(Record(b"x" * 50, 2))) // 7)

@@ -36,7 +36,11 @@ def test_branch_and_commit_are_those_of_git_wherever_one_stands(git_repo: Builde
     repo("checkout", "-q", "-b", "feature/with-slash")
     repo.commit("second")
     for folder in (repo.path, deep):
-        assert head.read(str(folder)) == git_says(repo, folder) == ("feature/with-slash", repo("rev-parse", "HEAD"))
+        assert (
+            head.read(str(folder))
+            == git_says(repo, folder)
+            == ("feature/with-slash", repo("rev-parse", "HEAD"))
+        )
     assert head.read(str(deep) + "/") == git_says(repo, deep)
 
 
@@ -157,7 +161,9 @@ def test_other_repositories_are_others(git_repo: Builder) -> None:
     two.commit("two")
     found = {identity_at(repo.path) for repo in (one, two, empty, empty_too)}
     assert len(found) == 4
-    one("remote", "add", "origin", "https://example.org/fork.git")  # a fork has the same root and another remote
+    one(
+        "remote", "add", "origin", "https://example.org/fork.git"
+    )  # a fork has the same root and another remote
     assert identity_at(one.path) not in found
 
 
@@ -298,7 +304,9 @@ def test_without_a_git_executable_the_remote_or_the_place_must_do(
     assert identity_at(with_remote.path) == "git::example.org/ann/project"
 
 
-@pytest.mark.parametrize("script", ["exec sleep 60", "exit 1", "printf '\\377' >&2; exit 128", "printf '\\377'"])
+@pytest.mark.parametrize(
+    "script", ["exec sleep 60", "exit 1", "printf '\\377' >&2; exit 128", "printf '\\377'"]
+)
 def test_a_git_that_hangs_or_fails_gives_no_root_commit_and_no_error(
     script: str, git_repo: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,9 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
 
     def start(payload: bytes = EVENT, *, cwd: Path | None = None, without: tuple[str, ...] = (),
               more: Mapping[str, str] | None = None) -> Answer:  # fmt: skip
-        environment = {name: value for name, value in os.environ.items() if name not in without} | dict(more or {})
+        environment = {name: value for name, value in os.environ.items() if name not in without} | dict(
+            more or {}
+        )
         return subprocess.run(
             COMMANDS[request.param], input=payload, cwd=cwd or tmp_path, env=environment,
             capture_output=True, timeout=60,
@@ -52,7 +54,9 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
 
 def kept_in(home: Path) -> list[Record]:
     live = home / "spool" / spool.LIVE
-    return [item for item in spool.scan(live.read_bytes()) if isinstance(item, Record)] if live.exists() else []
+    return (
+        [item for item in spool.scan(live.read_bytes()) if isinstance(item, Record)] if live.exists() else []
+    )
 
 
 def assert_answered(answer: Answer, *, failed: str | None = None) -> None:
@@ -65,8 +69,12 @@ def files_below(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("payload", [EVENT, b"{not json", b"\0\xff\xfe", b"[" * 10_000, b" "], ids=lambda p: repr(p[:10]))
-def test_every_payload_is_kept_byte_for_byte_and_is_for_the_user_alone(run: Run, payload: bytes, home: Path) -> None:
+@pytest.mark.parametrize(
+    "payload", [EVENT, b"{not json", b"\0\xff\xfe", b"[" * 10_000, b" "], ids=lambda p: repr(p[:10])
+)
+def test_every_payload_is_kept_byte_for_byte_and_is_for_the_user_alone(
+    run: Run, payload: bytes, home: Path
+) -> None:
     before = time.time_ns() // 1000
     assert_answered(run(payload))
     (record,) = kept_in(home)
@@ -81,7 +89,9 @@ def test_nothing_on_stdin_is_nothing_to_keep(run: Run, home: Path) -> None:
     assert not home.exists()
 
 
-def test_a_payload_over_the_limit_is_read_to_its_end_kept_to_the_limit_and_flagged(run: Run, home: Path) -> None:
+def test_a_payload_over_the_limit_is_read_to_its_end_kept_to_the_limit_and_flagged(
+    run: Run, home: Path
+) -> None:
     assert_answered(run(b"x" * (20 << 20)))
     (record,) = kept_in(home)
     assert (len(record.payload), record.truncated) == (spool.PAYLOAD_BYTES_MAX, True)
@@ -108,15 +118,20 @@ def run_as(user: int, **environment: str) -> Answer:
         "os.getuid() or os.setuid(int(sys.argv[1])); sys.exit(hook.main())"
     )
     return subprocess.run(
-        [sys.executable, "-c", script, str(user)], input=EVENT, env=environment, cwd="/", capture_output=True, timeout=60
+        [sys.executable, "-c", script, str(user)],
+        input=EVENT,
+        env=environment,
+        cwd="/",
+        capture_output=True,
+        timeout=60,
     )
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs the right to become another user")
 def test_without_home_and_without_a_known_user_nothing_is_made_anywhere() -> None:
-    before = set(os.listdir("/"))
+    before = set(Path("/").iterdir())
     assert_answered(run_as(2**31 - 7), failed="type=LookupError")
-    assert set(os.listdir("/")) == before
+    assert set(Path("/").iterdir()) == before
 
 
 @pytest.mark.parametrize("place", ["/proc/no-such-place/retain", "/dev/null/retain"])
@@ -144,7 +159,9 @@ def test_a_read_only_data_directory_is_told_on_stderr(read_only_home: Path) -> N
     assert files_below(read_only_home) == {"spool"}
 
 
-def test_a_directory_in_the_place_of_the_live_segment_is_told_on_stderr_and_in_the_list(run: Run, home: Path) -> None:
+def test_a_directory_in_the_place_of_the_live_segment_is_told_on_stderr_and_in_the_list(
+    run: Run, home: Path
+) -> None:
     (home / "spool" / spool.LIVE).mkdir(parents=True)
     for count in (1, 2):
         assert_answered(run(), failed="retain: ")
@@ -170,7 +187,9 @@ def test_the_text_of_the_event_is_not_told_with_the_failure(run: Run, home: Path
 # What the hook knows of git
 
 
-def test_branch_commit_and_folder_are_those_at_the_moment_of_the_event(run: Run, git_repo: object, home: Path) -> None:
+def test_branch_commit_and_folder_are_those_at_the_moment_of_the_event(
+    run: Run, git_repo: object, home: Path
+) -> None:
     repo = git_repo()  # type: ignore[operator]
     first = repo.commit("one")
     deep = repo.path / "src"
@@ -183,10 +202,16 @@ def test_branch_commit_and_folder_are_those_at_the_moment_of_the_event(run: Run,
     repo("checkout", "-q", "--detach", "HEAD~1")
     assert_answered(run(cwd=repo.path))
     found = [(record.cwd, record.branch, record.commit) for record in kept_in(home)]
-    assert found == [(str(deep), "main", first), (str(repo.path), "topic", second), (str(repo.path), "", first)]
+    assert found == [
+        (str(deep), "main", first),
+        (str(repo.path), "topic", second),
+        (str(repo.path), "", first),
+    ]
 
 
-def test_a_linked_worktree_gives_its_own_branch_and_commit(run: Run, git_repo: object, home: Path, tmp_path: Path) -> None:
+def test_a_linked_worktree_gives_its_own_branch_and_commit(
+    run: Run, git_repo: object, home: Path, tmp_path: Path
+) -> None:
     repo = git_repo()  # type: ignore[operator]
     repo.commit("one")
     repo("worktree", "add", "-q", "-b", "linked", str(tmp_path / "linked"))
@@ -197,11 +222,15 @@ def test_a_linked_worktree_gives_its_own_branch_and_commit(run: Run, git_repo: o
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_a_folder_that_was_deleted_is_recorded_as_unknown(command: list[str], home: Path, tmp_path: Path) -> None:
+def test_a_folder_that_was_deleted_is_recorded_as_unknown(
+    command: list[str], home: Path, tmp_path: Path
+) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     script = 'cd "$1" && rmdir "$1" && shift && exec "$@"'
-    answer = subprocess.run(["sh", "-c", script, "sh", str(gone), *command], input=EVENT, capture_output=True, timeout=60)
+    answer = subprocess.run(
+        ["sh", "-c", script, "sh", str(gone), *command], input=EVENT, capture_output=True, timeout=60
+    )
     assert (answer.returncode, answer.stdout) == (0, b"{}\n")
     assert [(record.cwd, record.branch, record.payload) for record in kept_in(home)] == [("", "", EVENT)]
 
@@ -213,7 +242,9 @@ def test_the_launcher_is_found_through_symlinks(home: Path, tmp_path: Path) -> N
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "direct").symlink_to(LAUNCHER[0])
     (tmp_path / "bin" / "relative").symlink_to("direct")
-    answer = subprocess.run([tmp_path / "bin" / "relative", "hook"], input=EVENT, capture_output=True, timeout=60)
+    answer = subprocess.run(
+        [tmp_path / "bin" / "relative", "hook"], input=EVENT, capture_output=True, timeout=60
+    )
     assert_answered(answer)
     assert len(kept_in(home)) == 1
 
@@ -226,7 +257,18 @@ def test_the_launcher_loads_no_module_that_costs(home: Path) -> None:
     )  # fmt: skip
     loaded = {line.rsplit("|", 1)[1].strip() for line in shown.stderr.splitlines() if "|" in line}
     assert "retain.capture.spool" in loaded
-    assert not loaded & {"os", "re", "json", "enum", "dataclasses", "pathlib", "typing", "logging", "hashlib", "retain._core"}
+    assert not loaded & {
+        "os",
+        "re",
+        "json",
+        "enum",
+        "dataclasses",
+        "pathlib",
+        "typing",
+        "logging",
+        "hashlib",
+        "retain._core",
+    }
 
 
 @pytest.mark.parametrize("closed", [0, 1, 2])
@@ -250,7 +292,9 @@ def test_a_closed_descriptor_is_no_reason_to_fail(command: list[str], closed: in
 
 
 @pytest.fixture
-def in_process(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], int]]:
+def in_process(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[bytes], int]]:
     monkeypatch.setitem(posix.environ, b"RETAIN_HOME", os.fsencode(home))
     kept = os.dup(0)
 
@@ -286,7 +330,9 @@ def test_a_hook_that_cannot_keep_the_event_tells_and_lists_it(
     assert told.err.removeprefix("retain: ") == (home / "spool" / hook.FAILURES).read_text()
 
 
-def test_the_list_of_failures_stops_growing_at_its_limit(in_process: Callable[[bytes], int], home: Path) -> None:
+def test_the_list_of_failures_stops_growing_at_its_limit(
+    in_process: Callable[[bytes], int], home: Path
+) -> None:
     (home / "spool" / spool.LIVE).mkdir(parents=True)
     listed = home / "spool" / hook.FAILURES
     listed.write_bytes(b"x" * (hook.FAILURE_BYTES_MAX - 1))

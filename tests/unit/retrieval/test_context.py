@@ -31,7 +31,9 @@ INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=600)
 nasty = st.text(
-    st.sampled_from("a b\n\r\t\0\x1b\x85\u00ad\u061c\u180e\u200b\u200e\u2028\u202e\u2066\ufeff\ufe0f\U000e0041é漢🎉"),
+    st.sampled_from(
+        "a b\n\r\t\0\x1b\x85\u00ad\u061c\u180e\u200b\u200e\u2028\u202e\u2066\ufeff\ufe0f\U000e0041é漢🎉"
+    ),
     max_size=80,
 )
 memories = st.builds(
@@ -166,7 +168,9 @@ def test_a_snippet_shows_the_stretch_with_the_most_of_the_words() -> None:
     assert snippet_of("short", ["absent"]) == "short"
 
 
-@given(text=st.text(string.ascii_letters + " \nİß", max_size=2_000), words=st.lists(st.text("abİß", max_size=4)))
+@given(
+    text=st.text(string.ascii_letters + " \nİß", max_size=2_000), words=st.lists(st.text("abİß", max_size=4))
+)
 @settings(max_examples=200, deadline=None)
 def test_a_snippet_is_a_stretch_of_the_text(text: str, words: list[str]) -> None:
     snippet = snippet_of(text, words)

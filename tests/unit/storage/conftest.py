@@ -48,11 +48,26 @@ def reader(db: apsw.Connection) -> Reader:
 def remember(db: apsw.Connection) -> Remember:
     """Stores a memory in the workspace ``w-<n>``; the fields of the draft go by name."""
 
-    def store(text: str = "a fact", *, workspace: int = 1, id: str | None = None, now_us: int = 1000, **draft: Any) -> Added:
+    def store(
+        text: str = "a fact",
+        *,
+        workspace: int = 1,
+        id: str | None = None,  # noqa: A002 - the name of the field
+        now_us: int = 1000,
+        **draft: Any,
+    ) -> Added:
         name = f"w-{workspace}"
         key = add_workspace(
-            db, workspace_id=name, identity=f"git:{name}", name=name, root=f"/{name}", alias=f"/{name}", now_us=1
+            db,
+            workspace_id=name,
+            identity=f"git:{name}",
+            name=name,
+            root=f"/{name}",
+            alias=f"/{name}",
+            now_us=1,
         )
-        return add_memory(db, NewMemory(id=id or new_id(), workspace=key, draft=Draft(text=text, **draft), now_us=now_us))
+        return add_memory(
+            db, NewMemory(id=id or new_id(), workspace=key, draft=Draft(text=text, **draft), now_us=now_us)
+        )
 
     return store

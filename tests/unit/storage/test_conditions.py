@@ -19,7 +19,18 @@ KINDS = ("note", "error", "fix")
 SESSIONS = (None, "s1", "s2", "")
 BRANCHES = (None, "main", "feature/a", "feature/b", "")
 TAGS = ("x", "y", "z", "x\0y", "'; --")
-PATHS = ("a.py", "src/a.py", "src/b.py", "src/deep/er/a.py", "/src/a.py", "/etc/hosts", "src", "srcs/a.py", "Zoë/ü.py", "%/_.py")
+PATHS = (
+    "a.py",
+    "src/a.py",
+    "src/b.py",
+    "src/deep/er/a.py",
+    "/src/a.py",
+    "/etc/hosts",
+    "src",
+    "srcs/a.py",
+    "Zoë/ü.py",
+    "%/_.py",
+)
 ROWS = 40
 
 values: dict[str, st.SearchStrategy[str]] = {
@@ -42,7 +53,10 @@ globs = {
 }  # fmt: skip
 times = st.none() | st.integers(0, 110)
 leaves: st.SearchStrategy[Filter] = st.one_of(
-    *(st.builds(In, field=st.just(name), values=st.lists(some, max_size=3).map(tuple)) for name, some in values.items()),
+    *(
+        st.builds(In, field=st.just(name), values=st.lists(some, max_size=3).map(tuple))
+        for name, some in values.items()
+    ),
     *(st.builds(Glob, field=st.just(name), pattern=some) for name, some in globs.items()),
     st.builds(Between, field=st.just("time"), low=times, high=times),
 )
@@ -71,7 +85,7 @@ def parts_twin(globs: list[str], parts: list[str]) -> bool:
 
 def glob_twin(pattern: str, path: str) -> bool:
     if "/" not in pattern:
-        return part_twin(pattern, path.split("/")[-1])
+        return part_twin(pattern, path.rsplit("/", maxsplit=1)[-1])
     return parts_twin(*(text.removeprefix("/").rstrip("/").split("/") for text in (pattern, path)))
 
 
@@ -99,7 +113,9 @@ def holds(tree: Filter, memory: Memory) -> bool:
 
 
 @pytest.fixture(params=range(4), ids="seed{}".format)
-def population(request: pytest.FixtureRequest, reader: Reader, remember: Callable[..., Any]) -> dict[int, Memory]:
+def population(
+    request: pytest.FixtureRequest, reader: Reader, remember: Callable[..., Any]
+) -> dict[int, Memory]:
     """Rows made at random from a seed, with every field sometimes missing, by key."""
     dice = random.Random(request.param)
     for n in range(ROWS):
@@ -116,7 +132,8 @@ def population(request: pytest.FixtureRequest, reader: Reader, remember: Callabl
             occurred_at=from_us(dice.randrange(100)),
         )
         reader.connection.execute(
-            "UPDATE memory SET status = ? WHERE id = ?", (dice.choice(("active", "forgotten", "superseded")), f"id-{n}")
+            "UPDATE memory SET status = ? WHERE id = ?",
+            (dice.choice(("active", "forgotten", "superseded")), f"id-{n}"),
         )
     return reader.load([key for (key,) in reader.connection.execute("SELECT key FROM memory")])
 
@@ -139,7 +156,13 @@ def test_empty_trees_are_everything_and_nothing() -> None:
 
 def test_no_value_is_ever_written_into_the_text() -> None:
     evil = "'; DROP TABLE memory; --"
-    tree = All(parts=(In(field="tag", values=(evil,)), In(field="kind", values=(evil,)), Glob(field="path", pattern=evil)))
+    tree = All(
+        parts=(
+            In(field="tag", values=(evil,)),
+            In(field="kind", values=(evil,)),
+            Glob(field="path", pattern=evil),
+        )
+    )
     sql, bound = condition(tree)
     assert "DROP" not in sql
     assert sql.count("?") == len(bound)

@@ -21,7 +21,9 @@ Remember = Callable[..., Any]
 @pytest.fixture
 def filled(remember: Remember, db: apsw.Connection) -> dict[str, str]:
     """Ids of memories of every kind of past: plain, large, superseded, its revision, forgotten."""
-    ids = {name: remember(f"{name} fact", tags=("t",), paths=("p/q.py",)).id for name in ("plain", "old", "gone")}
+    ids = {
+        name: remember(f"{name} fact", tags=("t",), paths=("p/q.py",)).id for name in ("plain", "old", "gone")
+    }
     ids["large"] = remember("large fact " * 10_000).id
     new = NewMemory(id=new_id(), workspace=1, draft=Draft(text="new fact"), now_us=2000)
     ids["new"] = supersede(db, ids["old"], new, "better").id
@@ -33,18 +35,28 @@ def problems(reader: Reader) -> dict[str, tuple[str, ...]]:
     return {check.name: check.problems for check in verify(reader) if check.problems}
 
 
-def test_a_whole_store_has_no_problem_and_everything_was_looked_at(filled: dict[str, str], reader: Reader) -> None:
+def test_a_whole_store_has_no_problem_and_everything_was_looked_at(
+    filled: dict[str, str], reader: Reader
+) -> None:
     assert problems(reader) == {}
     counts = {check.name: check.checked for check in verify(reader)}
     assert counts.pop("pages") > 1
-    assert counts == {"references": 6, "content hashes": 5, "full-text index": 4, "duplicates": 3, "revisions": 1}
+    assert counts == {
+        "references": 6,
+        "content hashes": 5,
+        "full-text index": 4,
+        "duplicates": 3,
+        "revisions": 1,
+    }
 
 
 def test_an_empty_store_is_whole(reader: Reader) -> None:
     assert problems(reader) == {}
 
 
-def test_a_flipped_byte_in_a_text_is_found_in_the_file(filled: dict[str, str], db: apsw.Connection, database: Path) -> None:
+def test_a_flipped_byte_in_a_text_is_found_in_the_file(
+    filled: dict[str, str], db: apsw.Connection, database: Path
+) -> None:
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
     data = bytearray(database.read_bytes())
@@ -74,12 +86,18 @@ def test_a_damaged_large_text_is_found(filled: dict[str, str], db: apsw.Connecti
     assert filled["large"] in problem
 
 
-def test_a_memory_that_is_not_in_the_index_is_found(filled: dict[str, str], db: apsw.Connection, reader: Reader) -> None:
-    db.execute("DELETE FROM memory_fts WHERE rowid = (SELECT key FROM memory WHERE id = ?)", (filled["plain"],))
+def test_a_memory_that_is_not_in_the_index_is_found(
+    filled: dict[str, str], db: apsw.Connection, reader: Reader
+) -> None:
+    db.execute(
+        "DELETE FROM memory_fts WHERE rowid = (SELECT key FROM memory WHERE id = ?)", (filled["plain"],)
+    )
     assert problems(reader) == {"full-text index": (f"memory {filled['plain']} is not in the index",)}
 
 
-def test_an_index_row_without_a_memory_is_found(filled: dict[str, str], db: apsw.Connection, reader: Reader) -> None:
+def test_an_index_row_without_a_memory_is_found(
+    filled: dict[str, str], db: apsw.Connection, reader: Reader
+) -> None:
     db.execute("INSERT INTO memory_fts (rowid, title) VALUES (999, 'nobody')")
     assert problems(reader) == {"full-text index": ("index row 999 belongs to no memory",)}
 
@@ -87,7 +105,9 @@ def test_an_index_row_without_a_memory_is_found(filled: dict[str, str], db: apsw
 def test_a_forgotten_memory_that_can_still_be_found_is_found(
     filled: dict[str, str], db: apsw.Connection, reader: Reader
 ) -> None:
-    db.execute("INSERT INTO memory_fts (rowid, title) SELECT key, 'back' FROM memory WHERE id = ?", (filled["gone"],))
+    db.execute(
+        "INSERT INTO memory_fts (rowid, title) SELECT key, 'back' FROM memory WHERE id = ?", (filled["gone"],)
+    )
     assert "belongs to no memory" in problems(reader)["full-text index"][0]
 
 
@@ -118,7 +138,9 @@ def test_a_tag_of_no_memory_is_found(filled: dict[str, str], db: apsw.Connection
     assert "memory_tag" in problem
 
 
-def test_a_memory_of_no_workspace_is_found(filled: dict[str, str], db: apsw.Connection, reader: Reader) -> None:
+def test_a_memory_of_no_workspace_is_found(
+    filled: dict[str, str], db: apsw.Connection, reader: Reader
+) -> None:
     db.execute("PRAGMA foreign_keys = OFF")
     db.execute("UPDATE memory SET workspace = 77 WHERE id = ?", (filled["plain"],))
     found = problems(reader)
@@ -131,7 +153,10 @@ def test_at_most_twenty_problems_are_named(remember: Remember, db: apsw.Connecti
         remember(f"fact {n}")
     db.execute("UPDATE memory SET body = 'x'; DELETE FROM memory_fts WHERE rowid > 0")
     found = problems(reader)
-    assert {name: len(items) for name, items in found.items()} == {"content hashes": 20, "full-text index": 20}
+    assert {name: len(items) for name, items in found.items()} == {
+        "content hashes": 20,
+        "full-text index": 20,
+    }
 
 
 @pytest.mark.parametrize("offset", [0, 3, 8])
@@ -148,6 +173,6 @@ def test_damaged_pages_are_reported_and_do_not_stop_the_other_checks(
     connection = connect(database, writable=False)
     checks = verify(Reader(connection))
     connection.close()
-    assert [check.name for check in checks][0] == "pages"
+    assert checks[0].name == "pages"
     assert len(checks) == 6
     assert checks[0].problems

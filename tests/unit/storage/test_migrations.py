@@ -54,6 +54,8 @@ def test_a_sqlite_that_can_lose_commits_is_refused(version: str) -> None:
     assert "apsw" in (caught.value.hint or "")
 
 
-@pytest.mark.parametrize("version", [".".join(map(str, SQLITE_NEEDED)), "3.51.4", "3.54.1", "3.100.0", "4.0.0"])
+@pytest.mark.parametrize(
+    "version", [".".join(map(str, SQLITE_NEEDED)), "3.51.4", "3.54.1", "3.100.0", "4.0.0"]
+)
 def test_a_sqlite_without_that_fault_is_accepted(version: str) -> None:
     check_sqlite(version)

@@ -21,7 +21,11 @@ Remember = Callable[..., Any]
 text = st.text(st.characters(exclude_categories=("Cs",)), max_size=50)
 texts = st.lists(text, max_size=4).map(tuple)
 json = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | text,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | text,
     lambda part: st.lists(part, max_size=3) | st.dictionaries(text, part, max_size=3),
     max_leaves=5,
 )
@@ -37,7 +41,9 @@ drafts = st.fixed_dictionaries(
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=drafts)
-def test_a_memory_is_read_as_it_was_written(fields: dict[str, Any], remember: Remember, reader: Reader) -> None:
+def test_a_memory_is_read_as_it_was_written(
+    fields: dict[str, Any], remember: Remember, reader: Reader
+) -> None:
     added = remember(**fields)
     memory = reader.load([added.key])[added.key]
     kept = {name: getattr(memory, name) for name in fields if name != "context"}
@@ -48,7 +54,9 @@ def test_a_memory_is_read_as_it_was_written(fields: dict[str, Any], remember: Re
 
 @pytest.mark.parametrize("size", [0, INLINE_BYTES_MAX - 1, INLINE_BYTES_MAX, INLINE_BYTES_MAX + 1, 1_000_000])
 @pytest.mark.parametrize("kind", ["repeated", "noise", "two-byte"])
-def test_texts_of_every_size_come_back_whole(size: int, kind: str, remember: Remember, reader: Reader) -> None:
+def test_texts_of_every_size_come_back_whole(
+    size: int, kind: str, remember: Remember, reader: Reader
+) -> None:
     noise = "".join(map(chr, random.Random(size).choices(range(0x3400, 0x9FFF), k=size // 3)))
     body = {"repeated": "x" * size, "noise": noise, "two-byte": "ü" * (size // 2)}[kind]
     added = remember(body)
@@ -108,9 +116,13 @@ def test_a_row_that_was_changed_behind_our_back_is_refused(
 
 @settings(max_examples=300)
 @given(texts, texts)
-def test_two_drafts_are_duplicates_exactly_where_all_that_is_seen_is_the_same(one: tuple[str, ...], two: tuple[str, ...]) -> None:
+def test_two_drafts_are_duplicates_exactly_where_all_that_is_seen_is_the_same(
+    one: tuple[str, ...], two: tuple[str, ...]
+) -> None:
     assert (dedup_hash(Draft(text="t", paths=one)) == dedup_hash(Draft(text="t", paths=two))) is (one == two)
-    assert (dedup_hash(Draft(text="t", tags=one)) == dedup_hash(Draft(text="t", tags=two))) is (sorted(one) == sorted(two))
+    assert (dedup_hash(Draft(text="t", tags=one)) == dedup_hash(Draft(text="t", tags=two))) is (
+        sorted(one) == sorted(two)
+    )
 
 
 def test_what_is_joined_is_not_taken_for_what_is_apart() -> None:

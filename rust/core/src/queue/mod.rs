@@ -10,11 +10,16 @@
 
 mod heap;
 
+use std::collections::VecDeque;
+
 use crate::CoreError;
 use heap::Heap;
 
 /// Lanes beyond this many are forgotten when they fall empty.
 const IDLE_LANES_MAX: usize = 16;
+
+/// How many of the recorded arrivals may be gone, beside as many as there are items.
+const ARRIVALS_GONE_MAX: usize = 1024;
 
 /// The order of ready items: priority, then number.
 type ReadyKey = (i64, u64);
@@ -47,10 +52,21 @@ pub struct QueueStats {
     pub pushed: u64,
     /// Items given out.
     pub popped: u64,
+    /// Items that made room for others.
+    pub shed: u64,
     /// Items not accepted for want of room.
     pub refused: u64,
     /// The most items there ever were.
     pub peak: usize,
+}
+
+/// Which items make room for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shed {
+    /// Those that would leave last: of the highest priority value, of these the latest.
+    Last,
+    /// Those that came first.
+    Oldest,
 }
 
 /// A refused call, with what it brought, for the caller to drop.
@@ -70,6 +86,9 @@ pub struct Queue<T> {
     len: usize,
     next_number: u64,
     stats: QueueStats,
+    /// The keys of ready items in the order they came, some already gone; kept from the first call
+    /// that sheds the oldest.
+    arrivals: Option<VecDeque<ReadyKey>>,
 }
 
 impl<T> Queue<T> {
@@ -87,6 +106,7 @@ impl<T> Queue<T> {
             len: 0,
             next_number: 0,
             stats: QueueStats::default(),
+            arrivals: None,
         })
     }
 
@@ -100,6 +120,9 @@ impl<T> Queue<T> {
         }
         let number = self.next_number;
         self.next_number += 1;
+        if let (0, Some(arrivals)) = (due_ms, &mut self.arrivals) {
+            arrivals.push_back((priority, number));
+        }
         let lane = self.lane_mut(lane);
         if due_ms == 0 {
             lane.ready.push((priority, number), item);
@@ -109,25 +132,30 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Adds ready items in this order, all or none.
+    /// Adds ready items in this order, all or none; returns the number of the first, each further
+    /// one's being one more.
     ///
     /// # Errors
     /// [`CoreError::QueueFull`], with the items.
-    pub fn push_many(&mut self, items: Vec<(i64, T)>, lane: &str) -> Result<(), Refused<Vec<(i64, T)>>> {
+    pub fn push_many(&mut self, items: Vec<(i64, T)>, lane: &str) -> Result<u64, Refused<Vec<(i64, T)>>> {
         if let Err(error) = self.accept(items.len()) {
             return Err(Refused {
                 error,
                 payload: items,
             });
         }
-        let mut number = self.next_number;
+        let first = self.next_number;
         self.next_number += items.len() as u64;
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.extend((first..).zip(&items).map(|(number, item)| (item.0, number)));
+        }
+        let mut number = first;
         let keyed = items.into_iter().map(|(priority, item)| {
             number += 1;
             ((priority, number - 1), item)
         });
         self.lane_mut(lane).ready.extend(keyed);
-        Ok(())
+        Ok(first)
     }
 
     fn accept(&mut self, count: usize) -> Result<(), CoreError> {
@@ -150,32 +178,90 @@ impl<T> Queue<T> {
 
     /// Removes the ready item that comes first over all lanes; O(log n + lanes).
     pub fn pop(&mut self) -> Option<T> {
+        self.pop_numbered().map(|(_, item)| item)
+    }
+
+    /// As [`Queue::pop`], with the item's number.
+    fn pop_numbered(&mut self) -> Option<(u64, T)> {
         // With one lane there is nothing to compare, and the heap is searched once.
         let index = if self.lanes.len() == 1 {
             0
         } else {
             self.first_by(|lane| lane.ready.least_key())?
         };
-        let item = self.lanes.get_mut(index)?.ready.pop()?;
+        let ((_, number), item) = self.lanes.get_mut(index)?.ready.pop()?;
         self.on_popped(index);
-        Some(item)
+        Some((number, item))
     }
 
-    /// Removes up to `limit` ready items, of one lane or of all, in order.
-    pub fn pop_batch(&mut self, limit: usize, lane: Option<&str>) -> Vec<T> {
+    /// Removes up to `limit` ready items, of one lane or of all, in order, each with its number.
+    pub fn pop_batch(&mut self, limit: usize, lane: Option<&str>) -> Vec<(u64, T)> {
         let mut batch = Vec::with_capacity(limit.min(self.len));
         match lane {
-            None => batch.extend((0..limit).map_while(|_| self.pop())),
+            None => batch.extend((0..limit).map_while(|_| self.pop_numbered())),
             Some(name) => {
                 if let Some(index) = self.lanes.iter().position(|lane| lane.is_named(name)) {
                     if let Some(lane) = self.lanes.get_mut(index) {
-                        batch.extend((0..limit).map_while(|_| lane.ready.pop()));
+                        let popped = (0..limit).map_while(|_| lane.ready.pop());
+                        batch.extend(popped.map(|((_, number), item)| (number, item)));
                     }
                     self.on_popped_many(index, batch.len());
                 }
             }
         }
         batch
+    }
+
+    /// The lane of the ready item that comes first, of the lanes that are not `busy`.
+    pub fn next_lane(&self, busy: impl Fn(&str) -> bool) -> Option<&str> {
+        let index = self.first_by(|lane| lane.ready.least_key().filter(|_| !busy(&lane.name)))?;
+        self.lanes.get(index).map(|lane| lane.name.as_str())
+    }
+
+    /// Removes up to `limit` ready items so that others have room, each with its number.
+    ///
+    /// O(log² n) each, amortised; the first call that sheds the oldest sorts all.
+    pub fn shed(&mut self, limit: usize, which: Shed) -> Vec<(u64, T)> {
+        let mut gone = Vec::new();
+        while gone.len() < limit {
+            let Some((index, number, item)) = (match which {
+                Shed::Last => self.shed_last(),
+                Shed::Oldest => self.shed_oldest(),
+            }) else {
+                break;
+            };
+            self.on_popped(index);
+            gone.push((number, item));
+        }
+        self.stats.popped -= gone.len() as u64;
+        self.stats.shed += gone.len() as u64;
+        gone
+    }
+
+    fn shed_last(&mut self) -> Option<(usize, u64, T)> {
+        let lanes = self.lanes.iter_mut().enumerate();
+        let keys = lanes.filter_map(|(index, lane)| lane.ready.greatest_key().map(|key| (key, index)));
+        let (_, index) = keys.max()?;
+        let ((_, number), item) = self.lanes.get_mut(index)?.ready.pop_greatest()?;
+        Some((index, number, item))
+    }
+
+    fn shed_oldest(&mut self) -> Option<(usize, u64, T)> {
+        let known = self.arrivals.as_ref().map_or(usize::MAX, VecDeque::len);
+        if known > 2 * self.len + ARRIVALS_GONE_MAX {
+            let pairs = self.lanes.iter().flat_map(|lane| lane.ready.pairs());
+            let mut keys: Vec<ReadyKey> = pairs.map(|(key, _)| key).collect();
+            keys.sort_unstable_by_key(|(_, number)| *number);
+            self.arrivals = Some(keys.into());
+        }
+        while let Some(key) = self.arrivals.as_mut()?.pop_front() {
+            for (index, lane) in self.lanes.iter_mut().enumerate() {
+                if let Some(item) = lane.ready.remove(key) {
+                    return Some((index, key.1, item));
+                }
+            }
+        }
+        None
     }
 
     /// Removes up to `limit` delayed items whose due time is `now_ms` or before.
@@ -190,8 +276,8 @@ impl<T> Queue<T> {
                 key.filter(|(due_ms, _, _)| *due_ms <= now_ms)
             };
             let Some(index) = self.first_by(due) else { break };
-            let item = self.lanes.get_mut(index).and_then(|lane| lane.delayed.pop());
-            batch.extend(item);
+            let popped = self.lanes.get_mut(index).and_then(|lane| lane.delayed.pop());
+            batch.extend(popped.map(|(_, item)| item));
             self.on_popped(index);
         }
         batch
@@ -217,6 +303,7 @@ impl<T> Queue<T> {
             items.extend(lane.delayed.into_payloads());
         }
         self.len = 0;
+        self.arrivals = None;
         items
     }
 

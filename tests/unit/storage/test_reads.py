@@ -1,0 +1,137 @@
+"""What is read: ranked, filtered, counted, and the same in portions as at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import pytest
+
+from retain.model import All, In, from_us
+from retain.storage import reads, writes
+from retain.storage.reads import Reader
+
+Remember = Callable[..., Any]
+
+EVERYTHING = All(parts=())
+
+
+def test_the_better_match_comes_first_and_the_filter_holds(remember: Remember, reader: Reader) -> None:
+    weak = remember("decimal among many other words that say little about it", kind="note").key
+    strong = remember("decimal", title="decimal", kind="decision").key
+    remember("nothing of the kind")
+    assert [candidate.key for candidate in reader.lexical("decimal", EVERYTHING, 10)] == [strong, weak]
+    assert [candidate.key for candidate in reader.lexical("decimal", EVERYTHING, 1)] == [strong]
+    only = reader.lexical("decimal", In(field="kind", values=("note",)), 10)
+    assert [(candidate.key, candidate.kind) for candidate in only] == [(weak, "note")]
+    assert only[0].bm25 > 0
+
+
+def test_ranking_among_given_rows_is_the_same_in_portions(
+    remember: Remember, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [remember("decimal " * n + f"fact {n}").key for n in range(1, 12)]
+    at_once = reader.lexical_within("decimal", keys, 5)
+    monkeypatch.setattr(reads, "IDS_PER_STATEMENT", 3)
+    assert reader.lexical_within("decimal", keys, 5) == at_once
+    assert at_once == reader.lexical("decimal", EVERYTHING, 5)
+    assert reader.lexical_within("decimal", [], 5) == []
+
+
+def test_rows_are_loaded_the_same_in_portions(
+    remember: Remember, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added = [remember(f"fact {n}") for n in range(10)]
+    monkeypatch.setattr(reads, "IDS_PER_STATEMENT", 3)
+    assert {memory.id for memory in reader.load([a.key for a in added]).values()} == {a.id for a in added}
+    assert set(reader.by_ids([a.id for a in added] + ["nobody"])) == {a.id for a in added}
+
+
+def test_filtered_rows_come_newest_or_oldest_first(remember: Remember, reader: Reader) -> None:
+    keys = [remember(f"fact {n}", occurred_at=from_us(at)).key for n, at in enumerate([5, 9, 1])]
+    newest = [keys[1], keys[0], keys[2]]
+    assert [candidate.key for candidate in reader.filtered(EVERYTHING, -1)] == newest
+    assert [candidate.key for candidate in reader.filtered(EVERYTHING, 2)] == newest[:2]
+    assert [candidate.key for candidate in reader.filtered(EVERYTHING, -1, newest_first=False)] == newest[
+        ::-1
+    ]
+
+
+def test_stems_are_those_of_the_index(remember: Remember, reader: Reader) -> None:
+    remember("Running connections, naïvely")
+    stems = reader.tokens("Running connections, naïvely")
+    assert stems == ["run", "connect", "naiv"]
+    assert reader.document_frequencies([*stems, "missing"]) == dict.fromkeys(stems, 1)
+    assert reader.tokens("\0 lone \ud800") == ["lone"]
+
+
+def test_phrases_are_counted_up_to_a_limit(
+    remember: Remember, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(4):
+        remember(f'the connection pool number {n} said "no"')
+    assert reader.phrase_frequency("connection pool") == 4
+    assert reader.phrase_frequency("pool connection") == 0
+    assert reader.phrase_frequency('said "no"') == 4
+    monkeypatch.setattr(reads, "PHRASES_COUNTED_MAX", 3)
+    assert reader.phrase_frequency("connection pool") == 3
+
+
+def test_errors_without_a_fix_are_the_open_ones(
+    remember: Remember, reader: Reader, db: apsw.Connection
+) -> None:
+    errors = [remember(f"error {n}", kind="error", occurred_at=from_us(n)).key for n in range(3)]
+    fix = remember("fix", kind="fix").key
+    writes.link(db, fix, errors[1], "fixes")
+    writes.link(db, fix, errors[0], "supersedes")
+    assert reader.unfixed_errors("w-1", 9) == [errors[2], errors[0]]
+    assert reader.unfixed_errors("w-1", 1) == [errors[2]]
+    assert reader.unfixed_errors("w-2", 9) == []
+
+
+def test_values_are_counted_field_by_field(
+    remember: Remember, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember("one", kind="note", tags=("a", "b"), paths=("x",), branch="main")
+    remember("two", kind="note", tags=("a",), session="s")
+    remember("three", kind="fix", workspace=2)
+    assert (reader.field_counts("kind").common, reader.field_counts("kind").rows) == (
+        (("note", 2), ("fix", 1)),
+        3,
+    )
+    tags = reader.field_counts("tag")
+    assert (tags.common, tags.distinct, tags.rows) == ((("a", 2), ("b", 1)), 2, 2)
+    assert (reader.field_counts("branch").rows, reader.field_counts("session").rows) == (1, 1)
+    assert dict(reader.field_counts("workspace").common) == {"w-1": 2, "w-2": 1}
+    monkeypatch.setattr(reads, "COMMON_VALUES", 1)
+    assert (len(reader.field_counts("kind").common), reader.field_counts("kind").distinct) == (1, 2)
+    for field in reads._COUNTED:
+        assert reader.field_counts(field).rows >= 1
+
+
+@pytest.mark.parametrize("rows", [1, 2, 31, 32, 33, 100])
+def test_the_bounds_of_times_run_from_the_first_to_the_last(
+    rows: int, remember: Remember, reader: Reader
+) -> None:
+    assert (reader.time_bounds(), reader.total()) == ([], 0)
+    for n in range(rows):
+        remember(f"fact {n}", occurred_at=from_us(n * 10))
+    bounds = reader.time_bounds()
+    assert bounds == sorted(bounds)
+    assert (bounds[0], bounds[-1], reader.total()) == (0, (rows - 1) * 10, rows)
+    assert 2 <= len(bounds) <= 2 * reads.HISTOGRAM_BUCKETS + 2
+
+
+def test_the_store_counts_what_it_holds(remember: Remember, reader: Reader, db: apsw.Connection) -> None:
+    gone = remember("gone").id
+    remember("here", kind="fix")
+    writes.forget(db, gone, "wrong")
+    writes.touch_session(db, workspace=1, session="s", at_us=1)
+    counts = reader.counts()
+    assert (counts["memories"], counts["kinds"], counts["sessions"]) == (
+        {"active": 1, "forgotten": 1},
+        {"fix": 1},
+        1,
+    )
+    assert [(workspace.id, count) for workspace, count in reader.workspaces()] == [("w-1", 1)]

@@ -483,8 +483,7 @@ mod tests {
 
     fn filter(rng: &mut fastrand::Rng, depth: usize) -> Filter {
         let field = ["kind", "tag", "path", "workspace", "status", "branch"][rng.usize(..6)].to_owned();
-        let mut parts =
-            |rng: &mut fastrand::Rng| (0..rng.usize(..5)).map(|_| filter(rng, depth - 1)).collect();
+        let parts = |rng: &mut fastrand::Rng| (0..rng.usize(..5)).map(|_| filter(rng, depth - 1)).collect();
         match rng.usize(if depth == 0 { 3 } else { 0 }..7) {
             0 => Filter::And(parts(rng)),
             1 => Filter::Or(parts(rng)),

@@ -17,7 +17,15 @@ BUILD_PROFILE: Final[str]
 
 _T = TypeVar("_T")
 _Interval: TypeAlias = tuple[float, float, float]
-_Filter: TypeAlias = tuple[Any, ...]
+_NamedPlan: TypeAlias = tuple[
+    tuple[str, int | None],
+    list[tuple[str, _Interval]],
+    _Interval,
+    _Interval,
+    _Interval,
+    float,
+    list[tuple[str, int | None, float]],
+]
 
 @final
 class L1Cache:
@@ -229,7 +237,8 @@ class CostEstimator:
     """Row counts of filters and prices of plans, as intervals ``(min, expected, max)``.
 
     Operators: "fts_match", "fts_rank", "row_fetch", "index_scan", "rowid_probe", "sort",
-    "cache_probe". An operator costs ``startup_us + row_us * rows`` microseconds, sorting
+    "cache_probe", "side_probe", "glob_test", "key_set".
+    An operator costs ``startup_us + row_us * rows`` microseconds, sorting
     ``row_us`` a comparison (n log2 n), and ``row_bytes * rows`` bytes.
 
     Every number must be finite and at least 0, else ValueError names it.
@@ -285,14 +294,15 @@ class CostEstimator:
             ValueError: too few bounds, or not ascending.
         """
 
-    def rows(self, tree: _Filter) -> _Interval:
+    def rows(self, tree: object) -> _Interval:
         """How many rows meet a filter: 0 <= min <= expected <= max <= total.
 
         Bounds are certain as far as the statistics are current; a field without statistics may have
         none or all. ``expected`` damps the effect of each further condition.
 
         Args:
-            tree: nested tuples ``("all",)``, ``("and", [tree, ...])``, ``("or", [tree, ...])``,
+            tree: a filter of ``retain.model``, or nested tuples
+                ``("all",)``, ``("and", [tree, ...])``, ``("or", [tree, ...])``,
                 ``("not", tree)``, ``("in", field, [value, ...])``, ``("glob", field, pattern)`` (``*``
                 also matches ``/``), ``("range", field, low | None, high | None)`` (both included).
 
@@ -300,6 +310,43 @@ class CostEstimator:
             ValueError: an unknown node, or nested deeper than 100.
             TypeError: a part of the wrong type.
         """
+
+    def plan(
+        self,
+        tree: object,
+        words: int,
+        postings: Sequence[float] | None,
+        limit: float,
+        *,
+        choose: bool = True,
+    ) -> _NamedPlan:
+        """The cheapest way to answer a question, in one crossing.
+
+        Args:
+            tree: as for ``rows``.
+            words: how many words are asked for; 0 asks for the newest rows.
+            postings: in how many rows each word occurs; None takes a share of all rows for each.
+            limit: rows wanted.
+            choose: False gives the way that needs no statistics.
+
+        Returns:
+            ``((name, driver), steps, rows, us, bytes, ahead, rejected)``: the driver is the place of the
+            condition whose index gives the keys (None: the index of times), ``ahead`` the rows to rank
+            before the filter is tested, ``rejected`` the other ways as ``(name, driver, expected us)``.
+
+        Raises:
+            ValueError, TypeError: as for ``rows``.
+        """
+
+    def ways(
+        self, tree: object, words: int, postings: Sequence[float] | None, limit: float
+    ) -> list[_NamedPlan]:
+        """Every way that ``plan`` considers, each with its steps and price, the cheapest first."""
+
+    def plan_many(
+        self, questions: Sequence[tuple[object, int, Sequence[float] | None, float]], *, choose: bool = True
+    ) -> list[_NamedPlan]:
+        """``plan`` for each ``(tree, words, postings, limit)``, in their order; other threads run meanwhile."""
 
     def price(self, steps: Sequence[tuple[str, _Interval]]) -> dict[str, _Interval]:
         """What a plan costs: ``{"us": interval, "bytes": interval}``.
@@ -323,6 +370,15 @@ class CostEstimator:
 
         Raises:
             ValueError: an unknown operator, no steps, or a bad number; nothing was learnt.
+        """
+
+    def calibrate(self, runs: Sequence[tuple[Sequence[tuple[str, float]], float]]) -> None:
+        """Fit the coefficients to runs made for it: steps as for ``observe``, and microseconds.
+
+        They are no predictions, so ``q_error`` does not count them.
+
+        Raises:
+            ValueError: as for ``observe``; nothing was learnt.
         """
 
     def coefficients(self) -> dict[str, tuple[float, float, float]]:

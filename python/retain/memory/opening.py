@@ -13,9 +13,10 @@ from retain.config import project_directory, read_settings, session_id
 from retain.memory.drain import Drain
 from retain.memory.recall_cache import open_recall_cache
 from retain.memory.recalling import Recaller
-from retain.memory.service import COEFFICIENTS, Channel, MemoryService
+from retain.memory.service import Channel, MemoryService
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
+from retain.retrieval import calibration
 from retain.retrieval.planner import QueryPlanner
 from retain.storage.sqlite import SqliteStore
 
@@ -50,7 +51,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     recalls = open_recall_cache(chosen)
     store = await SqliteStore.open(chosen)
     planner = QueryPlanner(
-        await store.read(lambda reader: reader.fact(COEFFICIENTS)), enabled=bool(chosen.planner)
+        await store.read(lambda reader: reader.fact(calibration.fact_name())), enabled=bool(chosen.planner)
     )
     workspaces = Workspaces(store)
     frequencies = L1Cache(FREQUENCY_ENTRIES)

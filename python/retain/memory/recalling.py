@@ -226,6 +226,7 @@ def explanation(planner: QueryPlanner, query: Query, recall: Recall) -> dict[str
         "workspaces": {"named": list(needs.named), "every": needs.every},
         "plan": recall.plan,
         "q_error": dict(planner.q_error()),
+        "coefficients": {name: list(each) for name, each in planner.coefficients().items()},
         "abstained": recall.abstained,
         "confidence": recall.confidence,
         "hidden": dict(recall.hidden),

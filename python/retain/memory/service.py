@@ -32,9 +32,10 @@ from retain.model import (
     read_time,
     to_us,
 )
+from retain.retrieval import calibration
 from retain.retrieval.context import Block, block_of
 from retain.retrieval.filters import both, parse_filter
-from retain.retrieval.planner import QueryPlanner
+from retain.retrieval.planner import QueryPlanner, Statistics
 from retain.storage import writes
 from retain.storage.integrity import verify
 from retain.storage.reads import memories_by_id
@@ -53,9 +54,6 @@ STATISTICS_GROWTH = 1.1
 
 LEARNED_MIN = 64
 """Executions that the planner must have seen before what it learned is worth keeping."""
-
-COEFFICIENTS = "planner.coefficients"
-"""Under which name it is kept in the store."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -437,10 +435,21 @@ class MemoryService:
         if not self.settings.planner or total <= self._planned_for * STATISTICS_GROWTH:
             return
         self._planned_for = total
-        self._planner.update(await self._store.read(recalling.statistics))
-        if self._planner.q_error()["count"] >= LEARNED_MIN:
+        known = await self._store.read(recalling.statistics)
+        self._planner.update(known)
+        await self._calibrate(known)
+
+    async def _calibrate(self, known: Statistics) -> None:
+        """Measures once a machine what the operators cost; later keeps what was learned for the next process."""
+        name = calibration.fact_name()
+        kept = await self._store.read(lambda reader: reader.fact(name)) is not None
+        if not kept:
+            kept = await self._store.read(lambda reader: calibration.calibrate(reader, self._planner, known))
+        elif self._planner.q_error()["count"] < LEARNED_MIN:
+            return
+        if kept:
             learned = self._planner.coefficients()
-            await self._store.write(lambda db: writes.set_facts(db, [(COEFFICIENTS, learned)]))
+            await self._store.write(lambda db: writes.set_facts(db, [(name, learned)]))
 
     async def _refresh_quietly(self) -> None:
         """The same beside an answer: where it fails, the planner goes on with what it knows."""

@@ -7,10 +7,11 @@ cost comes back through ``observe`` and corrects the coefficients.
 
 Plans:
 
-``lexical_first``  the full-text index gives the rows of the words, the filter is tested on each
-``filter_first``   an index gives the keys of the few rows that fit the filter; of the rows that the full-text
-                   index gives for the words, only those are fetched
-``filter_scan``    there are no words: the newest rows that fit the filter
+``lexical_first``  the full-text index gives the rows of the words, the filter is tested on each, the rest is ranked
+``rank_first``     all rows of the words are ranked, the filter is tested from the best on until enough rows fit
+``filter_first``   an index gives the keys that fit the filter; of the rows of the words, only those are ranked
+``filter_scan``    there are no words: the newest rows that fit, by the index of times until there are enough, or
+                   by the index of one condition
 """
 
 from __future__ import annotations
@@ -19,20 +20,18 @@ import asyncio
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from retain._core import CostEstimator
 from retain.model import All, AnyOf, Filter, In, Query
-from retain.retrieval.filters import NOTHING, as_tuples, normalise, size_of
+from retain.retrieval.filters import NOTHING, size_of
 
 Interval = tuple[float, float, float]
 
-FILTER_FIRST_ROWS_MAX = 2_000
-"""Above this many rows a plan filter_first is not considered: their keys have to be held."""
+OVERFETCH = 4
+"""Candidates fetched for each hit asked for, so that ranking has something to choose from."""
 
-ASSUMED_POSTINGS = 0.05
-"""Share of the memories that a word occurs in, where its frequency is not known."""
-
+POOL_MIN = 50
 PLAN_BYTES = 512
 
 MULTI_VALUED = frozenset({"tag", "path"})
@@ -47,8 +46,7 @@ class Statistics:
     time_bounds: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """One operator of a plan and the rows that it handles, as an interval."""
 
     operator: str
@@ -60,13 +58,15 @@ class Plan:
     """A way of answering a query, with its estimates.
 
     Attributes:
-        name: ``lexical_first``, ``filter_first`` or ``filter_scan``.
+        name: ``lexical_first``, ``rank_first``, ``filter_first`` or ``filter_scan``.
         steps: the operators in order.
         rows: memories that fit the filter, estimated as (min, expected, max).
         cost_us: microseconds, as (min, expected, max).
         cost_bytes: bytes touched, as (min, expected, max).
         filter: the filter in normal form.
-        rejected: the plans that would cost more, with their expected microseconds.
+        alternatives: the plans that would cost more: name, driver, expected microseconds.
+        driver: which part of the filter gives the keys; None is the index of times.
+        ahead: how many rows ``rank_first`` ranks before it tests the filter.
     """
 
     name: str
@@ -75,16 +75,30 @@ class Plan:
     cost_us: Interval
     cost_bytes: Interval
     filter: Filter
-    rejected: Mapping[str, float]
+    alternatives: Sequence[tuple[str, int | None, float]] = ()
+    driver: int | None = None
+    ahead: int = 1
+
+    @property
+    def rejected(self) -> Mapping[str, float]:
+        """The plans that would cost more, with their expected microseconds.
+
+        One driven by a condition's index is named with its field and place: ``filter_first.tag.2``.
+        """
+        return {_named(name, driver, self.filter): us for name, driver, us in self.alternatives}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What an executed plan really did: rows handled by each step, in order, and microseconds in all."""
+    """What an executed plan did: rows handled by each step, in order, and microseconds in all.
+
+    ``rows`` holds the truth for the steps whose operator is in ``measured``, and the estimate for the others.
+    """
 
     plan: Plan
     rows: Sequence[float]
     elapsed_us: float
+    measured: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,19 +151,29 @@ class QueryPlanner:
             query: what to recall.
             postings: for each word of the query, in how many memories it occurs; None estimates it.
         """
-        tree = normalise(query.filter) if query.filter is not None else NOTHING
-        rows = self._estimator.rows(as_tuples(tree))
-        options = self._options(query, rows, self._postings(query, postings))
-        prices = self._estimator.price_many([_pairs(steps) for steps in options.values()])
-        return _cheapest(options, prices, rows, tree)
+        tree = query.filter if query.filter is not None else NOTHING
+        words, known, pool = _asked(query, postings)
+        return _plan(tree, self._estimator.plan(tree, words, known, pool, choose=self._enabled))
+
+    def alternatives(self, query: Query, postings: Mapping[str, int] | None = None) -> list[Plan]:
+        """Every plan considered for a query, each with its steps and estimates, the cheapest first."""
+        tree = query.filter if query.filter is not None else NOTHING
+        return [_plan(tree, raw) for raw in self._estimator.ways(tree, *_asked(query, postings))]
 
     async def create_plan_async(self, query: Query, postings: Mapping[str, int] | None = None) -> Plan:
         """Like ``create_plan``; planning takes microseconds, so it runs where it is awaited."""
         return self.create_plan(query, postings)
 
     async def plan_queries_concurrently(self, queries: Sequence[Query]) -> list[Plan]:
-        """Plans for many queries in their order, off the event loop; the pricing releases the GIL."""
-        return await asyncio.to_thread(lambda: [self.create_plan(query) for query in queries])
+        """Plans for many queries in their order, off the event loop; the planning releases the GIL."""
+        return await asyncio.to_thread(self.create_plans, queries)
+
+    def create_plans(self, queries: Sequence[Query]) -> list[Plan]:
+        """Plans for many queries in their order, in one crossing."""
+        trees = [NOTHING if query.filter is None else query.filter for query in queries]
+        asked = [(tree, *_asked(query, None)) for tree, query in zip(trees, queries, strict=True)]
+        raws = self._estimator.plan_many(asked, choose=self._enabled)
+        return [_plan(tree, raw) for tree, raw in zip(trees, raws, strict=True)]
 
     def analyze_complexity(self, query: Query) -> Complexity:
         """Counts conditions, depth and words of a query."""
@@ -176,8 +200,8 @@ class QueryPlanner:
 
     def optimize_plan(self, plan: Plan) -> Plan:
         """The same plan priced with what is known now: statistics and coefficients may have changed."""
-        rows = self._estimator.rows(as_tuples(plan.filter))
-        price = self._estimator.price(_pairs(plan.steps))
+        rows = self._estimator.rows(plan.filter)
+        price = self._estimator.price(plan.steps)
         return replace(plan, rows=rows, cost_us=price["us"], cost_bytes=price["bytes"])
 
     def optimize_with_history(self, query: Query, execution_history: Sequence[Execution]) -> Plan:
@@ -190,11 +214,11 @@ class QueryPlanner:
         """Corrects the coefficients by what a plan really cost; where no row was met there is nothing to learn."""
         if not any(execution.rows):
             return
-        steps = [
-            (step.operator, float(rows))
-            for step, rows in zip(execution.plan.steps, execution.rows, strict=True)
-        ]
-        self._estimator.observe(steps, max(execution.elapsed_us, 0.001))
+        self._estimator.observe(_steps(execution), max(execution.elapsed_us, 0.001))
+
+    def calibrate(self, executions: Sequence[Execution]) -> None:
+        """Fits the coefficients to plans that were executed for it."""
+        self._estimator.calibrate([(_steps(one), max(one.elapsed_us, 0.001)) for one in executions])
 
     def coefficients(self) -> dict[str, tuple[float, float, float]]:
         """What was learned, for the next process."""
@@ -204,62 +228,43 @@ class QueryPlanner:
         """How far estimates were from the truth: running median and p95 of max(estimate/truth, truth/estimate)."""
         return self._estimator.q_error()
 
-    def _postings(self, query: Query, postings: Mapping[str, int] | None) -> float:
-        if postings is not None:
-            return float(sum(postings.values()))
-        return ASSUMED_POSTINGS * self._total * len(query.text.split())
 
-    def _options(self, query: Query, rows: Interval, postings: float) -> dict[str, tuple[Step, ...]]:
-        if not query.text.strip():
-            # An index gives the newest first; the scan ends as soon as enough rows fit.
-            share = rows[1] / self._total if self._total else 1.0
-            scanned = min(float(self._total), query.limit / share if share else float(self._total))
-            return {"filter_scan": (Step(operator="index_scan", rows=(0.0, scanned, float(self._total))),)}
-        matching = min(postings, float(self._total))
-        share = rows[1] / self._total if self._total else 1.0
-        options: dict[str, tuple[Step, ...]] = {
-            "lexical_first": (
-                Step(operator="fts_match", rows=_at_most(postings, postings)),
-                Step(operator="row_fetch", rows=_at_most(matching, postings)),
-                Step(operator="sort", rows=_at_most(matching * share, matching)),
-            )
-        }
-        if self._enabled and rows[2] <= FILTER_FIRST_ROWS_MAX < self._total:
-            fitting = _at_most(matching * share, min(postings, rows[2]))
-            options["filter_first"] = (
-                Step(operator="index_scan", rows=rows),
-                Step(operator="fts_match", rows=_at_most(postings, postings)),
-                Step(operator="rowid_probe", rows=fitting),
-                Step(operator="sort", rows=fitting),
-            )
-        return options
+def _asked(query: Query, postings: Mapping[str, int] | None) -> tuple[int, list[float] | None, float]:
+    words = len(query.text.split())
+    return words, None if postings is None else list(postings.values()), float(pool_of(query))
 
 
-def _at_most(expected: float, high: float) -> Interval:
-    return 0.0, min(expected, high), high
+def _steps(execution: Execution) -> list[tuple[str, float]]:
+    pairs = zip(execution.plan.steps, execution.rows, strict=True)
+    return [(step.operator, float(rows)) for step, rows in pairs]
 
 
-def _pairs(steps: Sequence[Step]) -> list[tuple[str, Interval]]:
-    return [(step.operator, step.rows) for step in steps]
+def pool_of(query: Query) -> int:
+    """How many candidates are fetched for a query."""
+    return max(POOL_MIN, query.limit * OVERFETCH)
 
 
-def _cheapest(
-    options: Mapping[str, tuple[Step, ...]],
-    prices: Sequence[Mapping[str, Interval]],
-    rows: Interval,
-    tree: Filter,
-) -> Plan:
-    priced = dict(zip(options, prices, strict=True))
-    name = min(priced, key=lambda option: priced[option]["us"][1])
+def _plan(tree: Filter, raw: Any) -> Plan:
+    (name, driver), steps, rows, us, size, ahead, rejected = raw
     return Plan(
         name=name,
-        steps=options[name],
+        steps=tuple(map(Step._make, steps)),
         rows=rows,
-        cost_us=priced[name]["us"],
-        cost_bytes=priced[name]["bytes"],
+        cost_us=us,
+        cost_bytes=size,
         filter=tree,
-        rejected={other: price["us"][1] for other, price in priced.items() if other != name},
+        alternatives=rejected,
+        driver=driver,
+        ahead=int(ahead),
     )
+
+
+def _named(name: str, driver: int | None, tree: Filter) -> str:
+    if driver is None:
+        return name
+    part = tree.parts[driver] if isinstance(tree, All) else tree
+    field = "or" if isinstance(part, AnyOf) else getattr(part, "field", "and")
+    return f"{name}.{field}.{driver}"
 
 
 def _workspaces(tree: Filter | None) -> set[str]:
@@ -275,7 +280,7 @@ def _workspaces(tree: Filter | None) -> set[str]:
 def plan_as_json(plan: Plan, truth: Mapping[str, Any]) -> dict[str, Any]:
     """A plan with its estimates beside the truth, as JSON values."""
     return {
-        "name": plan.name,
+        "name": _named(plan.name, plan.driver, plan.filter),
         "steps": [
             {"operator": step.operator, "rows": [round(r, 1) for r in step.rows]} for step in plan.steps
         ],

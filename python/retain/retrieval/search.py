@@ -6,15 +6,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from retain.model import Filter, Query
+from retain.model import Query
 from retain.retrieval.lexical import TextQuery
-from retain.retrieval.planner import Execution, Plan
+from retain.retrieval.planner import Execution, Plan, pool_of
+from retain.storage import ways
 from retain.storage.reads import Candidate, Reader
-
-OVERFETCH = 4
-"""Candidates fetched for each hit asked for, so that ranking has something to choose from."""
-
-POOL_MIN = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,36 +23,53 @@ class Found:
 
 def execute(reader: Reader, plan: Plan, query: Query, words: TextQuery) -> Found:
     """Runs a plan; every plan gives the same candidates."""
-    pool = max(POOL_MIN, query.limit * OVERFETCH)
+    pool = pool_of(query)
     started = time.perf_counter_ns()
     if plan.name == "filter_scan":
-        candidates = reader.filtered(plan.filter, pool)
-        rows = [float(len(candidates))]
+        candidates = _scanned(reader, plan, pool)
     elif not words.match:
-        candidates, rows = [], [0.0] * len(plan.steps)
+        candidates = []
     elif plan.name == "filter_first":
-        candidates, rows = _filter_first(reader, plan.filter, words, pool)
+        candidates = ways.filter_first(reader.connection, words.match, plan.filter, plan.driver, pool)
+    elif plan.name == "rank_first":
+        candidates = ways.rank_first(reader.connection, words.match, plan.filter, plan.ahead, pool)
     else:
-        candidates = reader.lexical(words.match, plan.filter, pool)
-        postings = float(sum(words.postings.values()))
-        rows = [postings, postings, float(len(candidates))]
+        candidates = ways.lexical_first(reader.connection, words.match, plan.filter, pool)
     elapsed_us = (time.perf_counter_ns() - started) / 1000
+    known = _measured(plan, words, len(candidates), pool)
     return Found(
-        candidates=tuple(candidates), execution=Execution(plan=plan, rows=rows, elapsed_us=elapsed_us)
+        candidates=tuple(candidates),
+        execution=Execution(
+            plan=plan,
+            rows=[known.get(step.operator, step.rows[1]) for step in plan.steps],
+            elapsed_us=elapsed_us,
+            measured=frozenset(known),
+        ),
     )
 
 
-def _filter_first(
-    reader: Reader, where: Filter, words: TextQuery, pool: int
-) -> tuple[list[Candidate], list[float]]:
-    # No limit: a row left out here could be the best one. The planner takes this way for few rows only.
-    keys = [candidate.key for candidate in reader.filtered(where, -1)]
-    candidates = reader.lexical_within(words.match, keys, pool)
-    found = float(len(candidates))
-    return candidates, [float(len(keys)), float(sum(words.postings.values())), found, found]
+def _measured(plan: Plan, words: TextQuery, found: int, pool: int) -> dict[str, float]:
+    """Rows that an operator really handled, where that is known without counting again."""
+    if plan.name != "filter_scan" and not words.match:
+        return {step.operator: 0.0 for step in plan.steps}
+    known: dict[str, float] = {}
+    if plan.name in {"lexical_first", "rank_first"}:
+        known["fts_match"] = float(sum(words.postings.values()))
+    if plan.name == "lexical_first" and len(words.postings) == 1:
+        known["row_fetch"] = known["fts_match"]
+    if found < pool and plan.name in {"lexical_first", "filter_first"}:
+        known |= {"fts_rank": float(found), "sort": float(found)}
+    return known
+
+
+def _scanned(reader: Reader, plan: Plan, pool: int) -> list[Candidate]:
+    if plan.driver is None:
+        return ways.newest(reader.connection, plan.filter, pool)
+    return ways.scan_by(reader.connection, plan.filter, plan.driver, pool)
 
 
 def truth_of(execution: Execution) -> Mapping[str, float]:
-    """What a plan really did, beside its estimates."""
-    truth = {f"rows.{s.operator}": r for s, r in zip(execution.plan.steps, execution.rows, strict=True)}
+    """What a plan really did, as far as it was counted, beside its estimates."""
+    pairs = zip(execution.plan.steps, execution.rows, strict=True)
+    truth = {f"rows.{step.operator}": rows for step, rows in pairs if step.operator in execution.measured}
     return {**truth, "us": round(execution.elapsed_us, 1)}

@@ -1,8 +1,14 @@
-"""Filter trees as SQL conditions. Values are always bound, never written into the text."""
+"""Filter trees as SQL conditions. Values are always bound, never written into the text.
+
+A condition is written in one of two forms that mean the same: ``condition`` tests one row of ``memory m``
+(tags by a probe of their table, globs on the row's own paths); ``keys_of`` selects the keys of all rows
+that can fit, walking the one index that serves a part of the tree.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from retain.model import All, AnyOf, Between, Filter, Glob, In, Not
@@ -18,6 +24,12 @@ COLUMNS = {
     "status": "m.status",
     "id": "m.id",
 }
+
+EVERYWHERE: Condition = ("SELECT key FROM workspace", [])
+STARS_MAX = 4
+"""Wildcards up to which SQLite's own GLOB may look first: its time grows with each one."""
+
+_WILD = re.compile(r"(?:/?\*\*/?|\*)+")
 
 
 def condition(tree: Filter) -> Condition:
@@ -59,7 +71,7 @@ def _between(tree: Between) -> Condition:
 
 
 def _in(tree: In) -> Condition:
-    marks = ", ".join("?" * len(tree.values))
+    marks = _marks(tree.values)
     special = _SPECIAL.get(tree.field)
     if special is not None:
         return special(marks), list(tree.values)
@@ -83,13 +95,76 @@ def _glob(tree: Glob) -> Condition:
     if tree.field != "path":
         column = COLUMNS[tree.field]
         return f"({column} IS NOT NULL AND path_glob(?, {column}))", [tree.pattern]
-    prefix = literal_prefix(tree.pattern)
-    # Not correlated with the memory, so it is evaluated once a query; the index on paths has no memory in front.
-    paths = "SELECT p.memory FROM memory_path p WHERE p.workspace IN (SELECT key FROM workspace) AND "
-    if not prefix:
-        return f"m.key IN ({paths}path_glob(?, p.path))", [tree.pattern]
-    in_range = f"{paths}p.path >= ? AND p.path < ? AND path_glob(?, p.path)"
-    values: list[Any] = []
-    for start in (prefix, "/" + prefix):
-        values += [start, start + "\U0010ffff", tree.pattern]
-    return f"m.key IN ({in_range} UNION ALL {in_range})", values
+    # The row's own list of paths: their table has no index that leads from a memory to its paths.
+    return "EXISTS (SELECT 1 FROM json_each(m.paths) j WHERE path_glob(?, j.value))", [tree.pattern]
+
+
+def keys_of(tree: Filter, workspaces: Condition) -> Condition | None:
+    """A SELECT of the keys of all rows that fit the tree and perhaps some more; None without an index for it.
+
+    Args:
+        tree: a part of the filter.
+        workspaces: a SELECT of the keys of the workspaces they lie in, and its parameters.
+    """
+    if isinstance(tree, AnyOf) and tree.parts:
+        each = [keys_of(part, workspaces) for part in tree.parts]
+        known = [one for one in each if one is not None]
+        if len(known) < len(each):
+            return None
+        return " UNION ALL ".join(sql for sql, _ in known), [value for _, bound in known for value in bound]
+    if isinstance(tree, All):
+        return next((keys for part in tree.parts if (keys := keys_of(part, workspaces)) is not None), None)
+    if isinstance(tree, Glob) and tree.field == "path":
+        return _keys_of_glob(tree.pattern, workspaces)
+    if isinstance(tree, In) and tree.field in _KEYS:
+        text, bound = workspaces
+        return _KEYS[tree.field].format(workspaces=text, marks=_marks(tree.values)), [*bound, *tree.values]
+    return None
+
+
+_KEYS = {
+    "tag": "SELECT memory FROM memory_tag WHERE workspace IN ({workspaces}) AND tag IN ({marks})",
+    "path": "SELECT memory FROM memory_path WHERE workspace IN ({workspaces}) AND path IN ({marks})",
+    "kind": (
+        "SELECT key FROM memory INDEXED BY memory_kind WHERE workspace IN ({workspaces}) AND kind IN ({marks})"
+    ),
+    "session": (
+        "SELECT key FROM memory INDEXED BY memory_session "
+        "WHERE workspace IN ({workspaces}) AND session IN ({marks}) AND session IS NOT NULL"
+    ),
+    "id": "SELECT key FROM memory WHERE +workspace IN ({workspaces}) AND id IN ({marks})",
+}
+
+
+def _keys_of_glob(pattern: str, workspaces: Condition) -> Condition:
+    text, bound = workspaces
+    texts = [f"SELECT memory FROM memory_path WHERE workspace IN ({text})"]
+    values = list(bound)
+    prefix = literal_prefix(pattern)
+    if prefix:
+        # Two SELECTs, not an OR: SQLite seeks to a range of the index only where it stands alone.
+        either = []
+        for start in (prefix, "/" + prefix):
+            either.append(f"{texts[0]} AND path >= ? AND path < ? AND path GLOB ? AND path_glob(?, path)")
+            values += [
+                *([] if start == prefix else bound),
+                start,
+                start + "\U0010ffff",
+                rough(pattern),
+                pattern,
+            ]
+        return " UNION ALL ".join(either), values
+    return f"{texts[0]} AND path GLOB ? AND path_glob(?, path)", [*values, rough(pattern), pattern]
+
+
+def rough(pattern: str) -> str:
+    """A pattern of SQLite's GLOB that everything fits which fits ours; it spares most calls of ours."""
+    core = pattern.strip("/")
+    whole = _WILD.sub("*", core.replace("[", "[[]").replace("?", "*"))
+    if whole.count("*") > STARS_MAX:
+        return "*"
+    return f"*{whole}*".replace("**", "*")
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))

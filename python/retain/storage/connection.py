@@ -10,6 +10,7 @@ import os
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import apsw
@@ -21,6 +22,9 @@ SQLITE_NEEDED = (3, 51, 3)
 """Below this, two processes on one file in WAL mode can lose commits (sqlite.org/wal.html#walresetbug)."""
 
 BUSY_MS = 5_000
+
+GLOBS_KEPT = 16_384
+"""Answers of globs that are kept: a scan meets the same path many times."""
 
 
 def check_sqlite(version: str) -> None:
@@ -94,6 +98,7 @@ def _keep_wal(connection: apsw.Connection) -> None:
     connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, on.buffer_info()[0])
 
 
+@lru_cache(GLOBS_KEPT)
 def _path_glob(*values: object) -> int:
     pattern, path = values
     return int(glob_matches(str(pattern), str(path)))

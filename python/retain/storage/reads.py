@@ -11,12 +11,12 @@ import orjson
 
 from retain.model import Filter, Memory, Workspace, from_us
 from retain.storage.conditions import condition
-from retain.storage.rows import COLUMNS, TABLES, to_json, to_memory
+from retain.storage.rows import COLUMNS, TABLES, to_memory
 
 WEIGHTS = (2.0, 1.0, 2.0, 1.0, 0.4)
 """bm25 weights of title, body, paths, symbols and context (retrieval.md section 3.1)."""
 
-_BM25 = f"bm25(memory_fts, {', '.join(map(str, WEIGHTS))})"
+BM25 = f"bm25(memory_fts, {', '.join(map(str, WEIGHTS))})"
 
 IDS_PER_STATEMENT = 500
 HISTOGRAM_BUCKETS = 32
@@ -102,24 +102,10 @@ class Reader:
         """The best rows by weighted bm25 that match the FTS5 expression and fit the filter."""
         sql, values = condition(where)
         rows = self._db.execute(
-            f"SELECT m.key, -{_BM25} AS score, m.occurred_us, m.kind FROM memory_fts "
+            f"SELECT m.key, -{BM25} AS score, m.occurred_us, m.kind FROM memory_fts "
             f"CROSS JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
             "ORDER BY score DESC, m.key DESC LIMIT ?",
             (match, *values, limit),
-        )
-        return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
-
-    def lexical_within(self, match: str, keys: Sequence[int], limit: int) -> list[Candidate]:
-        """Like ``lexical``, among given rows only.
-
-        The unary plus keeps the keys from FTS5: it would run the whole query again for each of them.
-        """
-        rows = self._db.execute(
-            f"SELECT m.key, -{_BM25} AS score, m.occurred_us, m.kind FROM memory_fts "
-            "CROSS JOIN memory m ON m.key = memory_fts.rowid "
-            "WHERE memory_fts MATCH ? AND +memory_fts.rowid IN (SELECT value FROM json_each(?)) "
-            "ORDER BY score DESC, m.key DESC LIMIT ?",
-            (match, to_json(list(keys)), limit),
         )
         return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
 
@@ -214,7 +200,11 @@ class Reader:
         """The values of a field and how often they occur, for the planner's statistics."""
         pairs = self._pairs(_COUNTED[field] + " ORDER BY 2 DESC")
         rows = self._number(_HAVING[field]) if field in _HAVING else sum(count for _, count in pairs)
-        return FieldCounts(common=tuple(pairs[:COMMON_VALUES]), distinct=len(pairs), rows=rows)
+        return FieldCounts(
+            common=tuple(pairs[:COMMON_VALUES]),
+            distinct=len(pairs),
+            rows=rows,
+        )
 
     def time_bounds(self) -> list[int]:
         """Bounds of an equi-depth histogram of occurred_us, low to high, at least two; empty without memories."""

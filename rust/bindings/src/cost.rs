@@ -1,13 +1,16 @@
 //! `CostEstimator`: nested tuples in, numbers out, over a [`retain_core::cost::Estimator`].
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 use retain_core::CoreError;
 use retain_core::cost::{
-    Coefficients, CostModel, Estimator, Filter, Interval, Multiplicity, Observed, Operator, Price, Step,
+    self, Coefficients, CostModel, Estimator, Filter, Interval, Multiplicity, Observed, Operator, Planned,
+    Price, Question, Statistics, Step, Weighed,
 };
 
 use crate::error::to_python;
@@ -17,6 +20,22 @@ use crate::guarded::Guarded;
 const FILTER_DEPTH_MAX: usize = 100;
 
 type Triple = (f64, f64, f64);
+/// Tree, words, rows of each word, rows wanted.
+type Asked<'py> = (Bound<'py, PyAny>, usize, Option<Vec<f64>>, f64);
+/// A way and its driver, its steps, the rows of the filter, microseconds, bytes, rows to rank ahead, and
+/// the other ways with their drivers and microseconds.
+type NamedPlan<'py> = (
+    (Bound<'py, PyString>, Option<usize>),
+    Vec<NamedStep<'py>>,
+    Triple,
+    Triple,
+    Triple,
+    f64,
+    Vec<Rejected<'py>>,
+);
+/// Steps with rows, and microseconds.
+type Run<'py> = (Vec<(Bound<'py, PyString>, f64)>, f64);
+type Rejected<'py> = (Bound<'py, PyString>, Option<usize>, f64);
 type NamedStep<'py> = (Bound<'py, PyString>, Triple);
 
 #[pyclass(frozen, module = "retain._core")]
@@ -47,7 +66,7 @@ impl CostEstimator {
     fn set_total(&self, py: Python<'_>, rows: i64) -> PyResult<()> {
         let rows = count("rows", rows)?;
         self.estimator
-            .with(py, |estimator| estimator.statistics.set_total(rows));
+            .with(py, |estimator| estimator.statistics_mut().set_total(rows));
         Ok(())
     }
 
@@ -73,7 +92,7 @@ impl CostEstimator {
         };
         let outcome = self.estimator.with(py, |estimator| {
             estimator
-                .statistics
+                .statistics_mut()
                 .set_values(field, counts, distinct, rows, multiplicity)
         });
         outcome.map_err(|error| to_python(py, &error))
@@ -82,7 +101,7 @@ impl CostEstimator {
     fn set_histogram(&self, py: Python<'_>, field: &str, bounds: Vec<i64>, rows: i64) -> PyResult<()> {
         let rows = count("rows", rows)?;
         let outcome = self.estimator.with(py, |estimator| {
-            estimator.statistics.set_histogram(field, bounds, rows)
+            estimator.statistics_mut().set_histogram(field, bounds, rows)
         });
         outcome.map_err(|error| to_python(py, &error))
     }
@@ -91,8 +110,58 @@ impl CostEstimator {
         let filter = filter(tree, 0)?;
         let rows = self
             .estimator
-            .with(tree.py(), |estimator| estimator.statistics.rows(&filter));
+            .with(tree.py(), |estimator| estimator.statistics().rows(&filter));
         Ok(triple(rows))
+    }
+
+    #[pyo3(signature = (tree, words, postings, limit, *, choose=true))]
+    fn plan<'py>(
+        &self,
+        tree: &Bound<'py, PyAny>,
+        words: usize,
+        postings: Option<Vec<f64>>,
+        limit: f64,
+        choose: bool,
+    ) -> PyResult<NamedPlan<'py>> {
+        let py = tree.py();
+        let question = question(tree, words, postings, limit, choose)?;
+        let (statistics, model) = self.snapshot(py);
+        Ok(named_plan(py, &cost::plan(&statistics, &model, &question)))
+    }
+
+    fn ways<'py>(
+        &self,
+        tree: &Bound<'py, PyAny>,
+        words: usize,
+        postings: Option<Vec<f64>>,
+        limit: f64,
+    ) -> PyResult<Vec<NamedPlan<'py>>> {
+        let py = tree.py();
+        let question = question(tree, words, postings, limit, true)?;
+        let (statistics, model) = self.snapshot(py);
+        let planned = cost::plan(&statistics, &model, &question);
+        let alone = |way: &Weighed| named_way(py, &planned, way, Vec::new());
+        Ok(std::iter::once(&planned.best)
+            .chain(&planned.others)
+            .map(alone)
+            .collect())
+    }
+
+    #[pyo3(signature = (questions, *, choose=true))]
+    fn plan_many<'py>(
+        &self,
+        py: Python<'py>,
+        questions: Vec<Asked<'py>>,
+        choose: bool,
+    ) -> PyResult<Vec<NamedPlan<'py>>> {
+        let questions = questions
+            .into_iter()
+            .map(|(tree, words, postings, limit)| question(&tree, words, postings, limit, choose));
+        let questions = questions.collect::<PyResult<Vec<_>>>()?;
+        let (statistics, model) = self.snapshot(py);
+        let plan = |question| cost::plan(&statistics, &model, question);
+        let plans: Vec<_> = py.detach(|| questions.iter().map(plan).collect());
+        Ok(plans.iter().map(|planned| named_plan(py, planned)).collect())
     }
 
     fn price<'py>(&self, py: Python<'py>, steps: Vec<NamedStep<'py>>) -> PyResult<Bound<'py, PyDict>> {
@@ -119,17 +188,17 @@ impl CostEstimator {
         steps: Vec<(Bound<'_, PyString>, f64)>,
         actual_us: f64,
     ) -> PyResult<()> {
-        let mut observed = Vec::with_capacity(steps.len());
-        for (name, rows) in &steps {
-            let operator = operator(name)?;
-            observed.push(Observed {
-                operator,
-                rows: *rows,
-            });
-        }
+        let observed = run(&steps)?;
         let outcome = self
             .estimator
             .with(py, |estimator| estimator.observe(&observed, actual_us));
+        outcome.map_err(|error| to_python(py, &error))
+    }
+
+    fn calibrate(&self, py: Python<'_>, runs: Vec<Run<'_>>) -> PyResult<()> {
+        let runs = runs.iter().map(|(steps, us)| Ok((run(steps)?, *us)));
+        let runs = runs.collect::<PyResult<Vec<_>>>()?;
+        let outcome = self.estimator.with(py, |estimator| estimator.calibrate(&runs));
         outcome.map_err(|error| to_python(py, &error))
     }
 
@@ -150,6 +219,74 @@ impl CostEstimator {
         named.set_item("p95", q_error.p95)?;
         Ok(named)
     }
+}
+
+impl CostEstimator {
+    /// What planning needs, so that it holds no lock.
+    fn snapshot(&self, py: Python<'_>) -> (Arc<Statistics>, CostModel) {
+        self.estimator
+            .with(py, |estimator| (estimator.statistics(), estimator.model()))
+    }
+}
+
+fn question(
+    tree: &Bound<'_, PyAny>,
+    words: usize,
+    postings: Option<Vec<f64>>,
+    limit: f64,
+    choose: bool,
+) -> PyResult<Question> {
+    Ok(Question {
+        filter: filter(tree, 0)?,
+        words,
+        postings,
+        limit,
+        choose,
+    })
+}
+
+fn named_plan<'py>(py: Python<'py>, planned: &Planned) -> NamedPlan<'py> {
+    let rejected = planned.others.iter().map(|other| {
+        (
+            PyString::intern(py, other.way.name()),
+            other.driver,
+            other.price.us.expected,
+        )
+    });
+    named_way(py, planned, &planned.best, rejected.collect())
+}
+
+fn named_way<'py>(
+    py: Python<'py>,
+    planned: &Planned,
+    way: &Weighed,
+    rejected: Vec<Rejected<'py>>,
+) -> NamedPlan<'py> {
+    let steps = way
+        .steps
+        .iter()
+        .map(|step| (PyString::intern(py, step.operator.name()), triple(step.rows)));
+    (
+        (PyString::intern(py, way.way.name()), way.driver),
+        steps.collect(),
+        triple(planned.rows),
+        triple(way.price.us),
+        triple(way.price.bytes),
+        planned.ahead,
+        rejected,
+    )
+}
+
+/// The steps of an execution.
+fn run(steps: &[(Bound<'_, PyString>, f64)]) -> PyResult<Vec<Observed>> {
+    let steps = steps.iter().map(|(name, rows)| {
+        let operator = operator(name)?;
+        Ok(Observed {
+            operator,
+            rows: *rows,
+        })
+    });
+    steps.collect()
 }
 
 /// The steps of a plan, checked.
@@ -189,8 +326,54 @@ fn count(field: &str, value: i64) -> PyResult<u64> {
     u64::try_from(value).map_err(problem)
 }
 
-/// The filter that a nested tuple stands for.
+/// The filter that a tree of `retain.model` or of nested tuples stands for.
 fn filter(tree: &Bound<'_, PyAny>, depth: usize) -> PyResult<Filter> {
+    if tree.is_instance_of::<PyTuple>() {
+        return of_tuples(tree, depth);
+    }
+    if depth > FILTER_DEPTH_MAX {
+        let message = format!("tree: must not be nested deeper than {FILTER_DEPTH_MAX}");
+        return Err(PyValueError::new_err(message));
+    }
+    let py = tree.py();
+    let parts = || {
+        let parts = tree.getattr(intern!(py, "parts"))?;
+        let parts = parts.cast::<PyTuple>()?;
+        parts
+            .iter()
+            .map(|part| filter(&part, depth + 1))
+            .collect::<PyResult<Vec<_>>>()
+    };
+    let field = || tree.getattr(intern!(py, "field"))?.extract::<String>();
+    let name = tree.get_type().name()?;
+    Ok(match &*name.to_cow()? {
+        "All" => Filter::And(parts()?),
+        "AnyOf" => Filter::Or(parts()?),
+        "Not" => Filter::Not(Box::new(filter(&tree.getattr(intern!(py, "part"))?, depth + 1)?)),
+        "In" => Filter::In {
+            field: field()?,
+            values: tree.getattr(intern!(py, "values"))?.extract()?,
+        },
+        "Glob" => Filter::Glob {
+            field: field()?,
+            pattern: tree.getattr(intern!(py, "pattern"))?.extract()?,
+        },
+        "Between" => {
+            let high: Option<i64> = tree.getattr(intern!(py, "high"))?.extract()?;
+            Filter::Range {
+                field: field()?,
+                low: tree.getattr(intern!(py, "low"))?.extract()?,
+                high: high.map(|high| high.saturating_sub(1)),
+            }
+        }
+        other => {
+            let message = format!("tree: {other} is no filter");
+            return Err(PyTypeError::new_err(message));
+        }
+    })
+}
+
+fn of_tuples(tree: &Bound<'_, PyAny>, depth: usize) -> PyResult<Filter> {
     if depth > FILTER_DEPTH_MAX {
         let message = format!("tree: must not be nested deeper than {FILTER_DEPTH_MAX}");
         return Err(PyValueError::new_err(message));

@@ -186,7 +186,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> apsw.Connection:
     connection.execute(
         "CREATE TABLE workspace (key, id); CREATE TABLE memory_tag (workspace, tag, memory);"
         "CREATE TABLE memory_path (workspace, path, memory);"
-        "CREATE TABLE memory (key, workspace, id, kind, status, origin, branch, session, occurred_us)"
+        "CREATE TABLE memory (key, workspace, id, kind, status, origin, branch, session, paths, occurred_us)"
     )
     return connection
 

@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from retain.memory.recalling import NO_WORDS
 from retain.model import All, AnyOf, Between, Filter, In, Not, Query
+from retain.retrieval.calibration import calibrate
 from retain.retrieval.filters import parse_filter
 from retain.retrieval.lexical import text_query
 from retain.retrieval.planner import (
-    FILTER_FIRST_ROWS_MAX,
     Execution,
     Plan,
     QueryPlanner,
@@ -75,26 +76,27 @@ def test_few_rows_that_fit_the_filter_are_looked_up_first(planner: QueryPlanner,
     chosen = plan(planner, store, "common alpha", {"tag": "few"})
     assert chosen.name == "filter_first"
     assert chosen.rejected["lexical_first"] > chosen.cost_us[1]
-    assert [step.operator for step in chosen.steps] == ["index_scan", "fts_match", "rowid_probe", "sort"]
+    assert {"index_scan", "key_set", "fts_match", "rowid_probe"} <= {step.operator for step in chosen.steps}
 
 
 def test_few_rows_that_hold_the_word_are_looked_up_first(planner: QueryPlanner, store: Any) -> None:
     chosen = plan(planner, store, "rare", {"kind": "fix"})
     assert chosen.name == "lexical_first"
-    assert chosen.rejected["filter_first"] > chosen.cost_us[1]
-    assert [step.operator for step in chosen.steps] == ["fts_match", "row_fetch", "sort"]
+    assert chosen.rejected["filter_first.kind.0"] > chosen.cost_us[1]
+    assert [step.operator for step in chosen.steps] == ["fts_match", "row_fetch", "fts_rank", "sort"]
 
 
 def test_without_words_the_filter_is_scanned(planner: QueryPlanner, store: Any) -> None:
     chosen = planner.create_plan(Query(text="  ", filter=parse_filter({"kind": "fix"})))
-    assert (chosen.name, dict(chosen.rejected)) == ("filter_scan", {})
+    assert chosen.name == "filter_scan"
+    assert len(chosen.rejected) == 1
     assert chosen.rows[0] <= 220 <= chosen.rows[2]
 
 
 def test_a_filter_that_most_rows_fit_is_never_looked_up_row_by_row(planner: QueryPlanner, store: Any) -> None:
     chosen = plan(planner, store, "common", {"kind": ["note", "fix"]})
-    assert chosen.rows[2] > FILTER_FIRST_ROWS_MAX
-    assert dict(chosen.rejected) == {}
+    assert chosen.name in {"lexical_first", "rank_first"}
+    assert chosen.rejected["filter_first.kind.0"] > chosen.cost_us[1]
 
 
 def test_planner_off_always_gives_the_plan_that_needs_no_statistics(known: Statistics, store: Any) -> None:
@@ -131,12 +133,25 @@ def test_every_plan_gives_the_same_answer(
     planner.update(known)
     query = Query(text=" ".join(words), filter=parse_filter(value), limit=limit)
     asked = text_query(query.text, store.reader)
-    chosen = planner.create_plan(query, asked.postings)
-    answers = [
-        execute(store.reader, replace(chosen, name=name, steps=NO_STEPS), query, asked).candidates
-        for name in ("lexical_first", "filter_first")
-    ]
-    assert answers[0] == answers[1]
+    plain, *others = planner.alternatives(query, asked.postings)
+    assert len(others) >= 1
+    answer = execute(store.reader, plain, query, asked).candidates
+    assert all(execute(store.reader, other, query, asked).candidates == answer for other in others)
+    hasty = replace(plain, name="rank_first", steps=NO_STEPS, driver=None, ahead=1)
+    assert execute(store.reader, hasty, query, asked).candidates == answer
+
+
+@given(value=some_filters, limit=st.sampled_from([1, 10, 30]))
+@settings(max_examples=60, deadline=None)
+def test_every_plan_without_words_gives_the_same_answer(
+    store: Any, known: Statistics, value: dict[str, Any], limit: int
+) -> None:
+    planner = QueryPlanner()
+    planner.update(known)
+    query = Query(filter=parse_filter(value), limit=limit)
+    expected = tuple(store.reader.filtered(query.filter, max(50, limit * 4)))
+    for one in planner.alternatives(query):
+        assert execute(store.reader, one, query, NO_WORDS).candidates == expected
 
 
 @given(words=questions, value=some_filters)
@@ -167,7 +182,9 @@ def test_a_planner_without_statistics_plans_too() -> None:
 
 
 def executed(planner: QueryPlanner, query: Query, rows: list[float], us: float) -> Execution:
-    return Execution(plan=planner.create_plan(query, {"alpha": 100}), rows=rows, elapsed_us=us)
+    plans = planner.alternatives(query, {"alpha": 100})
+    plain = next(one for one in plans if one.name == "lexical_first")
+    return Execution(plan=plain, rows=rows, elapsed_us=us)
 
 
 def test_watching_executions_makes_estimates_better(planner: QueryPlanner) -> None:
@@ -176,11 +193,16 @@ def test_watching_executions_makes_estimates_better(planner: QueryPlanner) -> No
     errors = []
     for _ in range(200):
         rows = rng.choice([10.0, 100.0, 1_000.0])
-        steps = [("fts_match", (rows,) * 3), ("row_fetch", (rows,) * 3), ("sort", (rows / 2,) * 3)]
+        steps = [
+            ("fts_match", (rows,) * 3),
+            ("row_fetch", (rows,) * 3),
+            ("fts_rank", (rows,) * 3),
+            ("sort", (rows / 2,) * 3),
+        ]
         estimate = planner._estimator.price(steps)["us"][1]
         truth = 400 + 50 * rows
         errors.append(max(estimate / truth, truth / estimate))
-        planner.observe(executed(planner, query, [rows, rows, rows / 2], truth))
+        planner.observe(executed(planner, query, [rows, rows, rows, rows / 2], truth))
     assert sorted(errors[:5])[2] > 2
     assert sorted(errors[-20:])[10] < 1.3
     assert planner.q_error()["count"] == 200
@@ -188,14 +210,14 @@ def test_watching_executions_makes_estimates_better(planner: QueryPlanner) -> No
 
 def test_an_execution_that_met_no_row_teaches_nothing(planner: QueryPlanner) -> None:
     before = planner.coefficients()
-    planner.observe(executed(planner, Query(text="alpha"), [0.0, 0.0, 0.0], 0.3))
+    planner.observe(executed(planner, Query(text="alpha"), [0.0, 0.0, 0.0, 0.0], 0.3))
     assert planner.coefficients() == before
     assert planner.q_error()["count"] == 0
 
 
 def test_what_was_learned_goes_to_the_next_planner(planner: QueryPlanner) -> None:
     for _ in range(20):
-        planner.observe(executed(planner, Query(text="alpha"), [100.0, 100.0, 10.0], 50_000))
+        planner.observe(executed(planner, Query(text="alpha"), [100.0, 100.0, 10.0, 10.0], 50_000))
     learned = orjson.loads(orjson.dumps(planner.coefficients()))
     following = QueryPlanner(learned)
     assert following.coefficients() == planner.coefficients()
@@ -244,7 +266,8 @@ def test_many_queries_are_planned_in_their_order(planner: QueryPlanner) -> None:
         return await planner.plan_queries_concurrently(queries), await planner.create_plan_async(queries[0])
 
     plans, one = asyncio.run(both())
-    assert [p.name for p in plans] == ["lexical_first"] * len(WORDS) + ["filter_scan"]
+    assert {p.name for p in plans[:-1]} <= {"lexical_first", "rank_first"}
+    assert plans[-1].name == "filter_scan"
     assert plans == [planner.create_plan(query) for query in queries]
     assert one == plans[0]
 
@@ -265,7 +288,7 @@ def test_a_plan_is_priced_anew_with_what_is_known_now(known: Statistics) -> None
     now = planner.optimize_plan(before)
     assert (now.name, now.steps) == (before.name, before.steps)
     assert now.rows == pytest.approx((3.0, 3.0, 3.0))
-    planner.observe(Execution(plan=now, rows=[100.0, 100.0, 10.0], elapsed_us=1e6))
+    planner.observe(Execution(plan=now, rows=[100.0] * len(now.steps), elapsed_us=1e6))
     assert planner.optimize_plan(now).cost_us[1] > now.cost_us[1]
 
 
@@ -273,8 +296,9 @@ def test_history_changes_the_plan(planner: QueryPlanner, store: Any) -> None:
     query = Query(text="common", filter=parse_filter({"tag": "few"}))
     first = planner.create_plan(query)
     assert first.name == "filter_first"
-    slow = [Execution(plan=first, rows=[100_000.0, 0.0, 0.0, 0.0], elapsed_us=1e9)] * 400
-    assert planner.optimize_with_history(query, slow).name == "lexical_first"
+    rows = [100_000.0] + [0.0] * (len(first.steps) - 1)
+    slow = [Execution(plan=first, rows=rows, elapsed_us=1e9)] * 400
+    assert planner.optimize_with_history(query, slow).name != "filter_first"
 
 
 @pytest.mark.parametrize(
@@ -348,3 +372,23 @@ def test_a_plan_is_json(store: Any, known: Statistics, words: list[str], value: 
 def test_an_impossible_range_of_time_has_no_rows(planner: QueryPlanner) -> None:
     both_ways = Between(field="time", low=2_000_000_000_000_000, high=1_000)
     assert planner.create_plan(Query(filter=both_ways)).rows[1] == 0
+
+
+def test_calibration_learns_from_the_store_and_counts_no_prediction(
+    planner: QueryPlanner, store: Any
+) -> None:
+    before = planner.coefficients()
+    assert calibrate(store.reader, planner, store.statistics())
+    assert planner.coefficients() != before
+    assert planner.q_error()["count"] == 0
+
+
+def test_an_empty_store_teaches_nothing(planner: QueryPlanner, library: Any) -> None:
+    before = planner.coefficients()
+    assert not calibrate(library.reader, planner, library.statistics())
+    assert planner.coefficients() == before
+
+
+def test_plans_of_a_batch_are_those_of_single_queries(planner: QueryPlanner) -> None:
+    queries = [Query(text="alpha", filter=parse_filter({"tag": f"t{i}"})) for i in range(20)]
+    assert planner.create_plans(queries) == [planner.create_plan(query) for query in queries]

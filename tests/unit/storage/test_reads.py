@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from retain.model import All, In, from_us
-from retain.storage import reads, writes
+from retain.storage import reads, ways, writes
 from retain.storage.reads import Reader
 
 Remember = Callable[..., Any]
@@ -28,15 +28,17 @@ def test_the_better_match_comes_first_and_the_filter_holds(remember: Remember, r
     assert only[0].bm25 > 0
 
 
-def test_ranking_among_given_rows_is_the_same_in_portions(
-    remember: Remember, reader: Reader, monkeypatch: pytest.MonkeyPatch
+def test_ranking_among_the_keys_of_a_filter_is_ranking_with_the_filter(
+    remember: Remember, reader: Reader
 ) -> None:
-    keys = [remember("decimal " * n + f"fact {n}").key for n in range(1, 12)]
-    at_once = reader.lexical_within("decimal", keys, 5)
-    monkeypatch.setattr(reads, "IDS_PER_STATEMENT", 3)
-    assert reader.lexical_within("decimal", keys, 5) == at_once
-    assert at_once == reader.lexical("decimal", EVERYTHING, 5)
-    assert reader.lexical_within("decimal", [], 5) == []
+    added = [remember("decimal " * n + f"fact {n}") for n in range(1, 12)]
+    some = In(field="id", values=tuple(one.id for one in added[::2]))
+    nothing = In(field="id", values=("none",))
+    expected = reader.lexical("decimal", some, 5)
+    assert len(expected) == 5
+    assert ways.filter_first(reader.connection, "decimal", some, 0, 5) == expected
+    assert ways.rank_first(reader.connection, "decimal", some, 1, 5) == expected
+    assert ways.filter_first(reader.connection, "decimal", nothing, 0, 5) == []
 
 
 def test_rows_are_loaded_the_same_in_portions(

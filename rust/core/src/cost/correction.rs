@@ -44,6 +44,10 @@ pub struct QError {
     pub p95: f64,
 }
 
+/// How often the runs of a calibration are gone through, and how fast they move the coefficients.
+const CALIBRATION_ROUNDS: u32 = 60;
+const CALIBRATION_RATE: f64 = 0.4;
+
 #[derive(Debug)]
 pub(crate) struct Correction {
     origin: CostModel,
@@ -62,25 +66,36 @@ impl Correction {
         }
     }
 
+    /// Fits the coefficients to runs made for it; they are no predictions, so no q-error is kept.
+    pub(crate) fn calibrate(
+        &mut self,
+        model: &mut CostModel,
+        runs: &[(Vec<Observed>, f64)],
+    ) -> Result<(), CoreError> {
+        for (steps, actual_us) in runs {
+            check(steps, *actual_us)?;
+        }
+        let limit = ERROR_FACTOR_MAX.ln();
+        for round in 0..CALIBRATION_ROUNDS {
+            let rate = CALIBRATION_RATE / (1.0 + f64::from(round) / 4.0);
+            for (steps, actual_us) in runs {
+                let parts = Parts::of(model, steps);
+                let predicted = parts.total().max(US_MIN);
+                let error = (actual_us.max(US_MIN) / predicted).ln();
+                self.apply(model, &parts, rate * error.clamp(-limit, limit), predicted);
+            }
+        }
+        self.observations += runs.len() as f64;
+        Ok(())
+    }
+
     pub(crate) fn observe(
         &mut self,
         model: &mut CostModel,
         steps: &[Observed],
         actual_us: f64,
     ) -> Result<(), CoreError> {
-        if !actual_us.is_finite() || actual_us < 0.0 {
-            let problem = format!("must be finite and at least 0, not {actual_us}");
-            return Err(CoreError::invalid("actual_us", problem));
-        }
-        for (index, step) in steps.iter().enumerate() {
-            if !step.rows.is_finite() || step.rows < 0.0 {
-                let problem = format!("must be finite and at least 0, not {}", step.rows);
-                return Err(CoreError::invalid(format!("steps[{index}].rows"), problem));
-            }
-        }
-        if steps.is_empty() {
-            return Err(CoreError::invalid("steps", "must not be empty"));
-        }
+        check(steps, actual_us)?;
         let parts = Parts::of(model, steps);
         let predicted = parts.total().max(US_MIN);
         let ratio = actual_us.max(US_MIN) / predicted;
@@ -135,6 +150,24 @@ impl Correction {
             p95: rank(95),
         }
     }
+}
+
+/// Refuses what nothing can be learnt from.
+fn check(steps: &[Observed], actual_us: f64) -> Result<(), CoreError> {
+    if !actual_us.is_finite() || actual_us < 0.0 {
+        let problem = format!("must be finite and at least 0, not {actual_us}");
+        return Err(CoreError::invalid("actual_us", problem));
+    }
+    for (index, step) in steps.iter().enumerate() {
+        if !step.rows.is_finite() || step.rows < 0.0 {
+            let problem = format!("must be finite and at least 0, not {}", step.rows);
+            return Err(CoreError::invalid(format!("steps[{index}].rows"), problem));
+        }
+    }
+    if steps.is_empty() {
+        return Err(CoreError::invalid("steps", "must not be empty"));
+    }
+    Ok(())
 }
 
 /// What each operator adds to a predicted time: its startups and its rows.
@@ -195,6 +228,25 @@ mod tests {
     }
 
     #[test]
+    fn calibration_fits_the_runs_and_counts_no_prediction() {
+        let mut model = CostModel::default();
+        let mut correction = Correction::new(model);
+        let truth = |rows: f64| 300.0 + 7.0 * rows;
+        let runs: Vec<_> = [0.0, 10.0, 100.0, 1000.0]
+            .iter()
+            .map(|&rows| (one(Operator::RowFetch, rows).to_vec(), truth(rows)))
+            .collect();
+        correction.calibrate(&mut model, &runs).unwrap();
+        let learnt = model.of(Operator::RowFetch);
+        assert!((learnt.row_us / 7.0).ln().abs() < 0.1, "{learnt:?}");
+        assert!((learnt.startup_us / 300.0).ln().abs() < 0.1, "{learnt:?}");
+        assert_eq!(correction.q_error().count, 0);
+        let before = model;
+        assert!(correction.calibrate(&mut model, &[(vec![], 1.0)]).is_err());
+        assert_eq!(model, before);
+    }
+
+    #[test]
     fn an_outlier_moves_little() {
         let mut model = CostModel::default();
         let mut correction = Correction::new(model);
@@ -212,7 +264,7 @@ mod tests {
         let mut model = CostModel::default();
         let mut correction = Correction::new(model);
         assert_eq!(correction.q_error().median, 1.0);
-        let steps = one(Operator::RowidProbe, 98.0);
+        let steps = one(Operator::RowidProbe, 980.0);
         correction.observe(&mut model, &steps, 400.0).unwrap();
         assert_eq!((correction.q_error().count, correction.q_error().p95), (1, 4.0));
         for _ in 0..2 * Q_ERRORS_KEPT {

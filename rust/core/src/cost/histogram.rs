@@ -8,7 +8,7 @@
 use super::interval::Interval;
 use crate::CoreError;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Histogram {
     bounds: Vec<i64>,
     rows: f64,

@@ -9,14 +9,18 @@ mod glob;
 mod histogram;
 mod interval;
 mod model;
+mod plan;
 mod statistics;
 mod values;
 
 pub use correction::{Observed, QError};
 pub use interval::Interval;
 pub use model::{Coefficients, CostModel, Operator, Price, Step};
+pub use plan::{Planned, Question, Way, Weighed, plan};
 pub use statistics::{Filter, Statistics};
 pub use values::Multiplicity;
+
+use std::sync::Arc;
 
 use crate::CoreError;
 use correction::Correction;
@@ -24,8 +28,7 @@ use correction::Correction;
 /// Statistics, a cost model, and its correction.
 #[derive(Debug)]
 pub struct Estimator {
-    /// What is known of the table.
-    pub statistics: Statistics,
+    statistics: Arc<Statistics>,
     model: CostModel,
     correction: Correction,
 }
@@ -34,10 +37,20 @@ impl Estimator {
     /// An estimator without statistics that prices by `model`.
     pub fn new(model: CostModel) -> Self {
         Self {
-            statistics: Statistics::default(),
+            statistics: Arc::default(),
             model,
             correction: Correction::new(model),
         }
+    }
+
+    /// What is known of the table: a snapshot that needs no lock.
+    pub fn statistics(&self) -> Arc<Statistics> {
+        Arc::clone(&self.statistics)
+    }
+
+    /// The statistics, to be changed; snapshots taken before keep what they hold.
+    pub fn statistics_mut(&mut self) -> &mut Statistics {
+        Arc::make_mut(&mut self.statistics)
     }
 
     /// The cost model as corrected so far.
@@ -52,6 +65,14 @@ impl Estimator {
     /// number.
     pub fn observe(&mut self, steps: &[Observed], actual_us: f64) -> Result<(), CoreError> {
         self.correction.observe(&mut self.model, steps, actual_us)
+    }
+
+    /// Fits the cost model to runs made for it: steps with row counts, and the microseconds they took.
+    ///
+    /// # Errors
+    /// As [`Estimator::observe`]; nothing was learnt.
+    pub fn calibrate(&mut self, runs: &[(Vec<Observed>, f64)]) -> Result<(), CoreError> {
+        self.correction.calibrate(&mut self.model, runs)
     }
 
     /// How far off the predictions were, before each was learnt from.

@@ -25,6 +25,12 @@ pub enum Operator {
     Sort,
     /// Look into the cache.
     CacheProbe,
+    /// Look up a row's tags or paths in their own table.
+    SideProbe,
+    /// Match a path or branch against a glob.
+    GlobTest,
+    /// Hold a key in a set to be looked up.
+    KeySet,
 }
 
 /// Three numbers that make up an operator's cost.
@@ -38,17 +44,20 @@ pub struct Coefficients {
     pub row_bytes: f64,
 }
 
-const COUNT: usize = 7;
+const COUNT: usize = 10;
 
 /// Name, operator, and what it costs on an ordinary machine until measured.
 const OPERATORS: [(&str, Operator, [f64; 3]); COUNT] = [
-    ("fts_match", Operator::FtsMatch, [40.0, 0.05, 16.0]),
-    ("fts_rank", Operator::FtsRank, [10.0, 0.6, 48.0]),
-    ("row_fetch", Operator::RowFetch, [5.0, 4.0, 1024.0]),
-    ("index_scan", Operator::IndexScan, [8.0, 0.3, 32.0]),
-    ("rowid_probe", Operator::RowidProbe, [2.0, 1.0, 16.0]),
-    ("sort", Operator::Sort, [1.0, 0.05, 64.0]),
+    ("fts_match", Operator::FtsMatch, [30.0, 0.06, 16.0]),
+    ("fts_rank", Operator::FtsRank, [10.0, 0.8, 48.0]),
+    ("row_fetch", Operator::RowFetch, [5.0, 1.2, 1024.0]),
+    ("index_scan", Operator::IndexScan, [20.0, 0.2, 32.0]),
+    ("rowid_probe", Operator::RowidProbe, [2.0, 0.1, 16.0]),
+    ("sort", Operator::Sort, [1.0, 0.02, 64.0]),
     ("cache_probe", Operator::CacheProbe, [0.3, 0.1, 0.0]),
+    ("side_probe", Operator::SideProbe, [2.0, 0.7, 32.0]),
+    ("glob_test", Operator::GlobTest, [5.0, 2.0, 64.0]),
+    ("key_set", Operator::KeySet, [5.0, 0.8, 16.0]),
 ];
 
 impl Operator {

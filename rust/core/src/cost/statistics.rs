@@ -51,7 +51,7 @@ const SHARE_RANGE: f64 = 0.005;
 const SHARE_INEQUALITY: f64 = 1.0 / 3.0;
 
 /// Statistics of one table.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Statistics {
     total: f64,
     values: BTreeMap<String, Values>,
@@ -90,6 +90,18 @@ impl Statistics {
         let histogram = Histogram::new(bounds, rows)?;
         self.histograms.insert(field.to_owned(), histogram);
         Ok(())
+    }
+
+    /// The number of rows in the table.
+    pub fn total(&self) -> f64 {
+        self.total
+    }
+
+    /// How many rows have `field`; the whole table where nothing is known of it.
+    pub(crate) fn rows_with(&self, field: &str) -> f64 {
+        self.values
+            .get(field)
+            .map_or(self.total, |known| known.rows().min(self.total))
     }
 
     /// How many rows meet `filter`: `0 <= min <= expected <= max <= total`.

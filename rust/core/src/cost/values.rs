@@ -23,7 +23,7 @@ pub enum Multiplicity {
     Unknown,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Values {
     counts: Vec<(String, f64)>,
     by_value: HashMap<String, f64>,

@@ -1,0 +1,168 @@
+"""The ways of answering a query that the planner chooses from; each gives the same rows in the same order.
+
+With words the order is bm25, then the newer key; without words it is time, then the newer key. A driver is
+the part of a filter whose index gives the keys; without one it is the index of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import apsw
+
+from retain.model import STATUSES, All, AnyOf, Filter, In, Not
+from retain.storage.conditions import EVERYWHERE, Condition, condition, keys_of
+from retain.storage.reads import BM25, Candidate
+
+_COLUMNS = "m.key, {score}, m.occurred_us, m.kind"
+
+
+def lexical_first(db: apsw.Connection, match: str, where: Filter, limit: int) -> list[Candidate]:
+    """Tests the filter on every row of the words, and ranks those that fit."""
+    sql, values = condition(where)
+    rows = db.execute(
+        f"SELECT {_COLUMNS.format(score=f'-{BM25} AS score')} FROM memory_fts "
+        f"CROSS JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
+        "ORDER BY score DESC, m.key DESC LIMIT ?",
+        (match, *values, limit),
+    )
+    return _candidates(rows)
+
+
+def rank_first(db: apsw.Connection, match: str, where: Filter, ahead: int, limit: int) -> list[Candidate]:
+    """Ranks every row of the words, then tests the filter from the best on until enough rows fit.
+
+    Args:
+        db: a connection.
+        match: FTS5 expression.
+        where: the filter.
+        ahead: how many of the best rows are held at first; if they do not suffice, the filter comes first after all.
+        limit: most rows of the answer.
+    """
+    sql, values = condition(where)
+    text = (
+        f"SELECT {_COLUMNS.format(score='-f.score')} FROM (SELECT rowid AS key, {BM25} AS score FROM memory_fts "
+        "WHERE memory_fts MATCH ? ORDER BY score, key DESC LIMIT ?) f "
+        f"CROSS JOIN memory m ON m.key = f.key WHERE {sql} LIMIT ?"
+    )
+    found = _candidates(db.execute(text, (match, ahead, *values, limit)))
+    if len(found) == limit or _matches_at_most(db, match, ahead):
+        return found
+    return lexical_first(db, match, where, limit)
+
+
+def _matches_at_most(db: apsw.Connection, match: str, most: int) -> bool:
+    row = db.execute("SELECT 1 FROM memory_fts WHERE memory_fts MATCH ? LIMIT 1 OFFSET ?", (match, most))
+    return row.fetchone() is None
+
+
+def filter_first(
+    db: apsw.Connection, match: str, where: Filter, driver: int | None, limit: int
+) -> list[Candidate]:
+    """Collects the keys of the filter; of the words' rows between the least and the greatest, ranks those.
+
+    The unary plus keeps the keys from FTS5: it would run the whole query again for each of them.
+    """
+    sql, values = _keys(where, driver)
+    rows = db.execute(
+        f"WITH fit AS MATERIALIZED ({sql}) "
+        f"SELECT {_COLUMNS.format(score='-f.score')} FROM (SELECT rowid AS key, {BM25} AS score FROM memory_fts "
+        "WHERE memory_fts MATCH ? AND rowid >= (SELECT min(key) FROM fit) AND rowid <= (SELECT max(key) FROM fit) "
+        "AND +rowid IN (SELECT key FROM fit) ORDER BY score, key DESC LIMIT ?) f "
+        "CROSS JOIN memory m ON m.key = f.key",
+        (*values, match, limit),
+    )
+    return _candidates(rows)
+
+
+def newest(db: apsw.Connection, where: Filter, limit: int) -> list[Candidate]:
+    """Walks the index of times from its new end, workspace by workspace, until enough rows fit."""
+    parts = _parts(where)
+    sql, values = condition(All(parts=tuple(p for p in parts if not _is(p, "workspace", "status"))))
+    text = (
+        f"SELECT {_COLUMNS.format(score='0.0')} FROM memory m INDEXED BY memory_time "
+        f"WHERE m.workspace = ? AND m.status = ? AND m.occurred_us >= ? AND {sql} "
+        "ORDER BY m.occurred_us DESC, m.key DESC LIMIT ?"
+    )
+    found: list[Candidate] = []
+    since = 0
+    for workspace in _workspace_keys(db, parts):
+        for status in _statuses(parts):
+            found += _candidates(db.execute(text, (workspace, status, since, *values, limit)))
+        found.sort(key=lambda c: (c.occurred_us, c.key), reverse=True)
+        del found[limit:]
+        since = found[-1].occurred_us if len(found) == limit else 0
+    return found
+
+
+def scan_by(db: apsw.Connection, where: Filter, driver: int, limit: int) -> list[Candidate]:
+    """Collects all rows that fit by the index of one condition and keeps the newest."""
+    sql, values = _source(where, driver)
+    rows = db.execute(
+        f"SELECT {_COLUMNS.format(score='0.0')} FROM {sql} ORDER BY m.occurred_us DESC, m.key DESC LIMIT ?",
+        (*values, limit),
+    )
+    return _candidates(rows)
+
+
+def _keys(where: Filter, driver: int | None) -> Condition:
+    sql, values = _source(where, driver)
+    return f"SELECT m.key FROM {sql}", values
+
+
+def _source(where: Filter, driver: int | None) -> Condition:
+    """FROM and WHERE over the rows that fit, read through the driver's index."""
+    parts = _parts(where)
+    workspaces = _scope(parts)
+    keys = None if driver is None else keys_of(parts[driver], workspaces)
+    if keys is None:
+        return _by_time(parts, workspaces)
+    rest = [part for i, part in enumerate(parts) if i != driver or not _is_leaf(part)]
+    sql, values = condition(All(parts=tuple(rest)))
+    return f"memory m NOT INDEXED WHERE m.key IN ({keys[0]}) AND {sql}", [*keys[1], *values]
+
+
+def _by_time(parts: Sequence[Filter], workspaces: Condition) -> Condition:
+    statuses = _statuses(parts)
+    rest = tuple(part for part in parts if not _is(part, "workspace", "status"))
+    sql, values = condition(All(parts=rest))
+    marks = ", ".join("?" * len(statuses))
+    text = f"memory m INDEXED BY memory_time WHERE m.workspace IN ({workspaces[0]}) AND m.status IN ({marks})"
+    return f"{text} AND {sql}", [*workspaces[1], *statuses, *values]
+
+
+def _parts(where: Filter) -> tuple[Filter, ...]:
+    return where.parts if isinstance(where, All) else (where,)
+
+
+def _is(part: Filter, *fields: str) -> bool:
+    return isinstance(part, In) and part.field in fields
+
+
+def _is_leaf(part: Filter) -> bool:
+    return not isinstance(part, All | AnyOf | Not)
+
+
+def _scope(parts: Iterable[Filter]) -> Condition:
+    """A SELECT of the keys of the workspaces that the filter names, in every such condition."""
+    named = [part for part in parts if isinstance(part, In) and part.field == "workspace"]
+    if not named:
+        return EVERYWHERE
+    marks = [", ".join("?" * len(part.values)) for part in named]
+    text = " INTERSECT ".join(f"SELECT key FROM workspace WHERE id IN ({each})" for each in marks)
+    return text, [value for part in named for value in part.values]
+
+
+def _workspace_keys(db: apsw.Connection, parts: Sequence[Filter]) -> list[int]:
+    text, values = _scope(parts)
+    return [int(key) for (key,) in db.execute(text, values)]
+
+
+def _statuses(parts: Sequence[Filter]) -> tuple[str, ...]:
+    named = [set(part.values) for part in parts if isinstance(part, In) and part.field == "status"]
+    return tuple(status for status in STATUSES if all(status in values for values in named))
+
+
+def _candidates(rows: Iterable[tuple[Any, ...]]) -> list[Candidate]:
+    return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]

@@ -58,9 +58,7 @@ class L1Cache:
     def get(self, key: Hashable, default: None = None, /) -> Any | None: ...
     @overload
     def get(self, key: Hashable, default: _T, /) -> Any | _T: ...
-    def get_or_compute(
-        self, key: Hashable, loader: Callable[[], _T], ttl: float | None = None
-    ) -> Any | _T:
+    def get_or_compute(self, key: Hashable, loader: Callable[[], _T], ttl: float | None = None) -> Any | _T:
         """The value of the key; where there is none, what ``loader()`` returns, which is stored.
 
         Threads and coroutines that ask for a key that is being computed wait for that: the loader runs

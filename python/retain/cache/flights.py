@@ -13,7 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import Future
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from retain.cache.l1 import L1Cache
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MISSING = object()
 
 
-class Abandoned(Exception):  # noqa: N818 - it tells followers what is the case, and never leaves this module
+class Abandoned(Exception):
     """The leader left without a value or an error."""
 
 
@@ -41,7 +41,7 @@ class Flight:
         self.future: Future[Any] = Future()
         self.future.set_running_or_notify_cancel()  # so that a cancelled follower cannot cancel it
 
-    def __enter__(self) -> Flight:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -63,7 +63,9 @@ async def open(  # noqa: A001 - the public name is retain.open
         recalls=L1Cache(
             chosen.cache_entries_max, max_bytes=chosen.cache_bytes_max or None, policy="wtinylfu"
         ),
-        recaller=Recaller(planner, L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu"), chosen.recall_confidence / 100),
+        recaller=Recaller(
+            planner, L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu"), chosen.recall_confidence / 100
+        ),
         workspaces=workspaces,
         drain=Drain(chosen, store, workspaces),
     )

@@ -1,12 +1,12 @@
-//! The hottest methods of `L1Cache` without PyO3's trampoline.
+//! The hottest methods of `L1Cache` without `PyO3`'s trampoline.
 //!
 //! A read that hits takes about 60 instructions of its own; parsing arguments that may come by keyword,
-//! counting the attachment and catching panics through PyO3 took another 160 (callgrind). So these
+//! counting the attachment and catching panics through `PyO3` took another 160 (callgrind). So these
 //! methods are plain C functions, put into the class when the module starts. What they cannot do at once
-//! (options, keywords, misses that must be computed) they hand to the methods that PyO3 made, which they
+//! (options, keywords, misses that must be computed) they hand to the methods that `PyO3` made, which they
 //! have replaced.
 //!
-//! PyO3 does not know here that the thread is attached, and defers the dropping of `Py` objects then;
+//! `PyO3` does not know here that the thread is attached, and defers the dropping of `Py` objects then;
 //! `Bound` ones are dropped at once.
 
 #![allow(
@@ -92,7 +92,7 @@ struct Call<'a, 'py> {
 }
 
 impl<'py> Call<'_, 'py> {
-    /// Calls the method that PyO3 made, with the same arguments.
+    /// Calls the method that `PyO3` made, with the same arguments.
     #[cold]
     fn forward(&self, method: &PyOnceLock<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>> {
         let py = self.this.py();
@@ -109,7 +109,7 @@ impl<'py> Call<'_, 'py> {
     }
 }
 
-/// Runs `act` as PyO3's trampoline would: errors and panics become Python's.
+/// Runs `act` as `PyO3`'s trampoline would: errors and panics become Python's.
 ///
 /// # Safety
 /// To be called by the interpreter, attached, as a method of `L1Cache` with `METH_FASTCALL`.
@@ -129,14 +129,15 @@ unsafe fn call(
         // `count` positional arguments. `Bound` is a pointer to an object, by its documentation
         // (`#[repr(transparent)]`).
         let call = unsafe {
+            let count = usize::try_from(count).unwrap_or(0);
             let objects = arguments.cast::<Bound<'_, PyAny>>();
             let names = (!names.is_null())
                 .then(|| (*ptr::from_ref(&names).cast::<Bound<'_, PyAny>>()).cast_unchecked::<PyTuple>());
             Call {
                 this: (*ptr::from_ref(&this).cast::<Bound<'_, PyAny>>()).cast_unchecked(),
-                positional: many(objects, count.cast_unsigned()),
+                positional: many(objects, count),
                 keyword_values: match names {
-                    Some(names) => many(objects.add(count.cast_unsigned()), names.len()),
+                    Some(names) => many(objects.add(count), names.len()),
                     None => &[],
                 },
                 names,

@@ -4,13 +4,12 @@
 //! whether a stored key is the one meant. That is what lets the Python side decide when it is safe
 //! to run somebody's `__eq__`.
 //!
-//! A flat index of 32-bit slots leads to entries in one slab; the policy's
+//! A hash table of 32-bit slots ([`hashbrown::HashTable`]) leads to entries in one slab; the policy's
 //! lists run through the same entries. Every operation is O(1), or O(log n) with a time to live.
 //! What leaves the cache is handed to the caller in [`Removed`] and never dropped here, so that a
 //! value's destructor runs after the caller's lock is released.
 
 mod expiry;
-mod index;
 mod list;
 mod policy;
 mod removed;
@@ -21,9 +20,10 @@ mod terms;
 mod tinylfu;
 mod tuner;
 
+use hashbrown::HashTable;
+
 use crate::CoreError;
 use expiry::Expiry;
-use index::Index;
 use policy::Policy;
 pub use policy::PolicyName;
 pub use removed::Removed;
@@ -38,7 +38,7 @@ const EXPIRED_PER_INSERT: usize = 32;
 /// A bounded map from `K` to `V`; see the [module](self) for how it works.
 #[derive(Debug)]
 pub struct Cache<K, V> {
-    index: Index,
+    table: HashTable<Slot>,
     slab: Slab<K, V>,
     policy: Policy,
     expiry: Expiry,
@@ -49,7 +49,7 @@ pub struct Cache<K, V> {
 
 /// Spreads a hash over all 64 bits, one to one.
 ///
-/// Python's integers hash to themselves, and index, sketch and tuner each look at other bits. (The finisher of `SplitMix64`, shortened.)
+/// Python's integers hash to themselves, and table, sketch and tuner each look at other bits. (The finisher of `SplitMix64`, shortened.)
 #[inline]
 pub(crate) fn mix(hash: u64) -> u64 {
     let hash = (hash ^ (hash >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -68,7 +68,7 @@ impl<K, V> Cache<K, V> {
 
     fn with_policy(limits: Limits, policy: Policy) -> Self {
         Self {
-            index: Index::new(),
+            table: HashTable::new(),
             slab: Slab::new(),
             policy,
             expiry: Expiry::new(None),
@@ -94,10 +94,12 @@ impl<K, V> Cache<K, V> {
     #[inline(always)]
     pub fn locate(&self, hash: u64, mut is_key: impl FnMut(&K) -> bool) -> Option<Slot> {
         let hash = mix(hash);
-        self.index.find(hash, |slot| {
-            let entry = self.slab.get(slot);
+        let is_it = |slot: &&Slot| {
+            let entry = self.slab.get(**slot);
             entry.is_some_and(|entry| entry.hash == hash && is_key(&entry.key))
-        })
+        };
+        // `HashTable::find` calls its closure through a pointer; this loop is inlined.
+        self.table.iter_hash(hash).find(is_it).copied()
     }
 
     /// The value at `slot`, counted as a hit if it has not ended at `now`, else as a miss.
@@ -227,7 +229,9 @@ impl<K, V> Cache<K, V> {
             place: Place::Main,
             tagged: !options.tags.is_empty(),
         })?;
-        self.index.insert(hash, slot);
+        let slab = &self.slab;
+        self.table
+            .insert_unique(hash, slot, |&slot| slab.get(slot).map_or(0, |entry| entry.hash));
         self.policy.on_insert(&mut self.slab, slot);
         Some(slot)
     }
@@ -237,7 +241,9 @@ impl<K, V> Cache<K, V> {
     pub fn take(&mut self, slot: Slot) -> Option<(K, V)> {
         self.policy.on_remove(&mut self.slab, slot);
         let entry = self.slab.remove(slot)?;
-        self.index.remove(entry.hash, slot);
+        if let Ok(found) = self.table.find_entry(entry.hash, |&other| other == slot) {
+            found.remove();
+        }
         self.expiry.on_unset(entry.expires_at);
         if entry.tagged {
             self.tags.on_remove(slot);
@@ -278,7 +284,7 @@ impl<K, V> Cache<K, V> {
 
     /// Removes everything and gives the memory of the structures back.
     pub fn clear(&mut self, removed: &mut Removed<K, V>) {
-        self.index = Index::new();
+        self.table = HashTable::new();
         self.policy.clear();
         self.expiry.clear();
         self.tags.clear();

@@ -11,11 +11,6 @@ impl Slot {
     /// Stands for "no entry" in links.
     pub(crate) const NONE: Self = Self(u32::MAX);
 
-    #[cfg(test)]
-    pub(crate) const fn at(index: u32) -> Self {
-        Self(index)
-    }
-
     #[inline]
     pub(crate) fn is_none(self) -> bool {
         self == Self::NONE

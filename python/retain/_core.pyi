@@ -44,8 +44,8 @@ class L1Cache:
         Args:
             max_entries: the most entries; 0 switches the cache off (it stores nothing).
             max_bytes: the most bytes over all entries; None for no such bound.
-            policy: "lru", or "wtinylfu": hits at least about as often on any workload and far more often
-                where there are scans, loops, or few keys that get most hits; writes cost a third more.
+            policy: "lru", or "wtinylfu": about as many hits where only recency counts, far more where
+                there are scans, loops, or few keys that get most hits; evicting costs a third more.
             ttl: seconds that an entry lives unless set otherwise; None for ever.
             idle_ttl: seconds after its last read or write at which an entry ends, if its ttl does not
                 end it before; None for never.

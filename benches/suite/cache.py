@@ -15,7 +15,7 @@ MILLION = 1_000_000
 class L1:
     """One thread, keys of 20 characters, a cache of 10,000 entries under either policy."""
 
-    params = ("lru", "s3fifo")
+    params = ("lru", "wtinylfu")
     param_names = ("policy",)
 
     def setup(self, policy: str) -> None:

@@ -5,7 +5,7 @@ This file is the contract: how to call. How it works is written once, in the Rus
 (``rust/core``, ``rust/sampler``). All classes may be used from several threads at once.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, final, overload
 
 __all__ = ["BUILD_PROFILE", "VERSION", "BatchQueue", "CostEstimator", "L1Cache", "MemorySampler"]
@@ -29,7 +29,7 @@ _NamedPlan: TypeAlias = tuple[
 
 @final
 class L1Cache:
-    """A bounded map in this process, with time to live, tags and a choice of eviction policies.
+    """A bounded map in this process, with time to live, idle time, tags and a choice of eviction policies.
 
     Keys are compared as in a dict: by hash, then identity, then ``==``. No lock is held while a
     key's ``__eq__`` or a value's destructor runs; both may use the cache. What ``__hash__`` or
@@ -45,23 +45,50 @@ class L1Cache:
         max_bytes: int | None = None,
         policy: str = "lru",
         ttl: float | None = None,
+        idle_ttl: float | None = None,
     ) -> L1Cache:
         """An empty cache.
 
         Args:
             max_entries: the most entries; 0 switches the cache off (it stores nothing).
             max_bytes: the most bytes over all entries; None for no such bound.
-            policy: "lru", or "s3fifo": resists scans, and is better where few keys get most hits.
+            policy: "lru", or "wtinylfu": about as many hits where only recency counts, far more where
+                there are scans, loops, or few keys that get most hits; evicting costs a third more.
             ttl: seconds that an entry lives unless set otherwise; None for ever.
+            idle_ttl: seconds after its last read or write at which an entry ends, if its ttl does not
+                end it before; None for never.
 
         Raises:
-            ValueError: a limit below 0 or above 2**32 - 2 entries, ttl not above 0, or another policy.
+            ValueError: a limit below 0 or above 2**32 - 2 entries, a ttl not above 0, or another policy.
         """
 
     @overload
-    def get(self, key: Hashable, default: None = None) -> Any | None: ...
+    def get(self, key: Hashable, default: None = None, /) -> Any | None: ...
     @overload
-    def get(self, key: Hashable, default: _T) -> Any | _T: ...
+    def get(self, key: Hashable, default: _T, /) -> Any | _T: ...
+    def get_or_compute(self, key: Hashable, loader: Callable[[], _T], ttl: float | None = None) -> Any | _T:
+        """The value of the key; where there is none, what ``loader()`` returns, which is stored.
+
+        Threads and coroutines that ask for a key that is being computed wait for that: the loader runs
+        once, its error is raised for all, and is not stored, so that the next call tries again. If
+        the one who computes is interrupted or cancelled, one of those who wait computes instead. A hit
+        costs as much as ``get``.
+
+        Args:
+            key: any hashable.
+            loader: called without arguments; no lock is held while it runs.
+            ttl: seconds from now; None for the cache's default.
+
+        Raises:
+            RuntimeError: the loader asks, directly or through others that wait for it, for its own key;
+                or this call would block the event loop that computes the key.
+        """
+
+    def get_or_compute_async(
+        self, key: Hashable, loader: Callable[[], Awaitable[_T]], ttl: float | None = None
+    ) -> Coroutine[Any, Any, Any | _T]:
+        """As ``get_or_compute``, for coroutines: await it; ``loader`` is a coroutine function."""
+
     def set(
         self,
         key: Hashable,

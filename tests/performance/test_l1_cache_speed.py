@@ -13,7 +13,7 @@ ENTRIES = 10_000
 NAMES = [f"{number:020d}" for number in range(ENTRIES)]
 
 
-@pytest.fixture(params=["lru", "s3fifo"])
+@pytest.fixture(params=["lru", "wtinylfu"])
 def full(request):
     cache = L1Cache(ENTRIES, policy=request.param)
     for name in NAMES:

@@ -139,9 +139,9 @@ def test_lru_evicts_what_was_used_longest_ago() -> None:
     assert cache.stats()["evictions"] == 1
 
 
-def test_s3fifo_keeps_what_is_read_again_through_a_scan() -> None:
+def test_wtinylfu_keeps_what_is_read_again_through_a_scan() -> None:
     kept: dict[str, int] = {}
-    for policy in ("lru", "s3fifo"):
+    for policy in ("lru", "wtinylfu"):
         cache = L1Cache(max_entries=100, policy=policy)
         for n in range(50):
             cache.set(n, n)
@@ -150,10 +150,10 @@ def test_s3fifo_keeps_what_is_read_again_through_a_scan() -> None:
         for n in range(1000, 2000):
             cache.set(n, n)
         kept[policy] = len(cache.get_many(range(50)))
-    assert kept == {"lru": 0, "s3fifo": 50}
+    assert kept == {"lru": 0, "wtinylfu": 50}
 
 
-@pytest.mark.parametrize("policy", ["lru", "s3fifo"])
+@pytest.mark.parametrize("policy", ["lru", "wtinylfu"])
 def test_a_cache_of_no_entries_is_switched_off(policy: str) -> None:
     cache = L1Cache(0, policy=policy)
     cache.set("a", 1)
@@ -199,6 +199,38 @@ def test_length_and_keys_count_only_what_is_alive() -> None:
     assert len(cache) == 1
     assert cache.keys() == ["stays"]
     assert cache.stats()["expirations"] == 100
+
+
+def test_an_entry_is_gone_when_it_was_not_used_for_the_idle_time() -> None:
+    cache = L1Cache(idle_ttl=1e-6)
+    cache.set("a", 1)
+    wait_past(2e-6)
+    assert "a" not in cache
+    assert cache.get("a") is None
+    patient = L1Cache(idle_ttl=1000, ttl=1e-6)
+    patient.set("a", 1)
+    patient.set("b", 2, ttl=1000)
+    wait_past(2e-6)
+    assert patient.keys() == ["b"]
+    with pytest.raises(ValueError, match=r"^idle_ttl:"):
+        L1Cache(idle_ttl=0)
+
+
+def test_arguments_may_come_in_every_way_that_the_contract_names() -> None:
+    cache = L1Cache()
+    cache.set("a", 1, 1000)
+    cache.set(key="b", value=2, size=5)
+    cache.set("c", value=3, tags=["t"])
+    assert cache.get_many("abc") == {"a": 1, "b": 2, "c": 3}
+    assert cache.get_or_compute(key="d", loader=lambda: 4, ttl=1000) == 4
+    for wrong in ((), ("a", 1, 2)):
+        with pytest.raises(TypeError, match="get expected"):
+            cache.get(*wrong)
+    for call in (cache.set, cache.get_or_compute):
+        with pytest.raises(TypeError):
+            call("a")  # type: ignore[operator]
+    with pytest.raises(TypeError):
+        cache.set("a", 1, nothing=2)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("ttl", [0, -1, math.nan, -math.inf])
@@ -335,7 +367,7 @@ def test_the_last_reference_to_a_value_goes_with_the_entry() -> None:
 
 
 def test_threads_may_share_a_cache() -> None:
-    cache = L1Cache(max_entries=500, policy="s3fifo", ttl=1000)
+    cache = L1Cache(max_entries=500, policy="wtinylfu", ttl=1000)
     start = threading.Barrier(4)
 
     def work(seed: int) -> None:

@@ -133,7 +133,9 @@ class MultiLevelCache:
         Raises:
             InvalidInput: redis is not installed, or its url cannot be read.
         """
-        l1 = L1Cache(settings.cache_entries_max, max_bytes=settings.cache_bytes_max or None)
+        l1 = L1Cache(
+            settings.cache_entries_max, max_bytes=settings.cache_bytes_max or None, policy="wtinylfu"
+        )
         return cls(l1, server_level(settings), disk_level(settings), **options)
 
     @property

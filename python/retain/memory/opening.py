@@ -54,7 +54,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         await store.read(lambda reader: reader.fact(calibration.fact_name())), enabled=bool(chosen.planner)
     )
     workspaces = Workspaces(store)
-    frequencies = L1Cache(FREQUENCY_ENTRIES)
+    frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
     service = MemoryService(
         chosen,
         store,

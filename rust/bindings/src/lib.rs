@@ -4,6 +4,7 @@
 //! One rule holds everywhere here: while a value of the core is in use ([`guarded`]), no code of
 //! Python's users runs, no `__eq__`, no `__hash__`, no destructor. What leaves a container is dropped
 //! afterwards, and the interpreter lock is released only between uses.
+//! Unsafe code is denied but where a measured gain needs it: [`guarded`], [`fast`], one comparison in [`key`].
 
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 extracts arguments by value")]
 #![deny(unsafe_code)]
@@ -11,12 +12,13 @@
 mod cache;
 mod cost;
 mod error;
+mod fast;
 mod guarded;
 mod key;
 mod queue;
 mod sampler;
 
-#[pyo3::pymodule]
+#[pyo3::pymodule(gil_used = true)]
 mod _core {
     #[pymodule_export]
     use crate::cache::L1Cache;
@@ -26,6 +28,12 @@ mod _core {
     use crate::queue::BatchQueue;
     #[pymodule_export]
     use crate::sampler::MemorySampler;
+
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        crate::guarded::check_interpreter(module.py())?;
+        crate::fast::add_methods(module.py())
+    }
 
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");

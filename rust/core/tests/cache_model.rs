@@ -11,6 +11,7 @@ struct Twin {
     order: Vec<u64>,
     entries: BTreeMap<u64, TwinEntry>,
     limits: Limits,
+    idle_ttl: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -18,6 +19,7 @@ struct TwinEntry {
     value: u64,
     bytes: u64,
     ends: Option<u64>,
+    used_at: u64,
     tags: Vec<String>,
 }
 
@@ -32,7 +34,11 @@ impl Twin {
     }
 
     fn expire(&mut self, now: u64) {
-        self.retain(|entry| entry.ends.is_none_or(|ends| ends > now));
+        let idle_ttl = self.idle_ttl;
+        self.retain(|entry| {
+            let idles = idle_ttl.is_some_and(|ttl| entry.used_at + ttl <= now);
+            !idles && entry.ends.is_none_or(|ends| ends > now)
+        });
     }
 
     fn retain(&mut self, keep: impl Fn(&TwinEntry) -> bool) {
@@ -40,7 +46,10 @@ impl Twin {
         self.order.retain(|key| self.entries.contains_key(key));
     }
 
-    fn use_key(&mut self, key: u64) {
+    fn use_key(&mut self, key: u64, now: u64) {
+        if let Some(entry) = self.entries.get_mut(&key) {
+            entry.used_at = now;
+        }
         self.order.retain(|other| *other != key);
         self.order.push(key);
     }
@@ -49,8 +58,9 @@ impl Twin {
         self.remove(key);
         let too_large = self.limits.max_bytes.is_some_and(|max| entry.bytes > max);
         if self.limits.max_entries > 0 && !too_large {
+            let used_at = entry.used_at;
             self.entries.insert(key, entry);
-            self.use_key(key);
+            self.use_key(key, used_at);
             self.shrink();
         }
     }
@@ -108,11 +118,11 @@ impl Pair {
         } else if found.is_some() {
             assert_eq!(found, expected, "what is there is what was put there");
         } else {
-            // The twin does not know S3-FIFO's victims; it learns them here.
+            // The twin does not know W-TinyLFU's victims; it learns them here.
             self.twin.remove(key);
         }
         if found.is_some() {
-            self.twin.use_key(key);
+            self.twin.use_key(key, now);
         }
     }
 
@@ -199,7 +209,7 @@ impl Pair {
         assert_eq!(self.cache.bytes(), self.twin.bytes());
         assert_eq!(self.given, self.returned + stored.len() as u64);
         let timed = self.twin.entries.values().any(|entry| entry.ends.is_some());
-        assert_eq!(self.cache.needs_clock(), timed);
+        assert_eq!(self.cache.needs_clock(), timed || self.twin.idle_ttl.is_some());
         let limits = self.cache.limits();
         assert!(self.cache.len() <= limits.max_entries);
         assert!(limits.max_bytes.is_none_or(|max| self.cache.bytes() <= max));
@@ -221,15 +231,19 @@ fn run(policy: PolicyName, seed: u64, operations: u64) {
         order: Vec::new(),
         entries: BTreeMap::new(),
         limits,
+        idle_ttl: (rng.u32(0..3) == 0).then(|| rng.u64(1..200)),
     };
-    if policy == PolicyName::S3Fifo {
-        // The twin learns after each write what S3-FIFO chose, and must not choose itself.
+    if policy == PolicyName::WTinyLfu {
+        // The twin learns after each write what W-TinyLFU chose, and must not choose itself.
         twin.limits = Limits {
             max_entries: usize::MAX,
             max_bytes: None,
         };
     }
-    let cache = Cache::new(limits, policy).unwrap();
+    let mut cache = Cache::new(limits, policy).unwrap();
+    if let Some(idle_ttl) = twin.idle_ttl {
+        cache = cache.with_idle_ttl(idle_ttl);
+    }
     let mut pair = Pair {
         cache,
         twin,
@@ -260,6 +274,7 @@ fn run(policy: PolicyName, seed: u64, operations: u64) {
                         value: step,
                         bytes,
                         ends,
+                        used_at: now,
                         tags,
                     },
                     now,
@@ -288,12 +303,47 @@ fn lru_behaves_as_its_naive_twin() {
 }
 
 #[test]
-fn s3fifo_keeps_what_it_holds_true_and_within_bounds() {
-    (0..250).for_each(|seed| run(PolicyName::S3Fifo, seed, 4_000));
+fn wtinylfu_keeps_what_it_holds_true_and_within_bounds() {
+    (0..250).for_each(|seed| run(PolicyName::WTinyLfu, seed, 4_000));
 }
 
 #[test]
-fn s3fifo_hits_more_often_than_lru_where_few_keys_get_most_reads() {
+fn wtinylfu_of_a_size_that_is_tuned_keeps_what_it_holds_true() {
+    for seed in 0..4 {
+        let mut rng = Rng::with_seed(seed);
+        let limits = Limits {
+            max_entries: 600,
+            max_bytes: (seed % 2 == 0).then_some(5_000),
+        };
+        let mut cache = Cache::new(limits, PolicyName::WTinyLfu).unwrap();
+        for step in 0_u64..250_000 {
+            // Phases that want windows of different sizes.
+            let key = match step / 50_000 % 3 {
+                0 => step % 750,
+                1 => rng.u64(0..2_000).min(rng.u64(0..2_000)),
+                _ => step / 4 + step % 4 * 90,
+            };
+            let slot = cache.locate(key, |stored| *stored == key);
+            if let Read::Hit(value) = cache.read(slot, 0) {
+                assert_eq!(*value, key);
+                continue;
+            }
+            let options = EntryOptions {
+                bytes: key % 20,
+                ..EntryOptions::default()
+            };
+            let mut removed = Removed::new();
+            cache.insert(None, key, (key, key), options, 0, &mut removed);
+            assert!(removed.into_pairs().all(|(key, value)| key == value));
+            assert!(cache.len() <= 600 && limits.max_bytes.is_none_or(|max| cache.bytes() <= max));
+        }
+        let bytes = cache.iter().map(|(key, _)| key % 20).sum::<u64>();
+        assert_eq!(cache.bytes(), bytes);
+    }
+}
+
+#[test]
+fn wtinylfu_hits_more_often_than_lru_where_few_keys_get_most_reads() {
     let hit_ratio = |policy| {
         let mut rng = Rng::with_seed(7);
         let mut cache = Cache::new(
@@ -321,6 +371,6 @@ fn s3fifo_hits_more_often_than_lru_where_few_keys_get_most_reads() {
         }
         cache.stats().hits as f64 / 200_000.0
     };
-    let (lru, s3fifo) = (hit_ratio(PolicyName::Lru), hit_ratio(PolicyName::S3Fifo));
-    assert!(s3fifo > lru + 0.03, "{s3fifo} against {lru}");
+    let (lru, wtinylfu) = (hit_ratio(PolicyName::Lru), hit_ratio(PolicyName::WTinyLfu));
+    assert!(wtinylfu > lru + 0.03, "{wtinylfu} against {lru}");
 }

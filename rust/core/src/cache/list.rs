@@ -34,6 +34,16 @@ impl List {
         (!self.back.is_none()).then_some(self.back)
     }
 
+    /// The last entry that is not `keep`.
+    pub(crate) fn back_beside<K, V>(&self, slab: &Slab<K, V>, keep: Slot) -> Option<Slot> {
+        let back = self.back()?;
+        if back != keep {
+            return Some(back);
+        }
+        let before = slab.get(back)?.links.prev;
+        (!before.is_none()).then_some(before)
+    }
+
     pub(crate) fn push_front<K, V>(&mut self, slab: &mut Slab<K, V>, slot: Slot) {
         let Some(entry) = slab.get_mut(slot) else { return };
         entry.links = Links {

@@ -32,6 +32,15 @@ impl<K, V> Removed<K, V> {
         self.rest.extend(pairs);
     }
 
+    /// The first removed pair, if it is the only one; else all are in the second place.
+    #[inline]
+    pub fn into_only(self) -> (Option<(K, V)>, Option<Self>) {
+        if self.rest.is_empty() {
+            return (self.first, None);
+        }
+        (None, Some(self))
+    }
+
     /// The removed pairs, in order of removal.
     pub fn into_pairs(self) -> impl Iterator<Item = (K, V)> {
         self.first.into_iter().chain(self.rest)

@@ -11,11 +11,12 @@ impl Slot {
     /// Stands for "no entry" in links.
     pub(crate) const NONE: Self = Self(u32::MAX);
 
+    #[inline]
     pub(crate) fn is_none(self) -> bool {
         self == Self::NONE
     }
 
-    fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         self.0 as usize
     }
 }
@@ -23,8 +24,8 @@ impl Slot {
 /// Which of a policy's lists an entry is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// On probation: newcomers of S3-FIFO.
-    Small,
+    /// On probation: newcomers of W-TinyLFU.
+    Window,
     /// The main list, and the only one of LRU.
     Main,
 }
@@ -46,8 +47,12 @@ pub(crate) struct Entry<K, V> {
     pub(crate) expires_at: u64,
     pub(crate) bytes: u64,
     pub(crate) links: Links,
-    /// Hits since insertion or since the last pass of the hand, at most 3 (S3-FIFO).
+    /// Uses until `epoch`, at most 15 (W-TinyLFU).
     pub(crate) frequency: u8,
+    /// The policy's epoch when `frequency` was last counted.
+    pub(crate) epoch: u8,
+    /// Rounds to go before it may be evicted, at most 3 (W-TinyLFU).
+    pub(crate) chances: u8,
     pub(crate) place: Place,
     /// Whether the tag index knows this slot.
     pub(crate) tagged: bool,
@@ -133,6 +138,8 @@ mod tests {
                 next: Slot::NONE,
             },
             frequency: 0,
+            epoch: 0,
+            chances: 0,
             place: Place::Main,
             tagged: false,
         }

@@ -60,15 +60,15 @@ fn lru_evicts_what_was_used_longest_ago() {
 }
 
 #[test]
-fn s3fifo_lets_a_scan_pass_by() {
-    let mut cache = cache(PolicyName::S3Fifo, 100, None);
+fn wtinylfu_lets_a_scan_pass_by() {
+    let mut cache = cache(PolicyName::WTinyLfu, 100, None);
     for key in 0..50 {
         put(&mut cache, key);
     }
     for key in (0..50).chain(0..50) {
         assert!(has(&mut cache, key, 0));
     }
-    for key in 1000..3000 {
+    for key in 1000..1500 {
         put(&mut cache, key);
     }
     assert!((0..50).all(|key| has(&mut cache, key, 0)));
@@ -76,17 +76,22 @@ fn s3fifo_lets_a_scan_pass_by() {
 }
 
 #[test]
-fn s3fifo_takes_back_a_key_it_evicted_lately() {
-    let mut cache = cache(PolicyName::S3Fifo, 20, None);
-    for key in 0..40 {
+fn wtinylfu_takes_back_a_key_that_was_used_often_before_it_left() {
+    let mut cache = cache(PolicyName::WTinyLfu, 20, None);
+    for key in 100..140 {
         put(&mut cache, key);
     }
-    assert!(!has(&mut cache, 19, 0));
-    put(&mut cache, 19);
-    for key in 100..130 {
+    put(&mut cache, 0);
+    for _ in 0..5 {
+        assert!(has(&mut cache, 0, 0));
+    }
+    let slot = cache.locate(0, |key| *key == 0).unwrap();
+    cache.take(slot);
+    put(&mut cache, 0);
+    for key in 200..300 {
         put(&mut cache, key);
     }
-    assert!(has(&mut cache, 19, 0), "it sits in the main queue");
+    assert!(has(&mut cache, 0, 0), "its uses are remembered");
 }
 
 #[test]
@@ -99,7 +104,7 @@ fn a_cache_of_size_zero_stores_nothing() {
 
 #[test]
 fn bytes_are_bounded_and_a_too_large_entry_is_refused() {
-    for policy in [PolicyName::Lru, PolicyName::S3Fifo] {
+    for policy in [PolicyName::Lru, PolicyName::WTinyLfu] {
         let mut cache = cache(policy, 100, Some(100));
         assert!(set(&mut cache, 1, sized(60), 0).is_empty());
         assert_eq!(set(&mut cache, 2, sized(60), 0), [1]);
@@ -110,7 +115,7 @@ fn bytes_are_bounded_and_a_too_large_entry_is_refused() {
 
 #[test]
 fn an_entry_that_grows_evicts_others_but_not_itself() {
-    for policy in [PolicyName::Lru, PolicyName::S3Fifo] {
+    for policy in [PolicyName::Lru, PolicyName::WTinyLfu] {
         let mut cache = cache(policy, 100, Some(100));
         for key in 0..10 {
             set(&mut cache, key, sized(10), 0);
@@ -165,13 +170,34 @@ fn overwriting_renews_the_time_to_live() {
 }
 
 #[test]
+fn an_entry_that_is_not_used_for_the_idle_time_ends() {
+    for policy in [PolicyName::Lru, PolicyName::WTinyLfu] {
+        let mut cache = cache(policy, 10, None).with_idle_ttl(10);
+        assert!(cache.needs_clock());
+        put(&mut cache, 1);
+        set(&mut cache, 2, lasting(25), 0);
+        assert!(has(&mut cache, 1, 9) && has(&mut cache, 2, 9));
+        assert!(has(&mut cache, 2, 18));
+        let mut removed = Removed::new();
+        cache.expire(19, usize::MAX, &mut removed);
+        assert_eq!(keys(&cache), [2], "1 was last used at 9");
+        assert!(has(&mut cache, 2, 24));
+        assert!(
+            !has(&mut cache, 2, 25),
+            "a use does not defer the end of the time to live"
+        );
+        assert_eq!(cache.stats().expirations, 2);
+    }
+}
+
+#[test]
 fn a_tag_removes_its_entries_once() {
     let names = ["a".to_owned(), "b".to_owned(), "a".to_owned()];
     let tagged = EntryOptions {
         tags: &names,
         ..EntryOptions::default()
     };
-    let mut cache = cache(PolicyName::S3Fifo, 10, None);
+    let mut cache = cache(PolicyName::WTinyLfu, 10, None);
     set(&mut cache, 1, tagged, 0);
     set(
         &mut cache,
@@ -213,7 +239,7 @@ fn overwriting_replaces_the_tags() {
 
 #[test]
 fn a_smaller_limit_evicts_at_once() {
-    for policy in [PolicyName::Lru, PolicyName::S3Fifo] {
+    for policy in [PolicyName::Lru, PolicyName::WTinyLfu] {
         let mut cache = cache(policy, 10, None);
         (0..10).for_each(|key| drop(put(&mut cache, key)));
         let limits = Limits {
@@ -243,7 +269,7 @@ fn a_limit_beyond_the_slots_is_refused() {
 #[test]
 fn clearing_gives_every_pair_away() {
     let names = ["tag".to_owned()];
-    let mut cache = cache(PolicyName::S3Fifo, 10, None);
+    let mut cache = cache(PolicyName::WTinyLfu, 10, None);
     for key in 0..5 {
         let options = EntryOptions {
             ttl: Some(9),

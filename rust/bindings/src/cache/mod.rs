@@ -1,43 +1,47 @@
 //! `L1Cache`: Python objects in a [`retain_core::cache::Cache`].
 
+mod access;
+
 use std::time::Instant;
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyMapping, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyMapping, PyString};
 use pyo3::{PyTraverseError, PyVisit};
-use retain_core::cache::{Cache, EntryOptions, Limits, Read, Removed};
+use retain_core::cache::{Cache, Limits, Removed};
 
 use crate::error::to_python;
 use crate::guarded::Guarded;
 use crate::key::{Objects, Wanted};
 
-/// What an entry takes in the structures of the cache.
-const ENTRY_BYTES: u64 = 64;
-/// What a string or bytes object takes beside its content.
-const HEADER_BYTES: u64 = 48;
-/// The guess for any other object.
-const OBJECT_BYTES: u64 = 64;
-
 #[pyclass(frozen, weakref, module = "retain._core")]
 pub(crate) struct L1Cache {
     cache: Guarded<Objects>,
+    /// What is being computed for missing keys, kept by `retain.cache.flights`.
+    flights: Py<PyDict>,
     default_ttl: Option<u64>,
     origin: Instant,
 }
 
+/// A key and its value.
+type Pair = (Py<PyAny>, Py<PyAny>);
 type Leaving = Removed<Py<PyAny>, Py<PyAny>>;
+
+static COMPUTE_ONCE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+static COMPUTE_ONCE_ASYNC: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 #[pymethods]
 impl L1Cache {
     #[new]
-    #[pyo3(signature = (max_entries=10_000, max_bytes=None, policy="lru", ttl=None))]
+    #[pyo3(signature = (max_entries=10_000, max_bytes=None, policy="lru", ttl=None, idle_ttl=None))]
     fn new(
         py: Python<'_>,
         max_entries: i64,
         max_bytes: Option<i64>,
         policy: &str,
         ttl: Option<f64>,
+        idle_ttl: Option<f64>,
     ) -> PyResult<Self> {
         let limits = Limits {
             max_entries: not_negative("max_entries", max_entries)?,
@@ -46,20 +50,16 @@ impl L1Cache {
                 .transpose()?,
         };
         let cache = policy.parse().and_then(|policy| Cache::new(limits, policy));
+        let mut cache = cache.map_err(|error| to_python(py, &error))?;
+        if let Some(idle_ttl) = nanoseconds("idle_ttl", idle_ttl)? {
+            cache = cache.with_idle_ttl(idle_ttl);
+        }
         Ok(Self {
-            cache: Guarded::new(cache.map_err(|error| to_python(py, &error))?),
-            default_ttl: nanoseconds(ttl)?,
+            cache: Guarded::new(cache),
+            flights: PyDict::new(py).unbind(),
+            default_ttl: nanoseconds("ttl", ttl)?,
             origin: Instant::now(),
         })
-    }
-
-    #[pyo3(signature = (key, default=None))]
-    fn get<'py>(
-        &self,
-        key: &Bound<'py, PyAny>,
-        default: Option<Bound<'py, PyAny>>,
-    ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Ok(self.read(key)?.or(default))
     }
 
     #[pyo3(
@@ -75,8 +75,34 @@ impl L1Cache {
         tags: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
         let tags = tags.map_or_else(|| Ok(Vec::new()), names)?;
-        let ttl = nanoseconds(ttl)?.or(self.default_ttl);
+        let ttl = nanoseconds("ttl", ttl)?.or(self.default_ttl);
+        let size = size.map(|size| not_negative("size", size)).transpose()?;
         self.write(key, value.unbind(), ttl, size, &tags)
+    }
+
+    #[pyo3(signature = (key, loader, ttl=None))]
+    fn get_or_compute<'py>(
+        this: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+        loader: &Bound<'py, PyAny>,
+        ttl: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if let Some(value) = this.get().read(key)? {
+            return Ok(value);
+        }
+        let compute = COMPUTE_ONCE.import(this.py(), "retain.cache.flights", "compute_once")?;
+        compute.call1((this, &this.get().flights, key, loader, ttl))
+    }
+
+    #[pyo3(signature = (key, loader, ttl=None))]
+    fn get_or_compute_async<'py>(
+        this: &Bound<'py, Self>,
+        key: &Bound<'py, PyAny>,
+        loader: &Bound<'py, PyAny>,
+        ttl: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let compute = COMPUTE_ONCE_ASYNC.import(this.py(), "retain.cache.flights", "compute_once_async")?;
+        compute.call1((this, &this.get().flights, key, loader, ttl))
     }
 
     fn delete(&self, key: &Bound<'_, PyAny>) -> PyResult<bool> {
@@ -105,7 +131,7 @@ impl L1Cache {
 
     #[pyo3(signature = (items, ttl=None))]
     fn set_many(&self, items: &Bound<'_, PyAny>, ttl: Option<f64>) -> PyResult<()> {
-        let ttl = nanoseconds(ttl)?.or(self.default_ttl);
+        let ttl = nanoseconds("ttl", ttl)?.or(self.default_ttl);
         let pairs = match items.cast::<PyMapping>() {
             Ok(mapping) => mapping.items()?.try_iter()?,
             Err(_) => items.try_iter()?,
@@ -178,6 +204,7 @@ impl L1Cache {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.flights)?;
         let visited = self.cache.try_with(|cache| {
             cache
                 .iter()
@@ -193,90 +220,17 @@ impl L1Cache {
     }
 }
 
-impl L1Cache {
-    #[inline]
-    fn read<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let py = key.py();
-        let found = Wanted::new(key)?.with_slot(&self.cache, |cache, slot| {
-            let now = self.now_for(cache);
-            match cache.read(slot, now) {
-                Read::Hit(value) => (Some(value.clone_ref(py)), None),
-                Read::Miss => (None, None),
-                Read::Ended(pair) => (None, Some(pair)),
-            }
-        })?;
-        Ok(found.0.map(|value| value.into_bound(py)))
-    }
-
-    fn write(
-        &self,
-        key: &Bound<'_, PyAny>,
-        value: Py<PyAny>,
-        ttl: Option<u64>,
-        size: Option<i64>,
-        tags: &[String],
-    ) -> PyResult<()> {
-        let bytes = match size {
-            Some(size) => not_negative("size", size)?,
-            None => ENTRY_BYTES + estimated_bytes(key) + estimated_bytes(value.bind(key.py())),
-        };
-        let mut removed = Leaving::new();
-        let options = EntryOptions { ttl, bytes, tags };
-        let wanted = Wanted::new(key)?;
-        let pair = (key.clone().unbind(), value);
-        wanted.with_slot(&self.cache, |cache, slot| {
-            let now = if ttl.is_some() {
-                self.now()
-            } else {
-                self.now_for(cache)
-            };
-            cache.insert(slot, wanted.hash(), pair, options, now, &mut removed);
-        })
-    }
-
-    /// Removes a pair and gives its value, if it was stored and had not ended.
-    fn take<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let mut removed = Leaving::new();
-        let pair = Wanted::new(key)?.with_slot(&self.cache, |cache, slot| {
-            let now = self.now_for(cache);
-            cache.expire(now, usize::MAX, &mut removed);
-            slot.and_then(|slot| cache.take(slot))
-        })?;
-        Ok(pair.map(|(_, value)| value.into_bound(key.py())))
-    }
-
-    /// Runs `act` after ended entries are cleared away, so that what it counts is alive.
-    fn with_live<R>(&self, py: Python<'_>, act: impl FnOnce(&mut Objects) -> R) -> R {
-        let mut removed = Leaving::new();
-        self.cache.with(py, |cache| {
-            let now = self.now_for(cache);
-            cache.expire(now, usize::MAX, &mut removed);
-            act(cache)
-        })
-    }
-
-    /// The time, or 0 if no entry asks for it.
-    #[inline]
-    fn now_for(&self, cache: &Objects) -> u64 {
-        if cache.needs_clock() { self.now() } else { 0 }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-}
-
 fn not_negative<T: TryFrom<i64>>(field: &str, value: i64) -> PyResult<T> {
     let problem = || PyValueError::new_err(format!("{field}: must be at least 0, not {value}"));
     T::try_from(value).map_err(|_| problem())
 }
 
 /// Seconds as nanoseconds; infinity is a life as long as the clock's range.
-fn nanoseconds(ttl: Option<f64>) -> PyResult<Option<u64>> {
+fn nanoseconds(field: &str, ttl: Option<f64>) -> PyResult<Option<u64>> {
     let Some(seconds) = ttl else { return Ok(None) };
     if seconds.is_nan() || seconds <= 0.0 {
         return Err(PyValueError::new_err(format!(
-            "ttl: must be above 0 seconds, not {seconds}"
+            "{field}: must be above 0 seconds, not {seconds}"
         )));
     }
     #[expect(
@@ -294,13 +248,4 @@ fn names(tags: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
         ));
     }
     tags.try_iter()?.map(|tag| tag?.extract()).collect()
-}
-
-fn estimated_bytes(object: &Bound<'_, PyAny>) -> u64 {
-    let length = if object.is_exact_instance_of::<PyString>() || object.is_exact_instance_of::<PyBytes>() {
-        object.len().ok()
-    } else {
-        None
-    };
-    length.map_or(OBJECT_BYTES, |length| HEADER_BYTES + length as u64)
 }

@@ -30,11 +30,16 @@ BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "known_items": ((), ("--memories", "1000", "--queries", "40")),
     "writers": ((), ()),
     "parts": ((), ("--rounds", "3")),
+    "l1_cache": ((), ("--quick",)),
+    "queue_and_batches": ((), ("--items", "200000", "--large", "1000000")),
+    "pool": ((), ()),
+    "pressure": ((), ("--crossings", "40", "--idle-s", "3")),
+    "planner": ((), ("--memories", "10000", "--queries", "100")),
     "footprint": ((), ()),
 }
 """Arguments of a whole run and of a quick one, by bench."""
 
-NEEDS_HISTORY = frozenset({"stdio_latency", "known_items"})
+NEEDS_HISTORY = frozenset({"stdio_latency", "known_items", "planner"})
 
 
 def command(name: str, given: argparse.Namespace, result: Path) -> list[str]:

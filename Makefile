@@ -1,4 +1,5 @@
-.PHONY: help setup build test lint types bench coverage docs ci
+.PHONY: help setup build test lint types bench coverage rustcoverage docs ci
+LLVM_BIN ?= /usr/lib/llvm-22/bin
 PYTHON ?= python
 
 help: ## print this help
@@ -31,6 +32,14 @@ bench: ## the side-by-side benches; needs RETAIN_BENCH_REPO=PATH of a git histor
 coverage: ## branch coverage of the Python package
 	pytest --cov --cov-report=term
 	coverage combine --quiet || true
+
+rustcoverage: ## line and region coverage of rust/core; needs the llvm tools of rustc's own LLVM, LLVM_BIN=/usr/lib/llvm-22/bin
+	rm -rf target/coverage/profiles
+	CARGO_TARGET_DIR=target/coverage RUSTFLAGS=-Cinstrument-coverage \
+		LLVM_PROFILE_FILE=$(CURDIR)/target/coverage/profiles/%p-%m.profraw cargo test -q -p retain-core
+	$(LLVM_BIN)/llvm-profdata merge -sparse target/coverage/profiles/*.profraw -o target/coverage/all.profdata
+	$(LLVM_BIN)/llvm-cov report -instr-profile=target/coverage/all.profdata --ignore-filename-regex='(registry|rustc|/tests)' \
+		$$(ls target/coverage/debug/deps/*retain_core-* target/coverage/debug/deps/*_model-* | grep -v '\.' | sed 's/^/-object /')
 
 docs: ## write docs/reference again
 	$(PYTHON) docs/generate_reference.py

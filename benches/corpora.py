@@ -47,8 +47,8 @@ class Commit:
         return f"{self.subject}\n\n{self.body}".strip()
 
 
-def commits(repo: Path, most: int) -> list[Commit]:
-    """The newest commits without merges, each text once, oldest first."""
+def commits(repo: Path, most: int, *, noise: bool = False) -> list[Commit]:
+    """The newest commits without merges, each text once, oldest first; bumps and bots only with ``noise``."""
     out = subprocess.run(
         ["git", "-C", str(repo), "log", "--no-merges", f"--format=%H{FIELD}%s{FIELD}%b{RECORD}"],
         check=True, capture_output=True,
@@ -59,7 +59,7 @@ def commits(repo: Path, most: int) -> list[Commit]:
             continue
         sha, subject, body = record.strip("\n").split(FIELD)
         commit = Commit(sha=sha, subject=subject.strip(), body=body.strip())
-        if commit.subject and not NOISE.match(commit.subject):
+        if commit.subject and (noise or not NOISE.match(commit.subject)):
             found.setdefault(commit.text, commit)
         if len(found) >= most:
             break

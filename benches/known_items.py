@@ -1,6 +1,6 @@
 """Known-item recall at 10,000 memories of real text, beside plain FTS5 in the same run.
 
-    python benches/known_items.py --repo PATH [--memories 10000] [--queries 100] [--json FILE]
+    python benches/known_items.py --repo PATH [--memories 10000] [--queries 100] [--seed 7] [--noise] [--json FILE]
 
 Prints, for each family of queries, how many of them have the right memory among the first five, and how often
 retain said that nothing fits.
@@ -59,10 +59,12 @@ def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument("--repo", type=Path, required=True)
     parser.add_argument("--memories", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=7, help="chooses the queries")
+    parser.add_argument("--noise", action="store_true", help="keep merges, version bumps and bot commits")
     parser.add_argument("--queries", type=int, default=100)
     given = parser.parse_args()
-    records = commits(given.repo, given.memories)
-    families = known_items(records, given.queries)
+    records = commits(given.repo, given.memories, noise=given.noise)
+    families = known_items(records, given.queries, given.seed)
     with tempfile.TemporaryDirectory() as home:
         found = asyncio.run(ours(records, families, Path(home)))
     plain = plain_fts5(records, families)

@@ -43,7 +43,9 @@ class Measured:
             self._report([seconds * 1e6 for seconds in self._benchmark.stats.stats.data])
         return result
 
-    def each(self, function: Callable[..., Sequence[float]], *arguments: Any, rounds: int = ROUNDS) -> list[float]:
+    def each(
+        self, function: Callable[..., Sequence[float]], *arguments: Any, rounds: int = ROUNDS
+    ) -> list[float]:
         """Calls it a fixed number of times; reported are the microseconds that it gives, one for each operation."""
         found: list[float] = []
         self._benchmark.pedantic(lambda: found.extend(function(*arguments)), rounds=rounds)

@@ -26,8 +26,8 @@ types: ## mypy and stubtest
 	mypy
 	$(PYTHON) -m mypy.stubtest retain._core --mypy-config-file pyproject.toml
 
-bench: ## the side-by-side benches; needs RETAIN_BENCH_REPO=PATH of a git history with 10,000 commits
-	$(PYTHON) benches/run_all.py --repo "$(RETAIN_BENCH_REPO)"
+bench: ## every bench beside its peers (benches/peers.txt), a table and benches-result.json; BENCH=--quick, RETAIN_BENCH_REPO=PATH
+	$(PYTHON) benches/run_all.py $(if $(RETAIN_BENCH_REPO),--repo "$(RETAIN_BENCH_REPO)") $(BENCH)
 
 coverage: ## branch coverage of the Python package
 	pytest --cov --cov-report=term

@@ -1,7 +1,8 @@
-"""Real text for the benches: commit messages of a git history, read with the git executable.
+"""Text for the benches: commit messages of a git history, read with the git executable, or made-up ones.
 
 ``--repo PATH`` names the repository (bare or not); any history with enough commits will do. The figures in
-README and docs name the one that was used.
+README and docs name the one that was used. Without it the text is made up from a seed: times and costs can be
+compared, how well real questions are answered cannot.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+
+from suite.texts import notes
 
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]+")
 IDENTIFIER = re.compile(r"\b(?:[a-z]+_[a-z_0-9]+|[a-z]+[A-Z][A-Za-z0-9]+|_[a-z]\w+)\b")
@@ -64,6 +67,20 @@ def commits(repo: Path, most: int, *, noise: bool = False) -> list[Commit]:
         if len(found) >= most:
             break
     return list(found.values())[::-1]
+
+
+def made_up(count: int) -> list[Commit]:
+    """That many texts in place of commits, the same at every run; each holds an identifier of its own."""
+    found = []
+    for number, note in enumerate(notes(count)):
+        words = note.text.partition("\n")[2].split()
+        found.append(Commit(sha=f"{number:040x}", subject=" ".join(words[:7]), body=" ".join(words[7:])))
+    return found
+
+
+def records(repo: Path | None, most: int, *, noise: bool = False) -> list[Commit]:
+    """Commits of a history where one is named, else made-up ones."""
+    return made_up(most) if repo is None else commits(repo, most, noise=noise)
 
 
 def content_words(text: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Known-item recall at 10,000 memories of real text, beside plain FTS5 in the same run.
 
-    python benches/known_items.py --repo PATH [--memories 10000] [--queries 100] [--seed 7] [--noise] [--json FILE]
+    python benches/known_items.py [--repo PATH] [--memories 10000] [--queries 100] [--seed 7] [--noise] [--json FILE]
 
 Prints, for each family of queries, how many of them have the right memory among the first five, and how often
 retain said that nothing fits.
@@ -16,7 +16,8 @@ from pathlib import Path
 import apsw
 
 import retain
-from corpora import WORD, Commit, KnownItem, commits, known_items
+from corpora import WORD, Commit, KnownItem, known_items
+from corpora import records as texts_of
 from measuring import Figure, arguments, at_least, publish
 
 FIRST = 5
@@ -57,25 +58,25 @@ async def ours(records: list[Commit], families: dict[str, list[KnownItem]], home
 
 def main() -> int:
     parser = arguments(__doc__)
-    parser.add_argument("--repo", type=Path, required=True)
+    parser.add_argument("--repo", type=Path)
     parser.add_argument("--memories", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=7, help="chooses the queries")
     parser.add_argument("--noise", action="store_true", help="keep merges, version bumps and bot commits")
     parser.add_argument("--queries", type=int, default=100)
     given = parser.parse_args()
-    records = commits(given.repo, given.memories, noise=given.noise)
-    families = known_items(records, given.queries, given.seed)
+    texts = texts_of(given.repo, given.memories, noise=given.noise)
+    families = known_items(texts, given.queries, given.seed)
     with tempfile.TemporaryDirectory() as home:
-        found = asyncio.run(ours(records, families, Path(home)))
-    plain = plain_fts5(records, families)
+        found = asyncio.run(ours(texts, families, Path(home)))
+    plain = plain_fts5(texts, families)
     figures: list[Figure] = []
     for name, queries in families.items():
-        what = f"known items, {len(records):,} memories, {name}: in the first {FIRST}"
+        what = f"known items, {len(texts):,} memories, {name}: in the first {FIRST}"
         beside = f"plain FTS5 {plain[name]}"
         figures.append(at_least(what, found[name], f"of {len(queries)}", plain[name], beside=beside))
-        what = f"known items, {len(records):,} memories, {name}: abstained"
+        what = f"known items, {len(texts):,} memories, {name}: abstained"
         figures.append(Figure(what=what, ours=found[f"{name} abstained"], unit=f"of {len(queries)}"))
-    details = {"memories": len(records), "retain": found, "plain FTS5": plain}
+    details = {"memories": len(texts), "retain": found, "plain FTS5": plain}
     return publish(figures, details, given.json)
 
 

@@ -103,6 +103,8 @@ def compared(
 ) -> list[Figure]:
     """Ours by policy beside the best peer of those named, and every peer by itself."""
     peers = {name: times[name] for name in fastest_of if name in times}
+    if not peers:
+        return [Figure(what=f"{what}: {n}", ours=times[n], unit=unit) for n in times]
     best = min(peers, key=lambda name: peers[name])
     lines = [against(f"{what}, {p}", times[p], unit, best, peers[best], ratio_max=most) for p in OURS]
     others = [n for n in times if n not in OURS and n != best]

@@ -11,7 +11,7 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -116,11 +116,16 @@ def table(figures: Sequence[Figure]) -> str:
         )
         for f in figures
     ]  # fmt: skip
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return in_columns([head, *rows], flush_right={1, 4})
+
+
+def in_columns(rows: Sequence[Sequence[str]], flush_right: Collection[int] = ()) -> str:
+    """Rows as text in columns; those of the numbers in ``flush_right`` end where their column ends."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = []
-    for row in [head, *rows]:
+    for row in rows:
         cells = [
-            cell.rjust(width) if i in {1, 4} else cell.ljust(width)
+            cell.rjust(width) if i in flush_right else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         lines.append("  ".join(cells).rstrip())

@@ -1,6 +1,6 @@
 """Does the planner choose well? Every way of answering 1,000 mixed queries is timed, at 100,000 memories.
 
-    python benches/planner.py --repo PATH [--memories 100000] [--queries 1000] [--json FILE]
+    python benches/planner.py [--repo PATH] [--memories 100000] [--queries 1000] [--json FILE]
 
 Reports the regret (time of the chosen plan over that of the best one), the q-error of predicted time before and
 after calibration and 200 executions, and the time that planning takes; checks that all plans give one answer.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import planner_corpus as corpus
-from corpora import commits
+from corpora import records
 from measuring import Figure, arguments, at_most, publish, right, summary
 from retain.memory.recalling import effective, statistics
 from retain.model import Query
@@ -157,18 +157,16 @@ def speed(planner: QueryPlanner, spaces: Sequence[str]) -> tuple[list[Figure], d
 
 def main() -> int:
     parser = arguments(__doc__)
-    parser.add_argument("--repo", type=Path, required=True)
+    parser.add_argument("--repo", type=Path)
     parser.add_argument("--memories", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=1_000)
     args = parser.parse_args()
-    records = commits(args.repo, args.memories)
+    texts = records(args.repo, args.memories)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "retain.db"
-        spaces = corpus.build(path, records, args.memories)
+        spaces = corpus.build(path, texts, args.memories)
         reader = Reader(connect(path, writable=False))
-        figures, details = measure(
-            reader, corpus.queries(records, spaces, args.memories, args.queries), spaces
-        )
+        figures, details = measure(reader, corpus.queries(texts, spaces, args.memories, args.queries), spaces)
         reader.connection.close()
     return publish(figures, {"memories": args.memories, **details}, args.json)
 

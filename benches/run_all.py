@@ -1,26 +1,32 @@
-"""Every bench, one after the other, and one table: what, ours, beside a floor or a peer, target.
+"""Every bench, one after the other, and two tables: all figures beside their peers, and the targets of the core.
 
-    python benches/run_all.py --repo PATH [--quick] [--only NAME,...] [--venv DIR] [--json benches-result.json]
+    python benches/run_all.py [--repo PATH] [--quick] [--only NAME,...] [--venv DIR] [--json benches-result.json]
 
---repo names a git history with 10,000 commits or more (bare or not). --quick takes fewer rounds and smaller
-stores. Each bench is a process of its own and can be run alone, see its docstring. The exit code is 1 where a
-bench failed or an answer was wrong; a missed target of speed is told, and left to a person to judge.
+--repo names a git history with 10,000 commits or more (bare or not); without it the texts are made up from a
+seed. --quick takes fewer rounds and smaller stores. Each bench is a process of its own and can be run alone, see
+its docstring. Peers that are not installed are named: ``pip install -r benches/peers.txt`` brings them. The exit
+code is 1 where a bench failed or an answer was wrong; a missed target of speed is told, and left to a person to
+judge.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import platform
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from measuring import Figure, table
 from retain._core import BUILD_PROFILE
+from targets import judged, table_of_targets
 
 HERE = Path(__file__).resolve().parent
 BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
@@ -39,17 +45,29 @@ BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 """Arguments of a whole run and of a quick one, by bench."""
 
-NEEDS_HISTORY = frozenset({"stdio_latency", "known_items", "planner"})
+TAKES_HISTORY = frozenset({"stdio_latency", "known_items", "planner"})
 
 
 def command(name: str, given: argparse.Namespace, result: Path) -> list[str]:
     """How a bench is started."""
     argv = [sys.executable, str(HERE / f"{name}.py"), "--json", str(result), *BENCHES[name][given.quick]]
-    if name in NEEDS_HISTORY:
+    if name in TAKES_HISTORY and given.repo is not None:
         argv += ["--repo", str(given.repo)]
     if name == "footprint" and given.venv is not None:
         argv += ["--venv", str(given.venv)]
     return argv
+
+
+def peers() -> dict[str, str | None]:
+    """The version of each peer in ``peers.txt``; None where it is not installed."""
+    lines = (HERE / "peers.txt").read_text(encoding="utf-8").splitlines()
+    found: dict[str, str | None] = {}
+    for name in (re.split(r"[\[<>=]", line)[0] for line in lines if line and not line.startswith("#")):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
 
 
 def run(name: str, given: argparse.Namespace, place: Path) -> tuple[dict[str, Any], bool]:
@@ -67,7 +85,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--repo", type=Path, required=True)
+    parser.add_argument("--repo", type=Path, help="git history to take texts from, instead of made-up ones")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default=",".join(BENCHES), help="names of benches, separated by commas")
     parser.add_argument("--venv", type=Path, help="environment that footprint measures, instead of a new one")
@@ -84,13 +102,24 @@ def main() -> int:
             found[name], well = run(name, given, Path(place))
             if not well:
                 failed.append(name)
-    print(table([Figure(**figure) for part in found.values() for figure in part["figures"]]))
+    figures = {name: [Figure(**figure) for figure in part["figures"]] for name, part in found.items()}
+    print(table([figure for part in figures.values() for figure in part]))
+    targets, beside = judged(figures), peers()
+    print(f"\n{table_of_targets(targets)}")
+    if absent := [name for name, version in beside.items() if version is None]:
+        print(f"\npeers that are not installed: {', '.join(absent)} (pip install -r benches/peers.txt)")
     machine = {
         "python": platform.python_version(),
         "machine": platform.machine(),
         "system": platform.system(),
     }
-    text = json.dumps({"machine": machine, "failed": failed, "benches": found}, indent=2)
+    text = json.dumps(
+        {
+            "machine": machine, "texts": str(given.repo or "made up"), "peers": beside, "failed": failed,
+            "targets": [asdict(target) for target in targets], "benches": found,
+        },
+        indent=2,
+    )  # fmt: skip
     given.json.write_text(text + "\n", encoding="utf-8")
     print(f"\nwritten to {given.json}")
     if failed:

@@ -1,6 +1,6 @@
 """Remember and recall through a real `retain serve` over stdio, on commit messages of a git history.
 
-    python benches/stdio_latency.py --repo PATH [--sizes 1000,10000] [--remembers 500] [--json FILE]
+    python benches/stdio_latency.py [--repo PATH] [--sizes 1000,10000] [--remembers 500] [--json FILE]
 
 The store is filled through the Python API; each memory gets a kind, a file and a time that follow from its number.
 Then one client asks one thing at a time: the three families of known-item queries, the same with a filter on kind,
@@ -24,7 +24,9 @@ from pathlib import Path
 from typing import Any
 
 import retain
-from corpora import Commit, KnownItem, commits, known_items
+from corpora import Commit, KnownItem, known_items
+from corpora import records as texts_of
+from known_items import plain_fts5
 from measuring import (
     Figure,
     Summary,
@@ -56,7 +58,6 @@ HALF_WINDOW = timedelta(days=60)
 
 # The peers' figures are those of ../shared/anchors.md section 5, measured once by this project: raw JSON-RPC over
 # stdio, 10,865 real commit memories, the same loaded 2-core machine. They are no part of this run.
-PLAIN_FTS5 = {"half": 98, "short": 93, "identifier": 88}
 PEER_STORE_CPU_MS = "peers: memory-keeper 6.1, server-memory 62, memory-service 117"
 PEER_SEARCH_CPU_MS = "peers: claude-mem 2.5, server-memory 35, mempalace 58"
 PEER_RSS_IDLE_MB = "; peers: server-memory 66, memory-keeper 71"
@@ -253,7 +254,7 @@ def measure(place: Path, records: Sequence[Commit], further: Sequence[Commit], f
     return {
         "floor_mb": floor_mb(place), "idle_mb": idle_mb, "full_mb": full_mb, "recalls": found, "remembered": remembered,
         "misfits": asker.misfits, "kept": kept(home, folder, new_ids, further),
-        "disk": append_synced(place, len(further)),
+        "disk": append_synced(place, len(further)), "plain": plain_fts5(list(records), dict(families)),
     }  # fmt: skip
 
 
@@ -282,9 +283,9 @@ def figures_of(size: int, found: dict) -> list[Figure]:
         ]
     for (family, sort), series in recalls.items():
         label = f"{at}: {family} in the first {FIRST}"
-        least = PLAIN_FTS5[family] * len(series.ms) / 100
         if sort == "none":
-            beside = f"plain FTS5 at 10k {PLAIN_FTS5[family]}"
+            least = found["plain"][family]
+            beside = f"plain FTS5 {least}"
             figures.append(at_least(label, series.right, f"of {len(series.ms)}", least, beside=beside))
         else:
             before = recalls[family, "none"].right
@@ -341,13 +342,13 @@ def details_of(results: Mapping[int, dict]) -> dict[str, Any]:
 
 def main() -> int:
     parser = arguments(__doc__)
-    parser.add_argument("--repo", type=Path, required=True)
+    parser.add_argument("--repo", type=Path)
     parser.add_argument("--sizes", default="1000,10000")
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--remembers", type=int, default=500)
     given = parser.parse_args()
     sizes = sorted(int(size) for size in given.sizes.split(","))
-    every = commits(given.repo, max(sizes) + given.remembers)
+    every = texts_of(given.repo, max(sizes) + given.remembers)
     further = every[-given.remembers :]
     results, figures = {}, []
     for size in sizes:

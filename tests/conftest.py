@@ -1,4 +1,4 @@
-"""What every test stands on: private directories, a store to open, git repositories to build."""
+"""What every test stands on: private directories, a store or a service to open, git repositories to build."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+import retain
 from retain.config import Settings
+from retain.memory.service import MemoryService
 from retain.storage.sqlite import SqliteStore
 
 FOREIGN = ("RETAIN_", "XDG_", "CLAUDE", "GIT_")
@@ -66,6 +68,21 @@ def open_store(home: Path) -> StoreOpener:
             await store.close()
 
     return opened
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder outside any repository; it is one workspace."""
+    path = tmp_path / "project"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+async def memory(home: Path, folder: Path) -> AsyncIterator[MemoryService]:
+    """An open service on an empty store."""
+    async with retain.open(home, folder=folder) as service:
+        yield service
 
 
 class GitRepo:

@@ -36,6 +36,9 @@ class Spool(InMemory):
     def time_append(self) -> None:
         spool.append(f"{self.place}/spool", spool.Record(EVENT, 1, cwd="/p", branch="main", commit="0" * 40))
 
+    def peakmem_scan_thousand(self) -> None:
+        self.time_scan_thousand()
+
     def time_scan_thousand(self) -> None:
         data = spool.encode(spool.Record(EVENT, 1)) * 1_000
         if sum(isinstance(record, spool.Record) for record in spool.scan(data)) != 1_000:
@@ -47,6 +50,21 @@ class Hook(InMemory):
 
     def time_process(self) -> None:
         _run([str(Path(sys.executable).parent / "retain"), "hook"], self.environment)
+
+    def track_resident_at_most(self) -> int:
+        """Most resident memory of a hook's process, in bytes."""
+        reading, writing = os.pipe()
+        os.write(writing, EVENT)
+        os.close(writing)
+        argv = [str(Path(sys.executable).parent / "retain"), "hook"]
+        actions = [(os.POSIX_SPAWN_DUP2, reading, 0), (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+        _, status, used = os.wait4(os.posix_spawn(argv[0], argv, self.environment, file_actions=actions), 0)
+        os.close(reading)
+        if status != 0:
+            raise AssertionError("the hook failed")
+        return used.ru_maxrss * 1_024
+
+    track_resident_at_most.unit = "bytes"  # type: ignore[attr-defined]
 
     def track_ratio_to_bare_python(self) -> float:
         """Median over the median of an interpreter that does nothing, taken in turns."""

@@ -133,6 +133,9 @@ class Remember(Opened):
     def time_together(self, *_: object) -> None:
         self.run(self._together())
 
+    def peakmem_together(self, *_: object) -> None:
+        self.run(self._together())
+
     def track_writes_a_commit(self, *_: object) -> float:
         self.run(self._together())
         writer = self.run(self.memory.stats())["process"]["writer"]
@@ -171,6 +174,21 @@ class Start(Filled):
 
     def time_import_and_open(self, *_: object) -> None:
         subprocess.run([sys.executable, "-c", OPEN, str(self.home)], check=True, cwd=self.folder)
+
+    def peakmem_open(self, *_: object) -> None:
+        asyncio.run(self._open())
+
+    async def _open(self) -> None:
+        async with retain.open(self.home, folder=self.folder):
+            pass
+
+    def track_modules(self, *_: object) -> int:
+        """How many modules an open store has loaded: what start-up is made of."""
+        code = f"{OPEN}\nprint(len(sys.modules))"
+        command = [sys.executable, "-c", code, str(self.home)]
+        return int(subprocess.run(command, check=True, cwd=self.folder, capture_output=True).stdout)
+
+    track_modules.unit = "modules"  # type: ignore[attr-defined]
 
     def time_server(self, *_: object) -> None:
         """A server that is started and sees the end of its input at once."""

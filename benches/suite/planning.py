@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from retain.model import Query
 from retain.retrieval.filters import as_tuples, normalise
+from retain.retrieval.planner import Plan
 from suite.plans import complex_query, many_conditions, planner_with_statistics, simple_query
 
 QUERIES = {"simple": simple_query, "complex": complex_query}
@@ -21,6 +24,20 @@ class Planning:
 
     def time_create_plan(self, _: str) -> None:
         self.planner.create_plan(self.query)
+
+    def peakmem_thousand_plans(self, _: str) -> list[Plan]:
+        return [self.planner.create_plan(self.query) for _ in range(1_000)]
+
+    def track_bytes_a_plan(self, _: str) -> float:
+        """Bytes of a plan that Python knows of."""
+        self.planner.create_plan(self.query)
+        tracemalloc.start()
+        kept = [self.planner.create_plan(self.query) for _ in range(100)]
+        used, _peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return used / len(kept)
+
+    track_bytes_a_plan.unit = "bytes"  # type: ignore[attr-defined]
 
     def time_analyze_complexity(self, _: str) -> None:
         self.planner.analyze_complexity(self.query)

@@ -6,6 +6,8 @@ import asyncio
 import json
 import random
 import shutil
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ from retain.memory.service import MemoryService
 pytestmark = pytest.mark.anyio
 
 QUERIES = 200
-SWITCHED_OFF = [
-    {"cache_entries_max": 0},
-    {"planner": 0},
-    {"drain_batch": 1, "group_commit_max": 1},
-    {"cache_entries_max": 0, "planner": 0, "drain_batch": 1, "group_commit_max": 1, "readers": 1},
-]
+OFF: dict[str, dict[str, int]] = {
+    "cache": {"cache_entries_max": 0},
+    "planner": {"planner": 0},
+    "batching": {"drain_batch": 1, "group_commit_max": 1},
+}
+"""The accelerators, and the settings that switch each one off."""
+
+SWITCHED_OFF = [names for count in (1, 2, 3) for names in combinations(OFF, count)]
 WORDS = """cart checkout total cents decimal float login session token cookie invoice mail queue worker retry
 timeout getUserById cart_total render_page HTTPServer""".split()
 KINDS = ("note", "fix", "decision", "task", "error")
@@ -118,13 +122,22 @@ def expected(base: Path) -> list[Any]:
     return asyncio.run(asked(base / "defaults", base, {}))
 
 
-@pytest.mark.parametrize("settings", SWITCHED_OFF, ids=",".join)
+@pytest.mark.parametrize("names", SWITCHED_OFF, ids="+".join)
 async def test_the_answers_are_those_of_the_defaults(
-    home: Path, base: Path, expected: list[Any], settings: dict[str, int]
+    home: Path, base: Path, expected: list[Any], names: Sequence[str]
 ) -> None:
     shutil.copytree(base / "data", home)
+    settings = {name: value for off in names for name, value in OFF[off].items()}
     assert await asked(home, base, settings) == expected
     assert sum(bool(answer[0]) for answer in expected) > QUERIES / 2
+
+
+async def test_the_answers_are_those_of_one_reader_with_nothing_else_on(
+    home: Path, base: Path, expected: list[Any]
+) -> None:
+    shutil.copytree(base / "data", home)
+    settings = {name: value for off in OFF.values() for name, value in off.items()}
+    assert await asked(home, base, {**settings, "readers": 1}) == expected
 
 
 async def test_what_is_switched_off_is_off(home: Path, folder: Path) -> None:

@@ -1,77 +1,78 @@
-"""What the performance tests share: a benchmark with percentiles, text and plans of the benches, a store on loan.
+"""What the performance cases share: a benchmark with percentiles, an event loop, ratios, a real server of each kind.
 
-They run once as tests of behaviour. ``pytest tests/performance --benchmark-enable`` measures and prints the table.
-What is asserted of speed is a ratio to something measured beside it, with room for a busy machine.
+They run once as tests of behaviour. ``pytest tests/performance --benchmark-enable`` measures and prints the table;
+``--benchmark-json=FILE`` adds p50, p95 and p99 of each case. What is asserted of speed is a ratio to something
+measured beside it, with room for a busy machine. docs/performance-cases.md is the list of the cases.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
-SUITE = Path(__file__).resolve().parents[2] / "benches" / "suite"
+from servers import RedisServer, redis_binary
+
+ROUNDS = 20
+PERCENTILES = (("p50_us", 0.50), ("p95_us", 0.95), ("p99_us", 0.99))
 
 
-@pytest.fixture
-def measured(benchmark: Any) -> Callable[..., Any]:
-    """Runs a function as benchmark, adds p50, p95 and p99 in microseconds, and gives its last result."""
+class Measured:
+    """A benchmark that gives the function's last result and reports p50, p95 and p99 in microseconds."""
 
-    def run(function: Callable[..., Any], *arguments: Any, setup: Callable[[], Any] | None = None) -> Any:
-        if setup is None:
-            result = benchmark(function, *arguments)
-        else:
-            result = benchmark.pedantic(function, args=arguments, setup=setup, rounds=20)
-        if benchmark.stats is not None:
-            times = sorted(benchmark.stats.stats.data)
-            for name, share in (("p50_us", 0.50), ("p95_us", 0.95), ("p99_us", 0.99)):
-                benchmark.extra_info[name] = times[min(len(times) - 1, int(share * len(times)))] * 1e6
+    def __init__(self, benchmark: BenchmarkFixture) -> None:
+        self._benchmark = benchmark
+        self.note = benchmark.extra_info
+
+    def __call__(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls it as often as the clock needs to time it well."""
+        result = self._benchmark(function, *arguments)
+        if self._benchmark.stats is not None:
+            self._report([seconds * 1e6 for seconds in self._benchmark.stats.stats.data])
         return result
 
-    return run
+    def rounds(self, function: Callable[..., Any], *arguments: Any, rounds: int = ROUNDS) -> Any:
+        """Calls it a fixed number of times: where a call is long, or must not be repeated at will."""
+        result = self._benchmark.pedantic(function, args=arguments, rounds=rounds)
+        if self._benchmark.stats is not None:
+            self._report([seconds * 1e6 for seconds in self._benchmark.stats.stats.data])
+        return result
+
+    def each(
+        self, function: Callable[..., Sequence[float]], *arguments: Any, rounds: int = ROUNDS
+    ) -> list[float]:
+        """Calls it a fixed number of times; reported are the microseconds that it gives, one for each operation."""
+        found: list[float] = []
+        self._benchmark.pedantic(lambda: found.extend(function(*arguments)), rounds=rounds)
+        self._report(found)
+        return found
+
+    def _report(self, times_us: Sequence[float]) -> None:
+        ordered = sorted(times_us)
+        for name, share in PERCENTILES:
+            self.note[name] = ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 @pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    """One event loop for a test that is not async itself."""
-    with asyncio.Runner() as opened:
-        yield opened
+def measured(benchmark: BenchmarkFixture) -> Measured:
+    return Measured(benchmark)
 
 
-@pytest.fixture(scope="session")
-def texts() -> ModuleType:
-    """The made-up notes of the benches."""
-    return _module("texts")
-
-
-@pytest.fixture(scope="session")
-def plans() -> ModuleType:
-    """The queries of known complexity of the benches."""
-    return _module("plans")
-
-
-def _module(name: str) -> ModuleType:
-    import sys
-
-    label = f"retain_benches_{name}"
-    spec = importlib.util.spec_from_file_location(label, SUITE / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[label] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def run() -> Iterator[Callable[..., Any]]:
+    """Runs coroutines on one loop for the length of the test."""
+    with asyncio.Runner() as runner:
+        yield runner.run
 
 
 @pytest.fixture
 def best_ns() -> Callable[..., float]:
-    """The least nanoseconds of several runs: what a busy machine disturbs least."""
+    """The least nanoseconds of several runs, what a busy machine disturbs least."""
 
     def least(function: Callable[[], object], rounds: int = 7) -> float:
         found = float("inf")
@@ -82,3 +83,16 @@ def best_ns() -> Callable[..., float]:
         return found
 
     return least
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A running Redis or Valkey of this run's own."""
+    with RedisServer(redis_binary(), tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Folders that last as long as the run."""
+    return tmp_path_factory.mktemp

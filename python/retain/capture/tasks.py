@@ -69,24 +69,19 @@ def task_update(event: Event, _root: str) -> tuple[Draft, ...]:
 
 def task_created(event: Event, _root: str) -> tuple[Draft, ...]:
     """A task, as the client tells of it."""
-    payload = event.payload
-    return _task(
-        text_of(payload, "task_id"),
-        text_of(payload, "task_subject"),
-        text_of(payload, "task_description"),
-        "pending",
-    )
+    return _told(event, "pending")
 
 
 def task_completed(event: Event, _root: str) -> tuple[Draft, ...]:
     """A task that is done, as the client tells of it."""
-    payload = event.payload
-    return _task(
-        text_of(payload, "task_id"),
-        text_of(payload, "task_subject"),
-        text_of(payload, "task_description"),
-        "completed",
+    return _told(event, "completed")
+
+
+def _told(event: Event, status: str) -> tuple[Draft, ...]:
+    number, subject, description = (
+        text_of(event.payload, name) for name in ("task_id", "task_subject", "task_description")
     )
+    return _task(number, subject, description, status)
 
 
 def _task(number: str, subject: str, description: str, status: str) -> tuple[Draft, ...]:

@@ -442,7 +442,7 @@ class MemoryService:
     async def _calibrate(self, known: Statistics) -> None:
         """Measures once a machine what the operators cost; later keeps what was learned for the next process."""
         name = calibration.fact_name()
-        kept = await self._store.read(lambda reader: reader.fact(name)) is not None
+        kept = bool(await self._store.read(calibration.learned_before))
         if not kept:
             kept = await self._store.read(lambda reader: calibration.calibrate(reader, self._planner, known))
         elif self._planner.q_error()["count"] < LEARNED_MIN:

@@ -6,6 +6,7 @@ the cache and the processor that later queries meet. Meant to run once, beside t
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 
@@ -34,6 +35,22 @@ ACTIVE = In(field="status", values=STATUSES[:1])
 def fact_name() -> str:
     """Under which name the coefficients are kept: another machine or another SQLite has others."""
     return f"planner.coefficients.{platform.node()}.{platform.machine()}.{apsw.sqlite_lib_version()}"
+
+
+def learned_before(reader: Reader) -> dict[str, tuple[float, float, float]]:
+    """The coefficients that an earlier process kept on this machine; empty where there are none.
+
+    Another version may have written them: operators that are unknown here, and what is no cost, are left out.
+    """
+    kept = reader.fact(fact_name())
+    known = QueryPlanner().coefficients()
+    pairs = kept.items() if isinstance(kept, dict) else ()
+    return {name: tuple(costs) for name, costs in pairs if name in known and _are_costs(costs)}
+
+
+def _are_costs(values: object) -> bool:
+    numbers = values if isinstance(values, list) else []
+    return len(numbers) == 3 and all(isinstance(n, int | float) and 0 <= n < math.inf for n in numbers)
 
 
 def calibrate(

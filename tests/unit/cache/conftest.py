@@ -1,11 +1,7 @@
-"""A real server on a spare loopback port, and levels to put a cache on."""
+"""A real server on a spare loopback port, a clock, and levels to put a cache on."""
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,62 +9,14 @@ import pytest
 
 from retain.cache.levels import Entry
 from retain.errors import CacheLevelDown
-
-SERVERS = ("redis-server", "valkey-server")
-START_S = 20.0
-
-
-class Server:
-    """A Redis or Valkey server that a test starts, kills and starts again on the same port."""
-
-    def __init__(self, binary: str, folder: Path) -> None:
-        self._binary = binary
-        self._folder = folder
-        with socket.socket() as spare:
-            spare.bind(("127.0.0.1", 0))
-            self.port = spare.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *arguments: str) -> None:
-        """Starts it and returns when it answers."""
-        command = [
-            self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-            "--dir", str(self._folder), *arguments,
-        ]  # fmt: skip
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + START_S
-        while not self._answers():
-            assert self._process.poll() is None, "the server ended at once"
-            assert time.monotonic() < deadline, "the server does not answer"
-
-    def kill(self) -> None:
-        """Ends it without warning."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def _answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")
-        except OSError:
-            return False
+from servers import RedisServer, redis_binary
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A running server."""
-    pytest.importorskip("redis", reason="redis is not installed")
-    binary = next(filter(None, map(shutil.which, SERVERS)), None)
-    if binary is None:
-        pytest.skip("neither redis-server nor valkey-server is on the PATH")
-    made = Server(binary, tmp_path)
-    made.start()
-    yield made
-    made.kill()
+    with RedisServer(redis_binary(), tmp_path) as running:
+        yield running
 
 
 class Clock:

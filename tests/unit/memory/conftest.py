@@ -1,4 +1,4 @@
-"""A spool to fill and a service to drain it."""
+"""A spool to fill, and locks to hold."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import retain
 from retain.capture import spool
-from retain.memory.service import MemoryService
 
 HOLD = """
 import fcntl, os, sys
@@ -62,22 +60,9 @@ class Spool:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "project"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def events(home: Path, folder: Path) -> Spool:
     """The spool of this test."""
     return Spool(home, folder)
-
-
-@pytest.fixture
-async def memory(home: Path, folder: Path) -> AsyncIterator[MemoryService]:
-    async with retain.open(home, folder=folder) as service:
-        yield service
 
 
 @pytest.fixture

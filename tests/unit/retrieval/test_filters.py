@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import apsw
@@ -29,7 +29,7 @@ from retain.retrieval.filters import (
 )
 from retain.storage.conditions import condition
 from retain.storage.connection import connect
-from retain.storage.text import glob_matches
+from twins import glob_twin, holds
 
 NOON = to_us(read_time("2026-11-01T12:00:00Z", "since"))
 
@@ -267,24 +267,15 @@ def entry_fits(name: str, entry: Any, row: Row) -> bool:
     wanted = [entry] if isinstance(entry, str) else entry
     if name in {"path", "branch"}:
         present = row["path"] if name == "path" else [row["branch"]]
-        return any(glob_matches(w + "**" if w.endswith("/") else w, p) for w in wanted for p in present)
+        return any(glob_twin(w + "**" if w.endswith("/") else w, p) for w in wanted for p in present)
     return any(w in row[name] if name == "tag" else w == row[name] for w in wanted)
 
 
 def tree_fits(tree: Filter, row: Row) -> bool:
-    if isinstance(tree, All):
-        return all(tree_fits(part, row) for part in tree.parts)
-    if isinstance(tree, AnyOf):
-        return any(tree_fits(part, row) for part in tree.parts)
-    if isinstance(tree, Not):
-        return not tree_fits(tree.part, row)
-    if isinstance(tree, Between):
-        at = to_us(read_time(row["time"], "time"))
-        return (tree.low is None or at >= tree.low) and (tree.high is None or at < tree.high)
-    held = row[tree.field] if tree.field in {"tag", "path"} else [row[tree.field]]
-    if isinstance(tree, Glob):
-        return any(glob_matches(tree.pattern, one) for one in held)
-    return any(value in held for value in tree.values)
+    def values(field: str) -> Sequence[str]:
+        return row[field] if field in {"tag", "path"} else [row[field]]
+
+    return holds(tree, values, to_us(read_time(row["time"], "time")))
 
 
 leaves = st.one_of(

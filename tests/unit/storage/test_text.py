@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from retain.storage.text import PARTS_MAX, glob_matches, identifier_parts, indexed, literal_prefix
+from twins import glob_twin
 
 PATTERNS = st.text("ab/*?.", max_size=12) | st.lists(
     st.sampled_from(["*", "**", "?", "a", "b", "a*", "*b", "a?b", "**a", ""]), max_size=6
@@ -16,24 +15,6 @@ PATTERNS = st.text("ab/*?.", max_size=12) | st.lists(
 PATHS = st.text("ab/.", max_size=12) | st.lists(
     st.sampled_from(["a", "b", "ab", "aab", "a.b", ""]), max_size=6
 ).map("/".join)
-
-
-def part_twin(glob: str, text: str) -> bool:
-    return re.fullmatch(re.escape(glob).replace(r"\*", ".*").replace(r"\?", "."), text, re.DOTALL) is not None
-
-
-def parts_twin(globs: list[str], parts: list[str]) -> bool:
-    if not globs:
-        return not parts
-    if globs[0] == "**":
-        return any(parts_twin(globs[1:], parts[n:]) for n in range(len(parts) + 1))
-    return bool(parts) and part_twin(globs[0], parts[0]) and parts_twin(globs[1:], parts[1:])
-
-
-def glob_twin(pattern: str, path: str) -> bool:
-    if "/" not in pattern:
-        return part_twin(pattern, path.rsplit("/", maxsplit=1)[-1])
-    return parts_twin(*(text.removeprefix("/").rstrip("/").split("/") for text in (pattern, path)))
 
 
 @settings(max_examples=800, deadline=None)

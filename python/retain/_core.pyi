@@ -356,7 +356,7 @@ class CostEstimator:
         tree: object,
         words: int,
         postings: Sequence[float] | None,
-        walked: float | None,
+        walked: Sequence[float] | None,
         limit: float,
         *,
         choose: bool = True,
@@ -367,7 +367,8 @@ class CostEstimator:
             tree: as for ``rows``.
             words: how many words are asked for; 0 asks for the newest rows.
             postings: in how many rows each word occurs; None takes a share of all rows for each.
-            walked: entries of the full-text index that the words read; None takes the sum of the postings.
+            walked: for each stem of the words, how many entries of the full-text index it reads; None takes
+                the postings.
             limit: rows wanted.
             choose: False gives the way that needs no statistics.
 
@@ -385,14 +386,14 @@ class CostEstimator:
         tree: object,
         words: int,
         postings: Sequence[float] | None,
-        walked: float | None,
+        walked: Sequence[float] | None,
         limit: float,
     ) -> list[_NamedPlan]:
         """Every way that ``plan`` considers, each with its steps and price, the cheapest first."""
 
     def plan_many(
         self,
-        questions: Sequence[tuple[object, int, Sequence[float] | None, float | None, float]],
+        questions: Sequence[tuple[object, int, Sequence[float] | None, Sequence[float] | None, float]],
         *,
         choose: bool = True,
     ) -> list[_NamedPlan]:

@@ -48,14 +48,14 @@ class TextQuery:
         postings: for each word, in how many memories it occurs.
         bound: the bm25 that a memory full of every word that occurs would reach, for scores in 0..1.
         stems: for each stem of the query, what finding it is worth; see ``information``.
-        walked: entries of the index that are read; a phrase reads those of each of its stems.
+        walked: for each stem that is searched for, how many entries of the index are read.
     """
 
     match: str
     postings: Mapping[str, int]
     bound: float
     stems: Mapping[str, float]
-    walked: int = 0
+    walked: tuple[int, ...] = ()
 
 
 class Vocabulary(Protocol):
@@ -115,7 +115,7 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
         postings=dict(entry for _, entry in weighed),
         bound=sum(idf(count, total) for _, (_, count) in present) * (K1 + 1),
         stems={stem: information(counts.get(stem, 0), total) for stems, _ in weighed for stem in stems},
-        walked=sum(counts.get(stem, 0) for stems, _ in present for stem in stems),
+        walked=tuple(counts.get(stem, 0) for stems, _ in present for stem in stems),
     )
 
 

@@ -68,7 +68,7 @@ class Plan:
 
     Attributes:
         name: ``lexical_first``, ``rank_first``, ``filter_first`` or ``filter_scan``.
-        steps: the operators in order.
+        raw_steps: the operators in order, each with its rows as (min, expected, max).
         rows: memories that fit the filter, estimated as (min, expected, max).
         cost_us: microseconds, as (min, expected, max).
         cost_bytes: bytes touched, as (min, expected, max).
@@ -79,7 +79,7 @@ class Plan:
     """
 
     name: str
-    steps: tuple[Step, ...]
+    raw_steps: Sequence[tuple[str, Interval]]
     rows: Interval
     cost_us: Interval
     cost_bytes: Interval
@@ -87,6 +87,11 @@ class Plan:
     alternatives: Sequence[tuple[str, int | None, float]] = ()
     driver: int | None = None
     ahead: int = 1
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The operators in order; most plans are made to be executed, not to be read."""
+        return tuple(map(Step._make, self.raw_steps))
 
     @property
     def rejected(self) -> Mapping[str, float]:
@@ -166,21 +171,21 @@ class QueryPlanner:
             self._estimator.set_histogram("time", list(statistics.time_bounds), statistics.total)
 
     def create_plan(
-        self, query: Query, postings: Mapping[str, int] | None = None, walked: float | None = None
+        self, query: Query, postings: Mapping[str, int] | None = None, walked: Sequence[float] | None = None
     ) -> Plan:
         """The cheapest plan for a query.
 
         Args:
             query: what to recall.
             postings: for each word of the query, in how many memories it occurs; None estimates it.
-            walked: entries of the index that the words read; None takes the sum of the postings.
+            walked: for each stem, how many entries of the index are read; None takes the postings.
         """
         tree = query.filter if query.filter is not None else NOTHING
         asked = _asked(query, postings, walked)
         return _plan(tree, self._estimator.plan(tree, *asked, choose=self._enabled))
 
     def alternatives(
-        self, query: Query, postings: Mapping[str, int] | None = None, walked: float | None = None
+        self, query: Query, postings: Mapping[str, int] | None = None, walked: Sequence[float] | None = None
     ) -> list[Plan]:
         """Every plan considered for a query, each with its steps and estimates, the cheapest first."""
         tree = query.filter if query.filter is not None else NOTHING
@@ -227,7 +232,7 @@ class QueryPlanner:
     def optimize_plan(self, plan: Plan) -> Plan:
         """The same plan priced with what is known now: statistics and coefficients may have changed."""
         rows = self._estimator.rows(plan.filter)
-        price = self._estimator.price(plan.steps, plan.name)
+        price = self._estimator.price(plan.raw_steps, plan.name)
         return replace(plan, rows=rows, cost_us=price["us"], cost_bytes=price["bytes"])
 
     def optimize_with_history(self, query: Query, execution_history: Sequence[Execution]) -> Plan:
@@ -288,8 +293,8 @@ class QueryPlanner:
 
 
 def _asked(
-    query: Query, postings: Mapping[str, int] | None, walked: float | None
-) -> tuple[int, list[float] | None, float | None, float]:
+    query: Query, postings: Mapping[str, int] | None, walked: Sequence[float] | None
+) -> tuple[int, list[float] | None, Sequence[float] | None, float]:
     """Words, in how many rows each occurs, entries of the index that they read, and rows wanted."""
     words = len(query.text.split())
     return words, None if postings is None else list(postings.values()), walked, float(pool_of(query))
@@ -306,8 +311,8 @@ def _experienced(plan: Plan, taken: Sequence[float]) -> Plan:
 
 
 def _steps(execution: Execution) -> list[tuple[str, float]]:
-    pairs = zip(execution.plan.steps, execution.rows, strict=True)
-    return [(step.operator, float(rows)) for step, rows in pairs]
+    pairs = zip(execution.plan.raw_steps, execution.rows, strict=True)
+    return [(operator, float(rows)) for (operator, _), rows in pairs]
 
 
 def pool_of(query: Query) -> int:
@@ -319,7 +324,7 @@ def _plan(tree: Filter, raw: Any) -> Plan:
     (name, driver), steps, rows, us, size, ahead, rejected = raw
     return Plan(
         name=name,
-        steps=tuple(map(Step._make, steps)),
+        raw_steps=steps,
         rows=rows,
         cost_us=us,
         cost_bytes=size,
@@ -358,7 +363,7 @@ def plan_as_json(plan: Plan, truth: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": label(plan),
         "steps": [
-            {"operator": step.operator, "rows": [round(r, 1) for r in step.rows]} for step in plan.steps
+            {"operator": operator, "rows": [round(r, 1) for r in rows]} for operator, rows in plan.raw_steps
         ],
         "rows": [round(r, 1) for r in plan.rows],
         "cost_us": [round(c, 1) for c in plan.cost_us],

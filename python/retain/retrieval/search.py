@@ -45,7 +45,7 @@ def execute(reader: Reader, plan: Plan, query: Query, words: TextQuery) -> Found
         candidates=tuple(candidates),
         execution=Execution(
             plan=plan,
-            rows=[known.get(step.operator, step.rows[1]) for step in plan.steps],
+            rows=[known.get(operator, rows[1]) for operator, rows in plan.raw_steps],
             elapsed_us=elapsed_us,
             busy_us=busy_us,
             measured=frozenset(known),
@@ -56,12 +56,12 @@ def execute(reader: Reader, plan: Plan, query: Query, words: TextQuery) -> Found
 def _measured(plan: Plan, words: TextQuery, found: int, pool: int) -> dict[str, float]:
     """Rows that an operator really handled, where that is known without counting again."""
     if plan.name != "filter_scan" and not words.match:
-        return {step.operator: 0.0 for step in plan.steps}
+        return {operator: 0.0 for operator, _ in plan.raw_steps}
     known: dict[str, float] = {"statement": 1.0} if plan.name == "lexical_first" else {}
     if plan.name != "filter_scan":
-        known["fts_term"] = float(sum(1 for count in words.postings.values() if count))
+        known["fts_term"] = float(len(words.walked))
     if plan.name in {"lexical_first", "rank_first"}:
-        known["fts_match"] = float(words.walked)
+        known["fts_match"] = float(sum(words.walked))
     if plan.name == "lexical_first" and len(words.postings) == 1:
         known["row_fetch"] = float(sum(words.postings.values()))
     if found < pool and plan.name in {"lexical_first", "filter_first"}:
@@ -78,9 +78,9 @@ def _scanned(reader: Reader, plan: Plan, pool: int) -> list[Candidate]:
 
 def truth_of(execution: Execution) -> Mapping[str, float | str]:
     """What a plan really did, beside its estimates; a step that nobody counted says so."""
-    pairs = zip(execution.plan.steps, execution.rows, strict=True)
+    pairs = zip(execution.plan.raw_steps, execution.rows, strict=True)
     truth = {
-        f"rows.{step.operator}": rows if step.operator in execution.measured else NOT_COUNTED
-        for step, rows in pairs
+        f"rows.{operator}": rows if operator in execution.measured else NOT_COUNTED
+        for (operator, _), rows in pairs
     }
     return {**truth, "us": round(execution.elapsed_us, 1)}

@@ -21,7 +21,7 @@ const FILTER_DEPTH_MAX: usize = 100;
 
 type Triple = (f64, f64, f64);
 /// Tree, words, rows of each word, entries that they read, rows wanted.
-type Asked<'py> = (Bound<'py, PyAny>, usize, Option<Vec<f64>>, Option<f64>, f64);
+type Asked<'py> = (Bound<'py, PyAny>, usize, Option<Vec<f64>>, Option<Vec<f64>>, f64);
 /// A way and its driver, its steps, the rows of the filter, microseconds, bytes, rows to rank ahead, and
 /// the other ways with their drivers and microseconds.
 type NamedPlan<'py> = (
@@ -136,7 +136,7 @@ impl CostEstimator {
         tree: &Bound<'py, PyAny>,
         words: usize,
         postings: Option<Vec<f64>>,
-        walked: Option<f64>,
+        walked: Option<Vec<f64>>,
         limit: f64,
         choose: bool,
     ) -> PyResult<NamedPlan<'py>> {
@@ -151,7 +151,7 @@ impl CostEstimator {
         tree: &Bound<'py, PyAny>,
         words: usize,
         postings: Option<Vec<f64>>,
-        walked: Option<f64>,
+        walked: Option<Vec<f64>>,
         limit: f64,
     ) -> PyResult<Vec<NamedPlan<'py>>> {
         let py = tree.py();
@@ -285,7 +285,7 @@ fn question(
     tree: &Bound<'_, PyAny>,
     words: usize,
     postings: Option<Vec<f64>>,
-    walked: Option<f64>,
+    walked: Option<Vec<f64>>,
     limit: f64,
     choose: bool,
 ) -> PyResult<Question> {

@@ -138,7 +138,7 @@ def test_every_plan_gives_the_same_answer(
     assert len(others) >= 1
     answer = execute(store.reader, plain, query, asked).candidates
     assert all(execute(store.reader, other, query, asked).candidates == answer for other in others)
-    hasty = replace(plain, name="rank_first", steps=NO_STEPS, driver=None, ahead=1)
+    hasty = replace(plain, name="rank_first", raw_steps=NO_STEPS, driver=None, ahead=1)
     assert execute(store.reader, hasty, query, asked).candidates == answer
 
 

@@ -32,7 +32,7 @@ def store(library: Any) -> Any:
 def run(store: Any, name: str, text: str, value: dict[str, Any], limit: int = 10) -> Found:
     query = Query(text=text, filter=parse_filter(value), limit=limit)
     plan: Plan = QueryPlanner().create_plan(query)
-    forced = replace(plan, name=name, steps=tuple(Step(operator=o, rows=NO_ROWS) for o in STEPS[name]))
+    forced = replace(plan, name=name, raw_steps=tuple(Step(operator=o, rows=NO_ROWS) for o in STEPS[name]))
     return execute(store.reader, forced, query, text_query(text, store.reader))
 
 

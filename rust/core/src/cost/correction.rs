@@ -28,7 +28,8 @@ const WAY_TRUST: f64 = 20.0;
 const WAY_FACTOR_MAX: f64 = 1.5;
 /// The machine's factor stays within this.
 const SPEED_FACTOR_MAX: f64 = 100.0;
-/// As how many executions those of an earlier process count at most: this one may run in other company.
+/// As how many executions those of an earlier process count at most for the pace: the machine may have other
+/// company now.
 const COUNT_KEPT: f64 = 64.0;
 /// How many of the latest q-errors are kept.
 const Q_ERRORS_KEPT: usize = 512;
@@ -86,11 +87,11 @@ impl Residual {
         }
     }
 
-    fn of(learnt: Learnt, factor_max: f64) -> Self {
+    fn of(learnt: Learnt, factor_max: f64, count_max: f64) -> Self {
         let most = factor_max.ln();
         Self {
             log: learnt.factor.max(f64::MIN_POSITIVE).ln().clamp(-most, most),
-            count: learnt.count.clamp(0.0, COUNT_KEPT),
+            count: learnt.count.clamp(0.0, count_max),
         }
     }
 }
@@ -152,8 +153,8 @@ impl Correction {
 
     /// Goes on from what an earlier process learnt.
     pub(crate) fn restore(&mut self, model: &mut CostModel, learnt: &Corrections) {
-        self.speed = Residual::of(learnt.machine, SPEED_FACTOR_MAX);
-        self.ways = learnt.ways.map(|way| Residual::of(way, WAY_FACTOR_MAX));
+        self.speed = Residual::of(learnt.machine, SPEED_FACTOR_MAX, COUNT_KEPT);
+        self.ways = learnt.ways.map(|way| Residual::of(way, WAY_FACTOR_MAX, f64::MAX));
         self.apply(model);
     }
 

@@ -11,6 +11,10 @@ pub(crate) struct Glob<'a> {
     parts: Vec<&'a str>,
     /// Whether only the last part of a value is looked at.
     name_only: bool,
+    /// The folder, if the pattern is a folder with everything in it.
+    folder: Option<String>,
+    /// How every value that matches ends, which decides nearly every value.
+    ending: &'a str,
 }
 
 impl<'a> Glob<'a> {
@@ -21,7 +25,19 @@ impl<'a> Glob<'a> {
         } else {
             core(pattern).split('/').collect()
         };
-        Self { parts, name_only }
+        let last = parts.last().copied().unwrap_or_default();
+        let folder = match parts.split_last() {
+            Some((&"**", above)) if !above.is_empty() && above.iter().all(|part| is_literal(part)) => {
+                Some(above.join("/"))
+            }
+            _ => None,
+        };
+        Self {
+            ending: last.rsplit(['*', '?']).next().unwrap_or_default(),
+            parts,
+            name_only,
+            folder,
+        }
     }
 
     /// What every value that matches begins with, after a slash that may come before it; empty where
@@ -35,23 +51,38 @@ impl<'a> Glob<'a> {
         literal.trim_end_matches('/').to_owned()
     }
 
-    /// The name that the last part of every value that matches must be, where the pattern is just that.
+    /// The last part of every value that matches, where the pattern says it.
     pub(crate) fn name(&self) -> Option<&'a str> {
-        let name = self.parts.first().copied().unwrap_or_default();
-        (self.name_only && !name.contains(['*', '?'])).then_some(name)
+        let name = self.parts.last().copied().unwrap_or_default();
+        is_literal(name).then_some(name)
+    }
+
+    /// Whether only the last part of a value is looked at.
+    pub(crate) fn is_of_names(&self) -> bool {
+        self.name_only
+    }
+
+    /// The folder, if the pattern is a folder with everything in it.
+    pub(crate) fn folder(&self) -> Option<&str> {
+        self.folder.as_deref()
     }
 
     pub(crate) fn matches(&self, value: &str) -> bool {
         if self.name_only {
             let pattern = self.parts.first().copied().unwrap_or_default();
-            return part_matches(pattern, last_part(value));
+            return value.ends_with(self.ending) && part_matches(pattern, last_part(value));
         }
-        // How the last part ends decides nearly every value.
-        let last = self.parts.last().copied().unwrap_or_default();
-        let ending = last.rsplit(['*', '?']).next().unwrap_or_default();
         let value = core(value);
-        value.ends_with(ending) && path_matches(&self.parts, value)
+        if let Some(folder) = &self.folder {
+            let rest = value.strip_prefix(folder.as_str());
+            return rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        }
+        value.ends_with(self.ending) && path_matches(&self.parts, value)
     }
+}
+
+fn is_literal(part: &str) -> bool {
+    !part.contains(['*', '?'])
 }
 
 /// What follows the last slash.
@@ -183,11 +214,11 @@ mod tests {
     fn a_pattern_says_how_its_values_begin() {
         for (pattern, prefix, name) in [
             ("src/a*", "src/a", None),
-            ("src/*/b", "src", None),
-            ("/src/", "src", None),
+            ("src/*/b", "src", Some("b")),
+            ("/src/", "src", Some("src")),
             ("x.py", "", Some("x.py")),
             ("*.py", "", None),
-            ("**/x", "", None),
+            ("**/x", "", Some("x")),
         ] {
             assert_eq!(Glob::new(pattern).prefix(), prefix);
             assert_eq!(Glob::new(pattern).name(), name);

@@ -101,7 +101,7 @@ impl Part {
         test.count(filter);
         Self {
             rows,
-            index: walk(statistics, filter, rows),
+            index: walk(statistics, filter),
             test,
             leaf: !matches!(filter, Filter::And(_) | Filter::Or(_) | Filter::Not(_)),
             covered: is_covered(filter),
@@ -134,28 +134,28 @@ fn is_side(field: &str) -> bool {
 }
 
 /// What reading the index takes that gives the rows of a condition, or more than those.
-fn walk(statistics: &Statistics, filter: &Filter, rows: Interval) -> Option<Walk> {
-    let of = |part: &Filter| walk(statistics, part, statistics.rows(part));
+fn walk(statistics: &Statistics, filter: &Filter) -> Option<Walk> {
     match filter {
         Filter::In { field, .. } if matches!(field.as_str(), "tag" | "path" | "session" | "id" | "kind") => {
             Some(Walk {
-                keys: rows.expected,
+                keys: statistics.rows(filter).expected,
                 ..Walk::default()
             })
         }
-        Filter::Glob { field, pattern } if field == "path" => Some(Walk {
-            keys: rows.expected,
-            tried: statistics
-                .walked(field, &Glob::new(pattern).prefix())
-                .max(rows.expected),
-            matched: rows.expected,
-        }),
+        Filter::Glob { field, pattern } if field == "path" => {
+            let keys = statistics.rows(filter).expected;
+            Some(Walk {
+                keys,
+                tried: statistics.walked(field, &Glob::new(pattern).prefix()).max(keys),
+                matched: keys,
+            })
+        }
         Filter::Or(parts) if !parts.is_empty() => {
-            let each: Option<Vec<Walk>> = parts.iter().map(of).collect();
+            let each: Option<Vec<Walk>> = parts.iter().map(|part| walk(statistics, part)).collect();
             each.map(|each| each.into_iter().fold(Walk::default(), Walk::and))
         }
         // The store takes the first that has an index.
-        Filter::And(parts) => parts.iter().find_map(of),
+        Filter::And(parts) => parts.iter().find_map(|part| walk(statistics, part)),
         _ => None,
     }
 }

@@ -23,9 +23,9 @@ pub struct Question {
     pub words: usize,
     /// In how many rows each word occurs, if that is known.
     pub postings: Option<Vec<f64>>,
-    /// How many entries of the full-text index the words read, if that is known; a phrase reads those of
-    /// each of its words.
-    pub walked: Option<f64>,
+    /// How many entries of the full-text index each stem of the words reads, if that is known; a phrase
+    /// has several.
+    pub walked: Option<Vec<f64>>,
     /// How many rows are wanted.
     pub limit: f64,
     /// Whether to choose; if not, the way that needs no statistics.

@@ -10,8 +10,8 @@ use super::glob::{Glob, last_part};
 pub(crate) struct Sample {
     /// Ascending; a value that many rows have occurs often.
     values: Vec<String>,
-    /// The last parts of all values, ascending.
-    names: Vec<String>,
+    /// The last part of every value, ascending, with the value.
+    named: Vec<(String, String)>,
     /// Entries of the column: a row with three values has three.
     entries: f64,
 }
@@ -19,11 +19,14 @@ pub(crate) struct Sample {
 impl Sample {
     pub(crate) fn new(mut values: Vec<String>, entries: u64) -> Self {
         values.sort_unstable();
-        let mut names: Vec<String> = values.iter().map(|value| last_part(value).to_owned()).collect();
-        names.sort_unstable();
+        let named = values
+            .iter()
+            .map(|value| (last_part(value).to_owned(), value.clone()));
+        let mut named: Vec<(String, String)> = named.collect();
+        named.sort_unstable();
         Self {
             values,
-            names,
+            named,
             entries: entries as f64,
         }
     }
@@ -34,29 +37,55 @@ impl Sample {
 
     /// Entries whose value matches; where the sample holds none, half of one sampled entry's weight.
     pub(crate) fn matching(&self, pattern: &Glob<'_>) -> f64 {
-        if let Some(name) = pattern.name() {
-            return self.weigh(among(&self.names, name, |one| one == name).len());
+        if let Some(folder) = pattern.folder() {
+            let inside = self
+                .ranges(&format!("{folder}/"))
+                .into_iter()
+                .map(<[String]>::len);
+            return self.weigh(inside.sum());
         }
-        let prefix = pattern.prefix();
-        let hits = |values: &[String]| values.iter().filter(|value| pattern.matches(value)).count();
-        self.weigh(self.ranges(&prefix).map(hits).sum())
+        let hits = match pattern.name() {
+            Some(name) => {
+                let named = among(
+                    &self.named,
+                    |(one, _)| one.as_str() < name,
+                    |(one, _)| one == name,
+                );
+                named.iter().filter(|(_, value)| pattern.matches(value)).count()
+            }
+            None if pattern.is_of_names() => {
+                let names = self.named.iter().map(|(name, _)| name);
+                names.filter(|name| pattern.matches(name)).count()
+            }
+            None => {
+                let ranges = self.ranges(&pattern.prefix());
+                let values = ranges.into_iter().flatten();
+                values.filter(|value| pattern.matches(value)).count()
+            }
+        };
+        self.weigh(hits)
     }
 
     /// Entries whose value begins with a prefix, after a slash or not.
     pub(crate) fn beginning_with(&self, prefix: &str) -> f64 {
-        self.weigh(self.ranges(prefix).map(<[String]>::len).sum())
+        self.weigh(self.ranges(prefix).into_iter().map(<[String]>::len).sum())
     }
 
-    fn ranges(&self, prefix: &str) -> impl Iterator<Item = &[String]> {
-        let slashed = format!("/{prefix}");
-        let bare = among(&self.values, prefix, |one| one.starts_with(prefix));
+    fn ranges(&self, prefix: &str) -> [&[String]; 2] {
+        let of = |prefix: &str| {
+            among(
+                &self.values,
+                |value| value.as_str() < prefix,
+                |value| value.starts_with(prefix),
+            )
+        };
         // An empty prefix takes everything already.
-        let other = if prefix.is_empty() {
+        let slashed = if prefix.is_empty() {
             Default::default()
         } else {
-            among(&self.values, &slashed, |one| one.starts_with(&slashed))
+            of(&format!("/{prefix}"))
         };
-        [bare, other].into_iter()
+        [of(prefix), slashed]
     }
 
     fn weigh(&self, hits: usize) -> f64 {
@@ -67,12 +96,10 @@ impl Sample {
     }
 }
 
-/// The run of `values` that fits, found by the least value that it can have.
-fn among<'a>(values: &'a [String], from: &str, fits: impl Fn(&str) -> bool) -> &'a [String] {
-    let start = values.partition_point(|value| value.as_str() < from);
-    let rest = values.get(start..).unwrap_or_default();
-    let end = rest.partition_point(|value| fits(value));
-    rest.get(..end).unwrap_or_default()
+/// The run of ascending `values` that fits; those before it are less.
+fn among<T>(values: &[T], less: impl Fn(&T) -> bool, fits: impl Fn(&T) -> bool) -> &[T] {
+    let rest = values.get(values.partition_point(less)..).unwrap_or_default();
+    rest.get(..rest.partition_point(fits)).unwrap_or_default()
 }
 
 #[cfg(test)]

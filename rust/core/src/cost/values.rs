@@ -145,12 +145,11 @@ impl Values {
         let matches = self.counts.iter().filter(|(value, _)| pattern.matches(value));
         let known: Vec<f64> = matches.map(|(_, count)| *count).collect();
         let (expected, most) = self.left;
-        let others = match &self.sample {
-            Some(sample) => (sample.matching(pattern) - known.iter().sum::<f64>()).clamp(0.0, expected),
-            None => {
-                let share = (known.len() as f64 + 0.5) / (self.counts.len() as f64 + 1.0);
-                expected * share
-            }
+        let others = if let Some(sample) = &self.sample {
+            (sample.matching(pattern) - known.iter().sum::<f64>()).clamp(0.0, expected)
+        } else {
+            let share = (known.len() as f64 + 0.5) / (self.counts.len() as f64 + 1.0);
+            expected * share
         };
         self.union(&known, others, most)
     }

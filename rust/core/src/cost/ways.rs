@@ -37,6 +37,8 @@ pub(crate) struct Seen {
     /// Words that occur at all, and in how many rows: counted once for each word, and once.
     terms: f64,
     postings: f64,
+    /// Stems of these words, and entries of the index that they read.
+    stems: f64,
     walked: f64,
     matching: f64,
     limit: f64,
@@ -102,6 +104,7 @@ impl Seen {
             vec![assumed; question.words]
         });
         postings.retain(|&rows| rows > 0.0);
+        let walked = question.walked.as_ref().unwrap_or(&postings);
         let missed: f64 = postings.iter().map(|&rows| 1.0 - share(rows).min(1.0)).product();
         Self {
             total,
@@ -114,7 +117,8 @@ impl Seen {
             span,
             terms: postings.len() as f64,
             postings: postings.iter().sum(),
-            walked: question.walked.unwrap_or_else(|| postings.iter().sum()),
+            stems: walked.len() as f64,
+            walked: walked.iter().sum(),
             matching: total * (1.0 - missed),
             limit: question.limit,
         }
@@ -205,9 +209,11 @@ impl Seen {
         let walked = self.walked * share;
         let merged = self.matching * share * (self.terms - 1.0).max(0.0);
         steps.push(exactly(Operator::Statement, 1.0));
-        steps.push(exactly(Operator::FtsTerm, self.terms));
+        steps.push(exactly(Operator::FtsTerm, self.stems));
         steps.push(at_most(Operator::FtsMatch, walked, self.walked));
-        steps.push(at_most(Operator::FtsMerge, merged, most * self.terms));
+        if merged > 0.0 {
+            steps.push(at_most(Operator::FtsMerge, merged, most * self.terms));
+        }
     }
 
     /// Ranks rows of the words: the first takes how often each word occurs at all.
@@ -287,7 +293,10 @@ impl Seen {
     fn by_time(&self, scanned: f64, wanted: f64, steps: &mut Vec<Step>) {
         let covered = self.parts.iter().all(|part| part.covered);
         steps.push(at_most(Operator::IndexScan, scanned, self.total.max(scanned)));
-        self.fetch(if covered { wanted } else { scanned }, self.total, steps);
+        let fetched = if covered { wanted } else { scanned };
+        if fetched > 0.0 {
+            self.fetch(fetched, self.total, steps);
+        }
         self.test(scanned, self.total, Found::ByTime, steps);
     }
 
@@ -317,14 +326,13 @@ impl Seen {
 fn together(parts: &[Part], total: f64) -> Interval {
     let all: Vec<Interval> = parts.iter().map(|part| part.rows).collect();
     let bounds = Interval::all_of(&all, total);
-    let scoped = |part: &&Part| matches!(part.about, About::Place | About::State);
-    let scopes = parts.iter().filter(|part| scoped(part) && total > 0.0);
-    let scope: f64 = scopes.map(|part| part.rows.expected / total).product();
-    let others: Vec<Interval> = parts
-        .iter()
-        .filter(|part| !scoped(part))
-        .map(|part| part.rows)
-        .collect();
+    let (mut scope, mut others) = (1.0, Vec::with_capacity(parts.len()));
+    for part in parts {
+        match part.about {
+            About::Place | About::State if total > 0.0 => scope *= part.rows.expected / total,
+            _ => others.push(part.rows),
+        }
+    }
     let expected = scope * Interval::all_of(&others, total).expected;
     Interval::within(bounds.min, expected, bounds.max, total)
 }

@@ -1,6 +1,6 @@
 """Does the planner choose well? Every way of answering 1,000 mixed queries is timed, at 100,000 memories.
 
-    python benches/planner.py --repo PATH [--memories 100000] [--queries 1000] [--store FILE] [--clock busy]
+    python benches/planner.py [--repo PATH] [--memories 100000] [--queries 1000] [--store FILE] [--clock busy]
         [--table] [--json FILE]
 
 Reports the regret (time of the chosen plan over that of the best one), the q-error of predicted time before and
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import planner_corpus as corpus
-from corpora import commits
+from corpora import records
 from measuring import Figure, arguments, at_least, at_most, publish, right, summary
 from retain.memory.recalling import effective, statistics
 from retain.model import Query
@@ -231,22 +231,21 @@ def speed(planner: QueryPlanner, spaces: Sequence[str]) -> tuple[list[Figure], d
 
 def main() -> int:
     parser = arguments(__doc__)
-    parser.add_argument("--repo", type=Path, required=True)
+    parser.add_argument("--repo", type=Path)
     parser.add_argument("--memories", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=1_000)
     parser.add_argument("--store", type=Path, help="where the store is kept, to be used again")
     parser.add_argument("--clock", choices=("elapsed", "busy"), default="elapsed")
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
-    records = commits(args.repo, args.memories)
+    texts = records(args.repo, args.memories)
     with tempfile.TemporaryDirectory() as folder:
         path = args.store or Path(folder) / "retain.db"
-        spaces = [] if path.exists() else corpus.build(path, records, args.memories)
+        spaces = [] if path.exists() else corpus.build(path, texts, args.memories)
         reader = Reader(connect(path, writable=False))
         spaces = spaces or [place.id for place, _ in reader.workspaces()]
-        figures, details = measure(
-            reader, corpus.queries(records, spaces, args.memories, args.queries), spaces, args
-        )
+        queries = corpus.queries(texts, spaces, args.memories, args.queries)
+        figures, details = measure(reader, queries, spaces, args)
         reader.connection.close()
     return publish(figures, {"memories": args.memories, **details}, args.json)
 

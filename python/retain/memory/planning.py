@@ -125,8 +125,7 @@ class PlannerUpkeep:
     async def _calibrate(self, known: Statistics) -> None:
         """Measures what the operators cost, once a machine and again in a store that has become another one."""
         if self._calibrated_for is None:
-            kept = await self._store.read(lambda reader: reader.fact(calibration.fact_name()))
-            self._calibrated_for = int(kept["memories"]) if kept else 0
+            self._calibrated_for = (await self._store.read(calibration.learned_before)).memories
         if known.total < self._calibrated_for * CALIBRATION_GROWTH:
             return
         if await self._store.read(lambda reader: calibration.calibrate(reader, self._planner, known)):

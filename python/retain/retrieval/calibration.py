@@ -6,9 +6,12 @@ the cache and the processor that later queries meet. Meant to run once, beside t
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
@@ -42,10 +45,53 @@ MODEL = 2
 """Counts the cost models: what was found for another one does not fit this one."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What a planner goes on from: the memories that it was calibrated for, what that found, what executions taught."""
+
+    memories: int = 0
+    coefficients: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    corrections: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
 def fact_name() -> str:
     """Under which name the coefficients are kept: another kind of machine, SQLite or cost model has others."""
     parts = (platform.machine(), _processor(), str(os.cpu_count()), apsw.sqlite_lib_version(), str(MODEL))
     return f"planner.{blake2b(chr(0).join(parts).encode(), digest_size=8).hexdigest()}"
+
+
+def learned_before(reader: Reader) -> Learned:
+    """What an earlier process kept on this machine.
+
+    Another version may have written it: operators and ways that are unknown here, and what is no number, are left out.
+    """
+    kept = reader.fact(fact_name())
+    told = kept if isinstance(kept, dict) else {}
+    known = QueryPlanner()
+    coefficients = _numbers(told.get("coefficients"), known.coefficients())
+    if not coefficients:
+        return Learned()
+    memories = told.get("memories")
+    return Learned(
+        memories=memories if isinstance(memories, int) else 0,
+        coefficients=coefficients,
+        corrections={
+            name: pair
+            for name, pair in _numbers(told.get("corrections"), known.corrections()).items()
+            if pair[0] > 0
+        },
+    )
+
+
+def _numbers(kept: object, known: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
+    """Of the kept numbers by name those that are known here, as many as known, and finite and at least 0."""
+    pairs = kept.items() if isinstance(kept, dict) else ()
+    return {
+        name: tuple(numbers)
+        for name, numbers in pairs
+        if name in known and isinstance(numbers, list) and len(numbers) == len(known[name])
+        if all(isinstance(n, int | float) and 0 <= n < math.inf for n in numbers)
+    }
 
 
 def _processor() -> str:
@@ -117,12 +163,12 @@ def _terms(reader: Reader) -> list[tuple[str, int]]:
 
 def _filters(statistics: Statistics) -> list[Filter]:
     found: list[Filter] = [ACTIVE]
-    for field in ("kind", "tag", "session", "path"):
-        common = statistics.values[field][0]
+    for name in ("kind", "tag", "session", "path"):
+        common = statistics.values[name][0]
         found += [
-            both(ACTIVE, In(field=field, values=(common[i][0],))) for i in (0, len(common) // 2) if common
+            both(ACTIVE, In(field=name, values=(common[i][0],))) for i in (0, len(common) // 2) if common
         ]
-        if field == "path" and common:
+        if name == "path" and common:
             folder = common[0][0].rpartition("/")[0]
             found += [both(ACTIVE, Glob(field="path", pattern=f"{folder or '*'}/**"))]
     bounds = statistics.time_bounds

@@ -1,11 +1,12 @@
 //! Learning from what plans really took, without ever making the choice between plans worse.
 //!
-//! Only plans that were chosen are seen, and they were chosen for a low price: to learn their operators'
-//! coefficients from them would make every other plan look cheap. So the coefficients are calibration's
-//! alone, and two things are learnt here, both as logarithms, for errors of times are factors:
+//! Only plans that were chosen are seen, and they were chosen for a low price: to learn from them what their
+//! operators or ways cost would make every other plan look cheap. So the coefficients are calibration's alone and
+//! they alone decide; what is learnt here tells how long the plan that they chose will take. Both parts are
+//! logarithms, for errors of times are factors:
 //!
-//! - how fast the machine is now, one factor for all plans: it cannot change which plan is the cheapest;
-//! - how far each way is off beyond that. It is shrunk by the number of its executions and bounded by
+//! - how fast the machine is now, one factor for all plans;
+//! - how far each way is off beyond that, shrunk by the number of its executions and bounded by
 //!   [`WAY_FACTOR_MAX`].
 //!
 //! Each moves towards the error by a step of at most [`STEP_MAX`], as a running median does

@@ -214,13 +214,10 @@ impl CostModel {
     /// What steps cost on this way.
     pub fn price_of(&self, way: Way, steps: &[Step]) -> Price {
         let Price { us, bytes } = self.price(steps);
-        let factor = self.factor(way);
-        let us = Interval {
-            min: us.min * factor,
-            expected: us.expected * factor,
-            max: us.max * factor,
-        };
-        Price { us, bytes }
+        Price {
+            us: us.times(self.factor(way)),
+            bytes,
+        }
     }
 
     /// What steps cost by the coefficients alone; nothing for no steps.

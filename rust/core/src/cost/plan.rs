@@ -106,12 +106,15 @@ pub struct Planned {
 }
 
 /// The ways to answer, priced, the cheapest first.
+///
+/// The coefficients alone decide. What executions taught is of the ways that were chosen before, so that it
+/// scales the prices of one question together and turns none of them past another.
 pub fn plan(statistics: &Statistics, model: &CostModel, question: &Question) -> Planned {
     let seen = Seen::new(statistics, question);
     let weigh = |way, driver, steps: Vec<Step>| Weighed {
         way,
         driver,
-        price: model.price_of(way, &steps),
+        price: model.price(&steps),
         steps,
     };
     let lexical = question.words > 0;
@@ -143,6 +146,10 @@ pub fn plan(statistics: &Statistics, model: &CostModel, question: &Question) -> 
     {
         std::mem::swap(&mut best, cheapest);
         others.sort_by(|one, other| one.price.us.expected.total_cmp(&other.price.us.expected));
+    }
+    let factor = model.factor(best.way);
+    for weighed in std::iter::once(&mut best).chain(&mut others) {
+        weighed.price.us = weighed.price.us.times(factor);
     }
     Planned {
         ahead: seen.ahead(),

@@ -263,20 +263,24 @@ class BatchQueue:
 class CostEstimator:
     """Row counts of filters and prices of plans, as intervals ``(min, expected, max)``.
 
-    Operators: "fts_match", "fts_rank", "row_fetch", "index_scan", "rowid_probe", "sort",
-    "cache_probe", "side_probe", "glob_test", "key_set".
-    An operator costs ``startup_us + row_us * rows`` microseconds, sorting
-    ``row_us`` a comparison (n log2 n), and ``row_bytes * rows`` bytes.
+    Operators: the keys of ``coefficients()``. One costs ``startup_us + row_us * rows`` microseconds, sorting
+    ``row_us`` a comparison (n log2 n), and ``row_bytes * rows`` bytes. A way (lexical_first, rank_first,
+    filter_first, filter_scan) takes ``factors()`` times what its operators cost.
 
     Every number must be finite and at least 0, else ValueError names it.
     """
 
-    def __new__(cls, coefficients: dict[str, tuple[float, float, float]] | None = None) -> CostEstimator:
+    def __new__(
+        cls,
+        coefficients: dict[str, tuple[float, float, float]] | None = None,
+        corrections: dict[str, tuple[float, float]] | None = None,
+    ) -> CostEstimator:
         """An estimator without statistics.
 
         Args:
             coefficients: ``(startup_us, row_us, row_bytes)`` by operator, such as ``coefficients()``
                 once returned; an operator left out has its default.
+            corrections: ``(factor, count)``, such as ``corrections()`` once returned.
 
         Raises:
             ValueError: an unknown operator or a bad number.
@@ -306,6 +310,15 @@ class CostEstimator:
 
         Raises:
             ValueError: the numbers contradict each other.
+        """
+
+    def set_sample(self, field: str, values: Sequence[str], entries: int) -> None:
+        """Add to the values of a field an even sample of its entries, for patterns and uncommon values.
+
+        Args:
+            field: its name; nothing happens where ``set_values`` was not called for it.
+            values: a value that many rows have occurs often.
+            entries: how many values all rows have together.
         """
 
     def set_histogram(self, field: str, bounds: Sequence[int], rows: int) -> None:
@@ -343,6 +356,7 @@ class CostEstimator:
         tree: object,
         words: int,
         postings: Sequence[float] | None,
+        walked: Sequence[float] | None,
         limit: float,
         *,
         choose: bool = True,
@@ -353,6 +367,8 @@ class CostEstimator:
             tree: as for ``rows``.
             words: how many words are asked for; 0 asks for the newest rows.
             postings: in how many rows each word occurs; None takes a share of all rows for each.
+            walked: for each stem of the words, how many entries of the full-text index it reads; None takes
+                the postings.
             limit: rows wanted.
             choose: False gives the way that needs no statistics.
 
@@ -366,50 +382,69 @@ class CostEstimator:
         """
 
     def ways(
-        self, tree: object, words: int, postings: Sequence[float] | None, limit: float
+        self,
+        tree: object,
+        words: int,
+        postings: Sequence[float] | None,
+        walked: Sequence[float] | None,
+        limit: float,
     ) -> list[_NamedPlan]:
         """Every way that ``plan`` considers, each with its steps and price, the cheapest first."""
 
     def plan_many(
-        self, questions: Sequence[tuple[object, int, Sequence[float] | None, float]], *, choose: bool = True
+        self,
+        questions: Sequence[tuple[object, int, Sequence[float] | None, Sequence[float] | None, float]],
+        *,
+        choose: bool = True,
     ) -> list[_NamedPlan]:
-        """``plan`` for each ``(tree, words, postings, limit)``, in their order; other threads run meanwhile."""
+        """``plan`` for each ``(tree, words, postings, walked, limit)``, in order; other threads run meanwhile."""
 
-    def price(self, steps: Sequence[tuple[str, _Interval]]) -> dict[str, _Interval]:
+    def price(self, steps: Sequence[tuple[str, _Interval]], way: str | None = None) -> dict[str, _Interval]:
         """What a plan costs: ``{"us": interval, "bytes": interval}``.
 
         Args:
             steps: operators, each with the interval of rows it meets.
+            way: whose factor counts; None is the operators alone.
 
         Raises:
-            ValueError: an unknown operator, or rows that are not ascending.
+            ValueError: an unknown operator or way, or rows that are not ascending.
         """
 
     def price_many(self, plans: Sequence[Sequence[tuple[str, _Interval]]]) -> list[dict[str, _Interval]]:
         """What each plan costs, in their order; other threads run meanwhile."""
 
-    def observe(self, steps: Sequence[tuple[str, float]], actual_us: float) -> None:
-        """Learn from an execution.
+    def observe(
+        self, way: str, steps: Sequence[tuple[str, float]], estimated_us: float, actual_us: float
+    ) -> None:
+        """Learn from an execution how fast the machine is now and how far the way is off beyond that.
 
         Args:
-            steps: operators, each with the number of rows it really met; not empty.
-            actual_us: the time it took in microseconds.
+            way: what was done.
+            steps: operators, each with the number of rows it really met, as far as that is known; not empty.
+            estimated_us: the time it was expected to take in microseconds, for ``q_error``.
+            actual_us: the time it took.
 
         Raises:
-            ValueError: an unknown operator, no steps, or a bad number; nothing was learnt.
+            ValueError: an unknown way or operator, no steps, or a bad number; nothing was learnt.
         """
 
     def calibrate(self, runs: Sequence[tuple[Sequence[tuple[str, float]], float]]) -> None:
         """Fit the coefficients to runs made for it: steps as for ``observe``, and microseconds.
 
-        They are no predictions, so ``q_error`` does not count them.
+        They are no predictions, so ``q_error`` does not count them. What executions taught is forgotten.
 
         Raises:
             ValueError: as for ``observe``; nothing was learnt.
         """
 
     def coefficients(self) -> dict[str, tuple[float, float, float]]:
-        """``(startup_us, row_us, row_bytes)`` of every operator as learnt so far, to be persisted."""
+        """``(startup_us, row_us, row_bytes)`` of every operator as calibrated, to be persisted."""
+
+    def corrections(self) -> dict[str, tuple[float, float]]:
+        """What executions taught, to be persisted: ``(factor, count)`` of "machine" and of each way beyond it."""
+
+    def factors(self) -> dict[str, float]:
+        """By which factor each way takes longer now than its operators cost."""
 
     def q_error(self) -> dict[str, float]:
         """How far off the last 512 predictions were: ``count``, ``median``, ``p95``.

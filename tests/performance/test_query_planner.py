@@ -69,7 +69,10 @@ class Shelf:
 
     def chosen(self, planner: QueryPlanner) -> list[Plan]:
         """Its plan for each pattern."""
-        return [planner.create_plan(q, w.postings or None) for q, w in zip(PATTERNS, self.words, strict=True)]
+        return [
+            planner.create_plan(q, w.postings or None, w.walked or None)
+            for q, w in zip(PATTERNS, self.words, strict=True)
+        ]
 
     def cost_us(self, chosen: Iterable[Plan]) -> float:
         """What plans for the patterns take when they are executed."""
@@ -106,7 +109,7 @@ def ways(
 ) -> dict[tuple[str, int | None], float]:
     found = {}
     answers = set()
-    for plan in planner.alternatives(query, words.postings or None):
+    for plan in planner.alternatives(query, words.postings or None, words.walked or None):
         done = [execute(library.reader, plan, query, words) for _ in range(5)]
         found[plan.name, plan.driver] = min(one.execution.elapsed_us for one in done)
         answers.add(tuple(candidate.key for candidate in done[0].candidates))
@@ -419,9 +422,9 @@ def test_common_patterns_do_not_regress_with_what_is_learned(measured: Any, shel
 @pytest.mark.parametrize(
     "stored",
     [
-        {"row_fetch": [5.0, 9.0, 1024.0]},
-        {"row_fetch": [5.0, 9.0, 1024.0], "an_operator_that_is_gone": [1.0, 2.0, 3.0]},
-        {"row_fetch": [5.0, 9.0], "sort": ["much", None, 1.0]},
+        {"coefficients": {"row_fetch": [5.0, 9.0, 1024.0]}},
+        {"coefficients": {"row_fetch": [5.0, 9.0, 1024.0], "an_operator_that_is_gone": [1.0, 2.0, 3.0]}},
+        {"coefficients": {"row_fetch": [5.0, 9.0], "sort": ["much", None, 1.0]}, "corrections": 7},
         ["another", "form"],
     ],
     ids=["fewer_operators", "an_operator_that_is_gone", "fewer_numbers", "another_form"],
@@ -443,6 +446,6 @@ def test_plans_stored_by_an_earlier_version_are_still_read(
 
     run(stored_by_another_version())
     hits, row_fetch = measured.rounds(lambda: run(opened_by_this_one()), rounds=5)
-    known = isinstance(stored, dict) and len(stored["row_fetch"]) == 3
+    known = isinstance(stored, dict) and len(stored["coefficients"]["row_fetch"]) == 3
     assert hits == 1
     assert row_fetch == ((5.0, 9.0, 1024.0) if known else QueryPlanner().coefficients()["row_fetch"])

@@ -128,6 +128,7 @@ def explanation_text(answer: Mapping[str, Any], paint: replies.Paint) -> str:
     """Plan, estimates beside the truth, and the parts of each score, for people."""
     lines = [paint.bold("Query"), f"  {_complexity(answer['complexity'])}", "", paint.bold("Plan")]
     lines += _plan(answer["plan"])
+    lines += _outlook(answer)
     lines += ["", paint.bold("Hits")]
     for hit in answer["hits"]:
         score = paint.good(f"{hit['score']:.2f}")
@@ -157,12 +158,21 @@ def _plan(plan: Mapping[str, Any]) -> list[str]:
     really = f"really {replies.duration(truth['us'])}, planned in {replies.duration(truth['planning_us'])}"
     lines = [f"  {plan['name']}: {_interval(plan['cost_us'])} µs, {really}"]
     for step in plan["steps"]:
-        seen = truth.get(f"rows.{step['operator']}")
-        happened = f", really {seen:,.0f}" if seen is not None else ""
-        lines.append(f"    {step['operator'].ljust(12)}  {_interval(step['rows'])} rows{happened}")
+        seen = truth[f"rows.{step['operator']}"]
+        happened = seen if isinstance(seen, str) else f"really {seen:,.0f}"
+        lines.append(f"    {step['operator'].ljust(12)}  {_interval(step['rows'])} rows, {happened}")
     lines.append(f"  memories that fit the filter: {_interval(plan['rows'])}")
     lines += [f"  not taken: {name}, {replies.duration(cost)}" for name, cost in plan["rejected"].items()]
     return lines
+
+
+def _outlook(answer: Mapping[str, Any]) -> list[str]:
+    """What was expected before the words were counted, and what would be done now."""
+    estimate, following = answer["estimate"], answer["next"]
+    return [
+        f"  before counting its words: {_interval(estimate['cost_us'])} µs, {_interval(estimate['bytes'])} bytes",
+        f"  next time: {following['name']}, {_interval(following['cost_us'])} µs",
+    ]
 
 
 def _interval(values: Sequence[float]) -> str:

@@ -50,7 +50,8 @@ async def open(  # noqa: A001 - the public name is retain.open
     chosen, _ = read_settings(home, settings)
     recalls = open_recall_cache(chosen)
     store = await SqliteStore.open(chosen)
-    planner = QueryPlanner(await store.read(calibration.learned_before), enabled=bool(chosen.planner))
+    learned = await store.read(calibration.learned_before)
+    planner = QueryPlanner(learned.coefficients, learned.corrections, enabled=bool(chosen.planner))
     workspaces = Workspaces(store)
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
     service = MemoryService(

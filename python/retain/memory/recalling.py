@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 from retain.cache import L1Cache
 from retain.model import Hit, In, Memory, Query, Recall
@@ -83,7 +82,7 @@ class Recaller:
         """Recalls on one snapshot; ``query`` must be ``effective``."""
         started = time.perf_counter_ns()
         words = self.analyse(reader, query.text) or NO_WORDS
-        plan = self._planner.create_plan(query, words.postings)
+        plan = self._planner.create_plan(query, words.postings, words.walked)
         planned_us = (time.perf_counter_ns() - started) / 1000
         found = execute(reader, plan, query, words)
         ranked = rank(found.candidates, bound=words.bound, now_us=time.time_ns() // 1000)
@@ -209,33 +208,8 @@ def statistics(reader: Reader) -> Statistics:
         total=reader.total(),
         values={name: (count.common, count.distinct, count.rows) for name, count in counts.items()},
         time_bounds=reader.time_bounds(),
+        samples={name: (count.sample, count.entries) for name, count in counts.items() if count.sample},
     )
-
-
-def explanation(planner: QueryPlanner, query: Query, recall: Recall) -> dict[str, Any]:
-    """Plan, estimates beside the truth, and each hit's score in its parts, as JSON values."""
-    complexity = planner.analyze_complexity(query)
-    needs = planner.analyze_workspace_requirements(query)
-    return {
-        "complexity": {
-            "level": complexity.level,
-            "conditions": complexity.conditions,
-            "depth": complexity.depth,
-            "words": complexity.words,
-        },
-        "workspaces": {"named": list(needs.named), "every": needs.every},
-        "plan": recall.plan,
-        "q_error": dict(planner.q_error()),
-        "coefficients": {name: list(each) for name, each in planner.coefficients().items()},
-        "abstained": recall.abstained,
-        "confidence": recall.confidence,
-        "hidden": dict(recall.hidden),
-        "elapsed_us": recall.elapsed_us,
-        "hits": [
-            {"id": hit.memory.id, "title": hit.memory.title, "score": hit.score, "parts": dict(hit.parts)}
-            for hit in recall.hits
-        ],
-    }
 
 
 def _words(reader: Reader, memory: Memory) -> set[str]:

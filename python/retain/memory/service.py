@@ -14,10 +14,11 @@ import apsw
 
 from retain.cache import MultiLevelCache, Unstored
 from retain.config import Settings
-from retain.errors import InvalidInput, NotFound, RetainError
+from retain.errors import InvalidInput, NotFound
 from retain.git import head
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.drain import Drain
+from retain.memory.planning import PlannerUpkeep
 from retain.memory.workspaces import Workspaces
 from retain.model import (
     Between,
@@ -32,10 +33,9 @@ from retain.model import (
     read_time,
     to_us,
 )
-from retain.retrieval import calibration
 from retain.retrieval.context import Block, block_of
 from retain.retrieval.filters import both, parse_filter
-from retain.retrieval.planner import QueryPlanner, Statistics
+from retain.retrieval.planner import QueryPlanner
 from retain.storage import writes
 from retain.storage.integrity import verify
 from retain.storage.reads import memories_by_id
@@ -50,10 +50,6 @@ NEAR_ITEMS_MAX = 20
 """Near duplicates are looked for where at most this many memories are remembered at once."""
 
 CONTEXT_HITS_MAX = 20
-STATISTICS_GROWTH = 1.1
-
-LEARNED_MIN = 64
-"""Executions that the planner must have seen before what it learned is worth keeping."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +85,7 @@ class MemoryService:
         self._recalls = recalls
         self._recaller = recaller
         self._workspaces = workspaces
-        self._planned_for = 0
+        self._upkeep = PlannerUpkeep(planner, store, enabled=bool(settings.planner))
         self._background: set[asyncio.Task[None]] = set()
         self.pressure: MemoryManager | None = None
 
@@ -337,10 +333,9 @@ class MemoryService:
         """
         query = await self._query(text, filter, limit, workspace)
         await self.drain.before_recall()
-        await self._refresh_statistics()
+        await self._upkeep.refresh()
         answer = await self._store.read(lambda r: self._recaller.answer(r, recalling.effective(query)))
-        self._planner.observe(answer.execution)
-        return recalling.explanation(self._planner, recalling.effective(query), answer.recall)
+        return self._upkeep.explained(recalling.effective(query), answer)
 
     async def stats(self) -> dict[str, Any]:
         """Counts of everything in the store, and of what this process did, as JSON values."""
@@ -374,6 +369,7 @@ class MemoryService:
         """Stops background work and closes the store; queued writes are finished."""
         for task in list(self._background):
             task.cancel()
+        await self._upkeep.close()
         await self.drain.close()
         await self._recalls.close()
         await self._store.close()
@@ -421,42 +417,10 @@ class MemoryService:
         seen, answer = await self._store.read(
             lambda reader: (reader.fact(writes.STATE_FACT), self._recaller.answer(reader, query))
         )
-        self._planner.observe(answer.execution)
-        self._run_in_background(self._refresh_quietly)
+        self._upkeep.observe(answer.execution)
+        self._run_in_background(self._upkeep.refresh_quietly)
         fresh.append(answer.recall)
         return answer.recall if seen == token else Unstored(answer.recall)
-
-    async def _refresh_statistics(self) -> None:
-        """Gives the planner new statistics where the store has grown by a tenth since the last ones.
-
-        What the planner has learned meanwhile is kept for the next process.
-        """
-        total = await self._store.read(lambda reader: reader.total())
-        if not self.settings.planner or total <= self._planned_for * STATISTICS_GROWTH:
-            return
-        self._planned_for = total
-        known = await self._store.read(recalling.statistics)
-        self._planner.update(known)
-        await self._calibrate(known)
-
-    async def _calibrate(self, known: Statistics) -> None:
-        """Measures once a machine what the operators cost; later keeps what was learned for the next process."""
-        name = calibration.fact_name()
-        kept = bool(await self._store.read(calibration.learned_before))
-        if not kept:
-            kept = await self._store.read(lambda reader: calibration.calibrate(reader, self._planner, known))
-        elif self._planner.q_error()["count"] < LEARNED_MIN:
-            return
-        if kept:
-            learned = self._planner.coefficients()
-            await self._store.write(lambda db: writes.set_facts(db, [(name, learned)]))
-
-    async def _refresh_quietly(self) -> None:
-        """The same beside an answer: where it fails, the planner goes on with what it knows."""
-        try:
-            await self._refresh_statistics()
-        except RetainError as error:
-            logger.warning("planner.refresh_failed error=%s", error.code)
 
     def _run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs work beside the answers until it ends or the service is closed; one at a time."""

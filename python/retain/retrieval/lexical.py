@@ -48,12 +48,14 @@ class TextQuery:
         postings: for each word, in how many memories it occurs.
         bound: the bm25 that a memory full of every word that occurs would reach, for scores in 0..1.
         stems: for each stem of the query, what finding it is worth; see ``information``.
+        walked: for each stem that is searched for, how many entries of the index are read.
     """
 
     match: str
     postings: Mapping[str, int]
     bound: float
     stems: Mapping[str, float]
+    walked: tuple[int, ...] = ()
 
 
 class Vocabulary(Protocol):
@@ -107,11 +109,13 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
     present = [item for item in rarest if item[1][1]][:TERMS_MAX]
     # Words that occur nowhere cannot be searched for, but they are part of the question: they weigh.
     weighed = present + [item for item in rarest if not item[1][1]][:TERMS_MAX]
+    counts = index.document_frequencies(sorted({stem for stems, _ in weighed for stem in stems}))
     return TextQuery(
         match=" OR ".join(f'"{word}"' for _, (word, _) in present),
         postings=dict(entry for _, entry in weighed),
         bound=sum(idf(count, total) for _, (_, count) in present) * (K1 + 1),
-        stems=_stem_weights([stems for stems, _ in weighed], index, total),
+        stems={stem: information(counts.get(stem, 0), total) for stems, _ in weighed for stem in stems},
+        walked=tuple(counts.get(stem, 0) for stems, _ in present for stem in stems),
     )
 
 
@@ -124,12 +128,6 @@ def _entries(word: str, index: Vocabulary) -> list[tuple[tuple[str, ...], tuple[
     count = index.document_frequencies(stems).get(stems[0], 0) if single else index.phrase_frequency(word)
     parts = [] if count else parts_of(word)
     return [(stems, (word, count))] + [entry for part in parts for entry in _entries(part, index)]
-
-
-def _stem_weights(words: Sequence[tuple[str, ...]], index: Vocabulary, total: int) -> dict[str, float]:
-    stems = sorted({stem for word in words for stem in word})
-    counts = index.document_frequencies(stems)
-    return {stem: information(counts.get(stem, 0), total) for stem in stems}
 
 
 def coverage(stems: Mapping[str, float], found: Collection[str]) -> float:

@@ -19,7 +19,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Any, NamedTuple
 
 from retain._core import CostEstimator
@@ -39,11 +40,19 @@ MULTI_VALUED = frozenset({"tag", "path"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """What the planner knows of the store; rows are memories."""
+    """What the planner knows of the store; rows are memories.
+
+    Attributes:
+        total: how many rows there are.
+        values: by field, the most common values with their rows, how many values there are, rows with any.
+        time_bounds: bounds of an equi-depth histogram of times.
+        samples: by field, an even sample of the values of all rows, and how many values these are.
+    """
 
     total: int
     values: Mapping[str, tuple[Sequence[tuple[str, int]], int, int]]
     time_bounds: Sequence[int]
+    samples: Mapping[str, tuple[Sequence[str], int]] = field(default_factory=dict)
 
 
 class Step(NamedTuple):
@@ -59,7 +68,7 @@ class Plan:
 
     Attributes:
         name: ``lexical_first``, ``rank_first``, ``filter_first`` or ``filter_scan``.
-        steps: the operators in order.
+        raw_steps: the operators in order, each with its rows as (min, expected, max).
         rows: memories that fit the filter, estimated as (min, expected, max).
         cost_us: microseconds, as (min, expected, max).
         cost_bytes: bytes touched, as (min, expected, max).
@@ -70,7 +79,7 @@ class Plan:
     """
 
     name: str
-    steps: tuple[Step, ...]
+    raw_steps: Sequence[tuple[str, Interval]]
     rows: Interval
     cost_us: Interval
     cost_bytes: Interval
@@ -78,6 +87,11 @@ class Plan:
     alternatives: Sequence[tuple[str, int | None, float]] = ()
     driver: int | None = None
     ahead: int = 1
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The operators in order; most plans are made to be executed, not to be read."""
+        return tuple(map(Step._make, self.raw_steps))
 
     @property
     def rejected(self) -> Mapping[str, float]:
@@ -93,11 +107,13 @@ class Execution:
     """What an executed plan did: rows handled by each step, in order, and microseconds in all.
 
     ``rows`` holds the truth for the steps whose operator is in ``measured``, and the estimate for the others.
+    ``busy_us`` is the part of the time that its thread ran: the rest went to a disk or to other programs.
     """
 
     plan: Plan
     rows: Sequence[float]
     elapsed_us: float
+    busy_us: float = 0.0
     measured: frozenset[str] = frozenset()
 
 
@@ -123,14 +139,22 @@ class QueryPlanner:
     """Plans queries; pure but for its statistics and coefficients, and safe to share between threads.
 
     Args:
-        coefficients: what an earlier planner learned (``coefficients()``), or None for the defaults.
+        coefficients: what an earlier planner's calibration found (``coefficients()``), or None for the defaults.
+        corrections: what it learned from executions (``corrections()``), or None.
         enabled: False always gives the plan that needs no statistics; answers do not change.
     """
 
     def __init__(
-        self, coefficients: Mapping[str, Sequence[float]] | None = None, *, enabled: bool = True
+        self,
+        coefficients: Mapping[str, Sequence[float]] | None = None,
+        corrections: Mapping[str, Sequence[float]] | None = None,
+        *,
+        enabled: bool = True,
     ) -> None:
-        self._estimator = CostEstimator({name: (a, b, c) for name, (a, b, c) in (coefficients or {}).items()})
+        self._estimator = CostEstimator(
+            {name: (a, b, c) for name, (a, b, c) in (coefficients or {}).items()},
+            {name: (factor, count) for name, (factor, count) in (corrections or {}).items()},
+        )
         self._enabled = enabled
         self._total = 0
         self._lock = threading.Lock()
@@ -142,23 +166,30 @@ class QueryPlanner:
             self._estimator.set_total(statistics.total)
             for name, (common, distinct, rows) in statistics.values.items():
                 self._estimator.set_values(name, list(common), distinct, rows, name in MULTI_VALUED)
+            for name, (sample, entries) in statistics.samples.items():
+                self._estimator.set_sample(name, list(sample), entries)
             self._estimator.set_histogram("time", list(statistics.time_bounds), statistics.total)
 
-    def create_plan(self, query: Query, postings: Mapping[str, int] | None = None) -> Plan:
+    def create_plan(
+        self, query: Query, postings: Mapping[str, int] | None = None, walked: Sequence[float] | None = None
+    ) -> Plan:
         """The cheapest plan for a query.
 
         Args:
             query: what to recall.
             postings: for each word of the query, in how many memories it occurs; None estimates it.
+            walked: for each stem, how many entries of the index are read; None takes the postings.
         """
         tree = query.filter if query.filter is not None else NOTHING
-        words, known, pool = _asked(query, postings)
-        return _plan(tree, self._estimator.plan(tree, words, known, pool, choose=self._enabled))
+        asked = _asked(query, postings, walked)
+        return _plan(tree, self._estimator.plan(tree, *asked, choose=self._enabled))
 
-    def alternatives(self, query: Query, postings: Mapping[str, int] | None = None) -> list[Plan]:
+    def alternatives(
+        self, query: Query, postings: Mapping[str, int] | None = None, walked: Sequence[float] | None = None
+    ) -> list[Plan]:
         """Every plan considered for a query, each with its steps and estimates, the cheapest first."""
         tree = query.filter if query.filter is not None else NOTHING
-        return [_plan(tree, raw) for raw in self._estimator.ways(tree, *_asked(query, postings))]
+        return [_plan(tree, raw) for raw in self._estimator.ways(tree, *_asked(query, postings, walked))]
 
     async def create_plan_async(self, query: Query, postings: Mapping[str, int] | None = None) -> Plan:
         """Like ``create_plan``; planning takes microseconds, so it runs where it is awaited."""
@@ -171,7 +202,7 @@ class QueryPlanner:
     def create_plans(self, queries: Sequence[Query]) -> list[Plan]:
         """Plans for many queries in their order, in one crossing."""
         trees = [NOTHING if query.filter is None else query.filter for query in queries]
-        asked = [(tree, *_asked(query, None)) for tree, query in zip(trees, queries, strict=True)]
+        asked = [(tree, *_asked(query, None, None)) for tree, query in zip(trees, queries, strict=True)]
         raws = self._estimator.plan_many(asked, choose=self._enabled)
         return [_plan(tree, raw) for tree, raw in zip(trees, raws, strict=True)]
 
@@ -201,42 +232,87 @@ class QueryPlanner:
     def optimize_plan(self, plan: Plan) -> Plan:
         """The same plan priced with what is known now: statistics and coefficients may have changed."""
         rows = self._estimator.rows(plan.filter)
-        price = self._estimator.price(plan.steps)
+        price = self._estimator.price(plan.raw_steps, plan.name)
         return replace(plan, rows=rows, cost_us=price["us"], cost_bytes=price["bytes"])
 
     def optimize_with_history(self, query: Query, execution_history: Sequence[Execution]) -> Plan:
-        """Learns from executions, then plans."""
+        """Learns from executions, then plans; what this very query took by a plan counts more than its estimate.
+
+        Args:
+            query: what to recall.
+            execution_history: executions of any queries; those with the filter of this one are its own.
+
+        Returns:
+            The plan with the least expected cost, its price moved towards the median of its own executions: half
+            of the way by one of them, nine tenths by nine.
+        """
         for execution in execution_history:
             self.observe(execution)
-        return self.create_plan(query)
+        taken: dict[tuple[str, int | None], list[float]] = {}
+        tree = query.filter if query.filter is not None else NOTHING
+        for execution in execution_history:
+            if execution.plan.filter == tree:
+                way = (execution.plan.name, execution.plan.driver)
+                taken.setdefault(way, []).append(execution.elapsed_us)
+        plans = [
+            _experienced(plan, taken.get((plan.name, plan.driver), ())) for plan in self.alternatives(query)
+        ]
+        best, *others = sorted(plans, key=lambda plan: plan.cost_us[1]) if self._enabled else plans
+        rejected = [(other.name, other.driver, other.cost_us[1]) for other in others]
+        return replace(best, alternatives=rejected)
 
     def observe(self, execution: Execution) -> None:
-        """Corrects the coefficients by what a plan really cost; where no row was met there is nothing to learn."""
+        """Corrects the estimates by what a plan really cost; where no row was met there is nothing to learn."""
         if not any(execution.rows):
             return
-        self._estimator.observe(_steps(execution), max(execution.elapsed_us, 0.001))
+        plan = execution.plan
+        self._estimator.observe(plan.name, _steps(execution), plan.cost_us[1], execution.elapsed_us)
 
     def calibrate(self, executions: Sequence[Execution]) -> None:
-        """Fits the coefficients to plans that were executed for it."""
-        self._estimator.calibrate([(_steps(one), max(one.elapsed_us, 0.001)) for one in executions])
+        """Fits the coefficients to plans that were executed for it, by the time that they were busy.
+
+        What else the machine does meanwhile would bend the coefficients against each other.
+        """
+        self._estimator.calibrate([(_steps(one), one.busy_us or one.elapsed_us) for one in executions])
 
     def coefficients(self) -> dict[str, tuple[float, float, float]]:
-        """What was learned, for the next process."""
+        """What calibration found, for the next process: by operator, microseconds to begin and a row, bytes a row."""
         return self._estimator.coefficients()
+
+    def factors(self) -> dict[str, float]:
+        """By which factor each way takes longer now than its operators say: the machine's pace and its own."""
+        return self._estimator.factors()
+
+    def corrections(self) -> dict[str, tuple[float, float]]:
+        """What executions taught, for the next process: of the machine and of each way, a factor and a count."""
+        return self._estimator.corrections()
 
     def q_error(self) -> Mapping[str, float]:
         """How far estimates were from the truth: running median and p95 of max(estimate/truth, truth/estimate)."""
         return self._estimator.q_error()
 
 
-def _asked(query: Query, postings: Mapping[str, int] | None) -> tuple[int, list[float] | None, float]:
+def _asked(
+    query: Query, postings: Mapping[str, int] | None, walked: Sequence[float] | None
+) -> tuple[int, list[float] | None, Sequence[float] | None, float]:
+    """Words, in how many rows each occurs, entries of the index that they read, and rows wanted."""
     words = len(query.text.split())
-    return words, None if postings is None else list(postings.values()), float(pool_of(query))
+    return words, None if postings is None else list(postings.values()), walked, float(pool_of(query))
+
+
+def _experienced(plan: Plan, taken: Sequence[float]) -> Plan:
+    """The plan with its price moved towards what it took before."""
+    if not taken:
+        return plan
+    low, expected, high = plan.cost_us
+    trust = len(taken) / (len(taken) + 1)
+    us = expected ** (1 - trust) * median(taken) ** trust
+    return replace(plan, cost_us=(min(low, us), us, max(high, us)))
 
 
 def _steps(execution: Execution) -> list[tuple[str, float]]:
-    pairs = zip(execution.plan.steps, execution.rows, strict=True)
-    return [(step.operator, float(rows)) for step, rows in pairs]
+    pairs = zip(execution.plan.raw_steps, execution.rows, strict=True)
+    return [(operator, float(rows)) for (operator, _), rows in pairs]
 
 
 def pool_of(query: Query) -> int:
@@ -248,7 +324,7 @@ def _plan(tree: Filter, raw: Any) -> Plan:
     (name, driver), steps, rows, us, size, ahead, rejected = raw
     return Plan(
         name=name,
-        steps=tuple(map(Step._make, steps)),
+        raw_steps=steps,
         rows=rows,
         cost_us=us,
         cost_bytes=size,
@@ -263,8 +339,8 @@ def _named(name: str, driver: int | None, tree: Filter) -> str:
     if driver is None:
         return name
     part = tree.parts[driver] if isinstance(tree, All) else tree
-    field = "or" if isinstance(part, AnyOf) else getattr(part, "field", "and")
-    return f"{name}.{field}.{driver}"
+    kind = "or" if isinstance(part, AnyOf) else getattr(part, "field", "and")
+    return f"{name}.{kind}.{driver}"
 
 
 def _workspaces(tree: Filter | None) -> set[str]:
@@ -277,12 +353,17 @@ def _workspaces(tree: Filter | None) -> set[str]:
     return set().union(*parts) if isinstance(tree, All) or all(parts) else set()
 
 
+def label(plan: Plan) -> str:
+    """The name of a plan with the condition that drives it: ``filter_first.tag.2``."""
+    return _named(plan.name, plan.driver, plan.filter)
+
+
 def plan_as_json(plan: Plan, truth: Mapping[str, Any]) -> dict[str, Any]:
     """A plan with its estimates beside the truth, as JSON values."""
     return {
-        "name": _named(plan.name, plan.driver, plan.filter),
+        "name": label(plan),
         "steps": [
-            {"operator": step.operator, "rows": [round(r, 1) for r in step.rows]} for step in plan.steps
+            {"operator": operator, "rows": [round(r, 1) for r in rows]} for operator, rows in plan.raw_steps
         ],
         "rows": [round(r, 1) for r in plan.rows],
         "cost_us": [round(c, 1) for c in plan.cost_us],

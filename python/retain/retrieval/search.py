@@ -12,6 +12,9 @@ from retain.retrieval.planner import Execution, Plan, pool_of
 from retain.storage import ways
 from retain.storage.reads import Candidate, Reader
 
+NOT_COUNTED = "not counted"
+"""Stands for the rows of a step that could only be known by running it again."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -24,7 +27,7 @@ class Found:
 def execute(reader: Reader, plan: Plan, query: Query, words: TextQuery) -> Found:
     """Runs a plan; every plan gives the same candidates."""
     pool = pool_of(query)
-    started = time.perf_counter_ns()
+    started, busy = time.perf_counter_ns(), time.thread_time_ns()
     if plan.name == "filter_scan":
         candidates = _scanned(reader, plan, pool)
     elif not words.match:
@@ -35,14 +38,16 @@ def execute(reader: Reader, plan: Plan, query: Query, words: TextQuery) -> Found
         candidates = ways.rank_first(reader.connection, words.match, plan.filter, plan.ahead, pool)
     else:
         candidates = ways.lexical_first(reader.connection, words.match, plan.filter, pool)
+    busy_us = (time.thread_time_ns() - busy) / 1000
     elapsed_us = (time.perf_counter_ns() - started) / 1000
     known = _measured(plan, words, len(candidates), pool)
     return Found(
         candidates=tuple(candidates),
         execution=Execution(
             plan=plan,
-            rows=[known.get(step.operator, step.rows[1]) for step in plan.steps],
+            rows=[known.get(operator, rows[1]) for operator, rows in plan.raw_steps],
             elapsed_us=elapsed_us,
+            busy_us=busy_us,
             measured=frozenset(known),
         ),
     )
@@ -51,14 +56,17 @@ def execute(reader: Reader, plan: Plan, query: Query, words: TextQuery) -> Found
 def _measured(plan: Plan, words: TextQuery, found: int, pool: int) -> dict[str, float]:
     """Rows that an operator really handled, where that is known without counting again."""
     if plan.name != "filter_scan" and not words.match:
-        return {step.operator: 0.0 for step in plan.steps}
-    known: dict[str, float] = {}
+        return {operator: 0.0 for operator, _ in plan.raw_steps}
+    known: dict[str, float] = {"statement": 1.0} if plan.name == "lexical_first" else {}
+    if plan.name != "filter_scan":
+        known["fts_term"] = float(len(words.walked))
     if plan.name in {"lexical_first", "rank_first"}:
-        known["fts_match"] = float(sum(words.postings.values()))
+        known["fts_match"] = float(sum(words.walked))
     if plan.name == "lexical_first" and len(words.postings) == 1:
-        known["row_fetch"] = known["fts_match"]
+        known["row_fetch"] = float(sum(words.postings.values()))
     if found < pool and plan.name in {"lexical_first", "filter_first"}:
         known |= {"fts_rank": float(found), "sort": float(found)}
+    known["row_return"] = float(found)
     return known
 
 
@@ -68,8 +76,11 @@ def _scanned(reader: Reader, plan: Plan, pool: int) -> list[Candidate]:
     return ways.scan_by(reader.connection, plan.filter, plan.driver, pool)
 
 
-def truth_of(execution: Execution) -> Mapping[str, float]:
-    """What a plan really did, as far as it was counted, beside its estimates."""
-    pairs = zip(execution.plan.steps, execution.rows, strict=True)
-    truth = {f"rows.{step.operator}": rows for step, rows in pairs if step.operator in execution.measured}
+def truth_of(execution: Execution) -> Mapping[str, float | str]:
+    """What a plan really did, beside its estimates; a step that nobody counted says so."""
+    pairs = zip(execution.plan.raw_steps, execution.rows, strict=True)
+    truth = {
+        f"rows.{operator}": rows if operator in execution.measured else NOT_COUNTED
+        for (operator, _), rows in pairs
+    }
     return {**truth, "us": round(execution.elapsed_us, 1)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import apsw
@@ -21,6 +23,8 @@ BM25 = f"bm25(memory_fts, {', '.join(map(str, WEIGHTS))})"
 IDS_PER_STATEMENT = 500
 HISTOGRAM_BUCKETS = 32
 COMMON_VALUES = 64
+SAMPLED_ENTRIES = 1_024
+"""Entries of a field with very many values that stand for all of them."""
 PHRASES_COUNTED_MAX = 1_000
 
 _COUNTED = {
@@ -53,11 +57,21 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldCounts:
-    """How often the values of a field occur: the most common ones, how many there are, how many rows."""
+    """How often the values of a field occur.
+
+    Attributes:
+        common: the most common values, each with its rows.
+        distinct: how many values there are.
+        rows: how many rows have the field.
+        entries: how many values all rows have together.
+        sample: an even sample of the entries, where the most common values leave many out.
+    """
 
     common: tuple[tuple[str, int], ...]
     distinct: int
     rows: int
+    entries: int = 0
+    sample: tuple[str, ...] = ()
 
 
 class Reader:
@@ -204,6 +218,8 @@ class Reader:
             common=tuple(pairs[:COMMON_VALUES]),
             distinct=len(pairs),
             rows=rows,
+            entries=sum(count for _, count in pairs),
+            sample=_sample(sorted(pairs)) if len(pairs) > COMMON_VALUES else (),
         )
 
     def time_bounds(self) -> list[int]:
@@ -252,6 +268,14 @@ class Reader:
         """A fact that was kept, or None."""
         row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
         return orjson.loads(row[0]) if row else None
+
+
+def _sample(pairs: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+    """Entries at even distances, in the order of their values: as good as a histogram over them."""
+    ends = list(accumulate(count for _, count in pairs))
+    taken = min(SAMPLED_ENTRIES, ends[-1])
+    places = (bisect_right(ends, (2 * n + 1) * ends[-1] // (2 * taken)) for n in range(taken))
+    return tuple(pairs[place][0] for place in places)
 
 
 def memories_by_id(db: apsw.Connection, ids: Sequence[str]) -> dict[str, Memory]:

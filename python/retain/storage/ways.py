@@ -11,10 +11,12 @@ from typing import Any
 
 import apsw
 
-from retain.model import STATUSES, All, AnyOf, Filter, In, Not
+from retain.model import STATUSES, All, AnyOf, Between, Filter, In, Not
 from retain.storage.conditions import EVERYWHERE, Condition, condition, keys_of
 from retain.storage.reads import BM25, Candidate
 
+KEY_MAX = 2**63 - 1
+TIME_MIN = -(2**63)
 _COLUMNS = "m.key, {score}, m.occurred_us, m.kind"
 
 
@@ -62,13 +64,15 @@ def filter_first(
 ) -> list[Candidate]:
     """Collects the keys of the filter; of the words' rows between the least and the greatest, ranks those.
 
-    The unary plus keeps the keys from FTS5: it would run the whole query again for each of them.
+    The unary plus keeps the keys from FTS5: it would run the whole query again for each of them. Without a key
+    the bounds must still exclude everything: to FTS5 a bound of NULL is none.
     """
     sql, values = _keys(where, driver)
     rows = db.execute(
         f"WITH fit AS MATERIALIZED ({sql}) "
         f"SELECT {_COLUMNS.format(score='-f.score')} FROM (SELECT rowid AS key, {BM25} AS score FROM memory_fts "
-        "WHERE memory_fts MATCH ? AND rowid >= (SELECT min(key) FROM fit) AND rowid <= (SELECT max(key) FROM fit) "
+        f"WHERE memory_fts MATCH ? AND rowid >= (SELECT coalesce(min(key), {KEY_MAX}) FROM fit) "
+        "AND rowid <= (SELECT max(key) FROM fit) "
         "AND +rowid IN (SELECT key FROM fit) ORDER BY score, key DESC LIMIT ?) f "
         "CROSS JOIN memory m ON m.key = f.key",
         (*values, match, limit),
@@ -79,20 +83,23 @@ def filter_first(
 def newest(db: apsw.Connection, where: Filter, limit: int) -> list[Candidate]:
     """Walks the index of times from its new end, workspace by workspace, until enough rows fit."""
     parts = _parts(where)
-    sql, values = condition(All(parts=tuple(p for p in parts if not _is(p, "workspace", "status"))))
+    low, high = _bounds(parts)
+    held = tuple(p for p in parts if not _is(p, "workspace", "status") and not isinstance(p, Between))
+    sql, values = condition(All(parts=held))
+    # One bound a side, or SQLite would walk the index by the wider one and test the other on each entry.
     text = (
-        f"SELECT {_COLUMNS.format(score='0.0')} FROM memory m INDEXED BY memory_time "
-        f"WHERE m.workspace = ? AND m.status = ? AND m.occurred_us >= ? AND {sql} "
+        f"SELECT {_COLUMNS.format(score='0.0')} FROM memory m INDEXED BY memory_time WHERE m.workspace = ? "
+        f"AND m.status = ? AND m.occurred_us >= ? AND m.occurred_us < ? AND {sql} "
         "ORDER BY m.occurred_us DESC, m.key DESC LIMIT ?"
     )
     found: list[Candidate] = []
-    since = 0
+    since = low
     for workspace in _workspace_keys(db, parts):
         for status in _statuses(parts):
-            found += _candidates(db.execute(text, (workspace, status, since, *values, limit)))
+            found += _candidates(db.execute(text, (workspace, status, since, high, *values, limit)))
         found.sort(key=lambda c: (c.occurred_us, c.key), reverse=True)
         del found[limit:]
-        since = found[-1].occurred_us if len(found) == limit else 0
+        since = max(low, found[-1].occurred_us) if len(found) == limit else low
     return found
 
 
@@ -134,6 +141,13 @@ def _by_time(parts: Sequence[Filter], workspaces: Condition) -> Condition:
 
 def _parts(where: Filter) -> tuple[Filter, ...]:
     return where.parts if isinstance(where, All) else (where,)
+
+
+def _bounds(parts: Iterable[Filter]) -> tuple[int, int]:
+    """The range of times that every such condition leaves, its end excluded."""
+    ranges = [part for part in parts if isinstance(part, Between)]
+    low = max((one.low for one in ranges if one.low is not None), default=TIME_MIN)
+    return low, min((one.high for one in ranges if one.high is not None), default=KEY_MAX)
 
 
 def _is(part: Filter, *fields: str) -> bool:

@@ -3,25 +3,22 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
-use pyo3::intern;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString};
 use retain_core::CoreError;
 use retain_core::cost::{
-    self, Coefficients, CostModel, Estimator, Filter, Interval, Multiplicity, Observed, Operator, Planned,
-    Price, Question, Statistics, Step, Weighed,
+    self, Coefficients, Corrections, CostModel, Estimator, Interval, Learnt, Multiplicity, Observed,
+    Operator, Planned, Price, Question, Statistics, Step, Way, Weighed,
 };
 
 use crate::error::to_python;
+use crate::filters::filter;
 use crate::guarded::Guarded;
 
-/// How deep a filter tree may be nested.
-const FILTER_DEPTH_MAX: usize = 100;
-
 type Triple = (f64, f64, f64);
-/// Tree, words, rows of each word, rows wanted.
-type Asked<'py> = (Bound<'py, PyAny>, usize, Option<Vec<f64>>, f64);
+/// Tree, words, rows of each word, entries that they read, rows wanted.
+type Asked<'py> = (Bound<'py, PyAny>, usize, Option<Vec<f64>>, Option<Vec<f64>>, f64);
 /// A way and its driver, its steps, the rows of the filter, microseconds, bytes, rows to rank ahead, and
 /// the other ways with their drivers and microseconds.
 type NamedPlan<'py> = (
@@ -46,8 +43,12 @@ pub(crate) struct CostEstimator {
 #[pymethods]
 impl CostEstimator {
     #[new]
-    #[pyo3(signature = (coefficients=None))]
-    fn new(py: Python<'_>, coefficients: Option<HashMap<String, Triple>>) -> PyResult<Self> {
+    #[pyo3(signature = (coefficients=None, corrections=None))]
+    fn new(
+        py: Python<'_>,
+        coefficients: Option<HashMap<String, Triple>>,
+        corrections: Option<HashMap<String, (f64, f64)>>,
+    ) -> PyResult<Self> {
         let mut model = CostModel::default();
         for (name, (startup_us, row_us, row_bytes)) in coefficients.unwrap_or_default() {
             let to = Coefficients {
@@ -58,8 +59,12 @@ impl CostEstimator {
             let outcome = name.parse().and_then(|operator| model.set(operator, to));
             outcome.map_err(|error| to_python(py, &error))?;
         }
+        let mut estimator = Estimator::new(model);
+        if let Some(corrections) = corrections {
+            estimator.restore(&learnt(&corrections)?);
+        }
         Ok(Self {
-            estimator: Guarded::new(Estimator::new(model)),
+            estimator: Guarded::new(estimator),
         })
     }
 
@@ -98,6 +103,14 @@ impl CostEstimator {
         outcome.map_err(|error| to_python(py, &error))
     }
 
+    fn set_sample(&self, py: Python<'_>, field: &str, values: Vec<String>, entries: i64) -> PyResult<()> {
+        let entries = count("entries", entries)?;
+        self.estimator.with(py, |estimator| {
+            estimator.statistics_mut().set_sample(field, values, entries);
+        });
+        Ok(())
+    }
+
     fn set_histogram(&self, py: Python<'_>, field: &str, bounds: Vec<i64>, rows: i64) -> PyResult<()> {
         let rows = count("rows", rows)?;
         let outcome = self.estimator.with(py, |estimator| {
@@ -114,17 +127,18 @@ impl CostEstimator {
         Ok(triple(rows))
     }
 
-    #[pyo3(signature = (tree, words, postings, limit, *, choose=true))]
+    #[pyo3(signature = (tree, words, postings, walked, limit, *, choose=true))]
     fn plan<'py>(
         &self,
         tree: &Bound<'py, PyAny>,
         words: usize,
         postings: Option<Vec<f64>>,
+        walked: Option<Vec<f64>>,
         limit: f64,
         choose: bool,
     ) -> PyResult<NamedPlan<'py>> {
         let py = tree.py();
-        let question = question(tree, words, postings, limit, choose)?;
+        let question = question(tree, words, postings, walked, limit, choose)?;
         let (statistics, model) = self.snapshot(py);
         Ok(named_plan(py, &cost::plan(&statistics, &model, &question)))
     }
@@ -134,10 +148,11 @@ impl CostEstimator {
         tree: &Bound<'py, PyAny>,
         words: usize,
         postings: Option<Vec<f64>>,
+        walked: Option<Vec<f64>>,
         limit: f64,
     ) -> PyResult<Vec<NamedPlan<'py>>> {
         let py = tree.py();
-        let question = question(tree, words, postings, limit, true)?;
+        let question = question(tree, words, postings, walked, limit, true)?;
         let (statistics, model) = self.snapshot(py);
         let planned = cost::plan(&statistics, &model, &question);
         let alone = |way: &Weighed| named_way(py, &planned, way, Vec::new());
@@ -156,7 +171,9 @@ impl CostEstimator {
     ) -> PyResult<Vec<NamedPlan<'py>>> {
         let questions = questions
             .into_iter()
-            .map(|(tree, words, postings, limit)| question(&tree, words, postings, limit, choose));
+            .map(|(tree, words, postings, walked, limit)| {
+                question(&tree, words, postings, walked, limit, choose)
+            });
         let questions = questions.collect::<PyResult<Vec<_>>>()?;
         let (statistics, model) = self.snapshot(py);
         let plan = |question| cost::plan(&statistics, &model, question);
@@ -164,10 +181,20 @@ impl CostEstimator {
         Ok(plans.iter().map(|planned| named_plan(py, planned)).collect())
     }
 
-    fn price<'py>(&self, py: Python<'py>, steps: Vec<NamedStep<'py>>) -> PyResult<Bound<'py, PyDict>> {
+    #[pyo3(signature = (steps, way=None))]
+    fn price<'py>(
+        &self,
+        py: Python<'py>,
+        steps: Vec<NamedStep<'py>>,
+        way: Option<&str>,
+    ) -> PyResult<Bound<'py, PyDict>> {
         let steps = plan(py, &steps)?;
         let model = self.estimator.with(py, |estimator| estimator.model());
-        priced(py, &model.price(&steps))
+        let price = match way {
+            None => model.price(&steps),
+            Some(name) => model.price_of(way_named(py, name)?, &steps),
+        };
+        priced(py, &price)
     }
 
     fn price_many<'py>(
@@ -185,13 +212,16 @@ impl CostEstimator {
     fn observe(
         &self,
         py: Python<'_>,
+        way: &str,
         steps: Vec<(Bound<'_, PyString>, f64)>,
+        estimated_us: f64,
         actual_us: f64,
     ) -> PyResult<()> {
+        let way = way_named(py, way)?;
         let observed = run(&steps)?;
-        let outcome = self
-            .estimator
-            .with(py, |estimator| estimator.observe(&observed, actual_us));
+        let outcome = self.estimator.with(py, |estimator| {
+            estimator.observe(way, &observed, estimated_us, actual_us)
+        });
         outcome.map_err(|error| to_python(py, &error))
     }
 
@@ -207,6 +237,25 @@ impl CostEstimator {
         let named = PyDict::new(py);
         for (name, of) in model.iter() {
             named.set_item(name, (of.startup_us, of.row_us, of.row_bytes))?;
+        }
+        Ok(named)
+    }
+
+    fn corrections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let learnt = self.estimator.with(py, |estimator| estimator.learnt());
+        let named = PyDict::new(py);
+        named.set_item(MACHINE, (learnt.machine.factor, learnt.machine.count))?;
+        for (way, own) in Way::ALL.into_iter().zip(learnt.ways) {
+            named.set_item(way.name(), (own.factor, own.count))?;
+        }
+        Ok(named)
+    }
+
+    fn factors<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let model = self.estimator.with(py, |estimator| estimator.model());
+        let named = PyDict::new(py);
+        for way in Way::ALL {
+            named.set_item(way.name(), model.factor(way))?;
         }
         Ok(named)
     }
@@ -233,6 +282,7 @@ fn question(
     tree: &Bound<'_, PyAny>,
     words: usize,
     postings: Option<Vec<f64>>,
+    walked: Option<Vec<f64>>,
     limit: f64,
     choose: bool,
 ) -> PyResult<Question> {
@@ -240,6 +290,7 @@ fn question(
         filter: filter(tree, 0)?,
         words,
         postings,
+        walked,
         limit,
         choose,
     })
@@ -305,6 +356,36 @@ fn plan(py: Python<'_>, steps: &[NamedStep<'_>]) -> PyResult<Vec<Step>> {
     checked.collect()
 }
 
+/// What is kept of the machine itself, beside the ways.
+const MACHINE: &str = "machine";
+
+fn learnt(named: &HashMap<String, (f64, f64)>) -> PyResult<Corrections> {
+    let of = |name: &str| {
+        let (factor, count) = named.get(name).copied().unwrap_or((1.0, 0.0));
+        if factor.is_finite() && factor > 0.0 && count.is_finite() && count >= 0.0 {
+            return Ok(Learnt { factor, count });
+        }
+        let message =
+            format!("corrections[{name:?}]: must be a factor above 0 and a count, not ({factor}, {count})");
+        Err(PyValueError::new_err(message))
+    };
+    let mut ways = Way::ALL.map(|_| Learnt {
+        factor: 1.0,
+        count: 0.0,
+    });
+    for (own, way) in ways.iter_mut().zip(Way::ALL) {
+        *own = of(way.name())?;
+    }
+    Ok(Corrections {
+        machine: of(MACHINE)?,
+        ways,
+    })
+}
+
+fn way_named(py: Python<'_>, name: &str) -> PyResult<Way> {
+    name.parse().map_err(|error: CoreError| to_python(py, &error))
+}
+
 fn operator(name: &Bound<'_, PyString>) -> PyResult<Operator> {
     let operator = name.to_cow()?.parse();
     operator.map_err(|error: CoreError| to_python(name.py(), &error))
@@ -324,95 +405,4 @@ fn triple(interval: Interval) -> Triple {
 fn count(field: &str, value: i64) -> PyResult<u64> {
     let problem = |_| PyValueError::new_err(format!("{field}: must be at least 0, not {value}"));
     u64::try_from(value).map_err(problem)
-}
-
-/// The filter that a tree of `retain.model` or of nested tuples stands for.
-fn filter(tree: &Bound<'_, PyAny>, depth: usize) -> PyResult<Filter> {
-    if tree.is_instance_of::<PyTuple>() {
-        return of_tuples(tree, depth);
-    }
-    if depth > FILTER_DEPTH_MAX {
-        let message = format!("tree: must not be nested deeper than {FILTER_DEPTH_MAX}");
-        return Err(PyValueError::new_err(message));
-    }
-    let py = tree.py();
-    let parts = || {
-        let parts = tree.getattr(intern!(py, "parts"))?;
-        let parts = parts.cast::<PyTuple>()?;
-        parts
-            .iter()
-            .map(|part| filter(&part, depth + 1))
-            .collect::<PyResult<Vec<_>>>()
-    };
-    let field = || tree.getattr(intern!(py, "field"))?.extract::<String>();
-    let name = tree.get_type().name()?;
-    Ok(match &*name.to_cow()? {
-        "All" => Filter::And(parts()?),
-        "AnyOf" => Filter::Or(parts()?),
-        "Not" => Filter::Not(Box::new(filter(&tree.getattr(intern!(py, "part"))?, depth + 1)?)),
-        "In" => Filter::In {
-            field: field()?,
-            values: tree.getattr(intern!(py, "values"))?.extract()?,
-        },
-        "Glob" => Filter::Glob {
-            field: field()?,
-            pattern: tree.getattr(intern!(py, "pattern"))?.extract()?,
-        },
-        "Between" => {
-            let high: Option<i64> = tree.getattr(intern!(py, "high"))?.extract()?;
-            Filter::Range {
-                field: field()?,
-                low: tree.getattr(intern!(py, "low"))?.extract()?,
-                high: high.map(|high| high.saturating_sub(1)),
-            }
-        }
-        other => {
-            let message = format!("tree: {other} is no filter");
-            return Err(PyTypeError::new_err(message));
-        }
-    })
-}
-
-fn of_tuples(tree: &Bound<'_, PyAny>, depth: usize) -> PyResult<Filter> {
-    if depth > FILTER_DEPTH_MAX {
-        let message = format!("tree: must not be nested deeper than {FILTER_DEPTH_MAX}");
-        return Err(PyValueError::new_err(message));
-    }
-    let node = tree.cast::<PyTuple>()?;
-    let parts = |index| {
-        let parts = node.get_item(index)?;
-        parts
-            .try_iter()?
-            .map(|part| filter(&part?, depth + 1))
-            .collect::<PyResult<Vec<_>>>()
-    };
-    let text = |index| node.get_item(index)?.extract::<String>();
-    let name = text(0)?;
-    Ok(match (name.as_str(), node.len()) {
-        ("all", 1) => Filter::All,
-        ("and", 2) => Filter::And(parts(1)?),
-        ("or", 2) => Filter::Or(parts(1)?),
-        ("not", 2) => Filter::Not(Box::new(filter(&node.get_item(1)?, depth + 1)?)),
-        ("in", 3) => {
-            let values = node.get_item(2)?;
-            let values = values.try_iter()?.map(|value| value?.extract());
-            Filter::In {
-                field: text(1)?,
-                values: values.collect::<PyResult<_>>()?,
-            }
-        }
-        ("glob", 3) => Filter::Glob {
-            field: text(1)?,
-            pattern: text(2)?,
-        },
-        ("range", 4) => Filter::Range {
-            field: text(1)?,
-            low: node.get_item(2)?.extract()?,
-            high: node.get_item(3)?.extract()?,
-        },
-        (name, len) => {
-            let message = format!("tree: no node {name:?} with {} operands", len - 1);
-            return Err(PyValueError::new_err(message));
-        }
-    })
 }

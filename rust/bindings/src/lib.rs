@@ -13,6 +13,7 @@ mod cache;
 mod cost;
 mod error;
 mod fast;
+mod filters;
 mod guarded;
 mod key;
 mod queue;

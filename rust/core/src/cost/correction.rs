@@ -1,25 +1,37 @@
-//! Learning the coefficients from what plans really took.
+//! Learning from what plans really took, without ever making the choice between plans worse.
 //!
-//! Times spread over decades and their errors are factors, so the error is the logarithm of actual
-//! over predicted, and a coefficient is corrected by a factor: normalised least mean squares in
-//! log space, which is the exponentiated gradient of Kivinen and Warmuth (1997). Each coefficient
-//! moves by its share of the predicted time; a startup cost is thus learnt from runs over few rows
-//! and a cost per row from runs over many. Two guards against outliers: an error counts at most as
-//! a factor of [`ERROR_FACTOR_MAX`], and the rate falls with experience, from a half to 1/20.
+//! Only plans that were chosen are seen, and they were chosen for a low price: to learn from them what their
+//! operators or ways cost would make every other plan look cheap. So the coefficients are calibration's alone and
+//! they alone decide; what is learnt here tells how long the plan that they chose will take. Both parts are
+//! logarithms, for errors of times are factors:
+//!
+//! - how fast the machine is now, one factor for all plans;
+//! - how far each way is off beyond that, shrunk by the number of its executions and bounded by
+//!   [`WAY_FACTOR_MAX`].
+//!
+//! Each moves towards the error by a step of at most [`STEP_MAX`], as a running median does
+//! (Robbins and Monro 1951 on the Huber loss), so that no outlier moves it far.
 
+use super::calibration::US_MIN;
 use super::model::{CostModel, Operator};
+use super::order::percentile;
+use super::plan::{WAY_COUNT, Way};
 use crate::CoreError;
 
-/// An error beyond this factor counts as this factor.
-const ERROR_FACTOR_MAX: f64 = 4.0;
-const RATE_FIRST: f64 = 0.5;
-const RATE_LAST: f64 = 0.05;
-/// Observations after which the rate has halved.
-const RATE_HALVING: f64 = 10.0;
-/// A coefficient stays within this factor of its value when the estimator was made.
-const DRIFT_FACTOR_MAX: f64 = 1e4;
-/// Times below this count as this: no clock tells them apart.
-const US_MIN: f64 = 0.001;
+/// An error beyond this, as a logarithm, counts as this.
+const STEP_MAX: f64 = 0.25;
+const SPEED_RATE_FIRST: f64 = 0.5;
+const SPEED_RATE_LAST: f64 = 0.03;
+const WAY_RATE_LAST: f64 = 0.02;
+/// Executions of a way by which its factor is trusted half.
+const WAY_TRUST: f64 = 20.0;
+/// A way's own factor stays within this.
+const WAY_FACTOR_MAX: f64 = 1.5;
+/// The machine's factor stays within this.
+const SPEED_FACTOR_MAX: f64 = 100.0;
+/// As how many executions those of an earlier process count at most for the pace: the machine may have other
+/// company now.
+const COUNT_KEPT: f64 = 64.0;
 /// How many of the latest q-errors are kept.
 const Q_ERRORS_KEPT: usize = 512;
 
@@ -44,89 +56,107 @@ pub struct QError {
     pub p95: f64,
 }
 
-/// How often the runs of a calibration are gone through, and how fast they move the coefficients.
-const CALIBRATION_ROUNDS: u32 = 60;
-const CALIBRATION_RATE: f64 = 0.4;
+/// A factor that was learnt, and from how many executions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Learnt {
+    /// How many times longer than predicted.
+    pub factor: f64,
+    /// Executions that taught it.
+    pub count: f64,
+}
 
-#[derive(Debug)]
+/// What executions taught: of the machine and of each way beyond that, in the order of [`Way::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Corrections {
+    /// The machine's pace.
+    pub machine: Learnt,
+    /// What each way takes beyond that.
+    pub ways: [Learnt; WAY_COUNT],
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Residual {
+    log: f64,
+    count: f64,
+}
+
+impl Residual {
+    fn learnt(self) -> Learnt {
+        Learnt {
+            factor: self.log.exp(),
+            count: self.count,
+        }
+    }
+
+    fn of(learnt: Learnt, factor_max: f64, count_max: f64) -> Self {
+        let most = factor_max.ln();
+        Self {
+            log: learnt.factor.max(f64::MIN_POSITIVE).ln().clamp(-most, most),
+            count: learnt.count.clamp(0.0, count_max),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
 pub(crate) struct Correction {
-    origin: CostModel,
-    observations: f64,
+    speed: Residual,
+    ways: [Residual; WAY_COUNT],
     q_errors: Vec<f64>,
     next: usize,
 }
 
 impl Correction {
-    pub(crate) fn new(origin: CostModel) -> Self {
-        Self {
-            origin,
-            observations: 0.0,
-            q_errors: Vec::new(),
-            next: 0,
-        }
-    }
-
-    /// Fits the coefficients to runs made for it; they are no predictions, so no q-error is kept.
-    pub(crate) fn calibrate(
-        &mut self,
-        model: &mut CostModel,
-        runs: &[(Vec<Observed>, f64)],
-    ) -> Result<(), CoreError> {
-        for (steps, actual_us) in runs {
-            check(steps, *actual_us)?;
-        }
-        let limit = ERROR_FACTOR_MAX.ln();
-        for round in 0..CALIBRATION_ROUNDS {
-            let rate = CALIBRATION_RATE / (1.0 + f64::from(round) / 4.0);
-            for (steps, actual_us) in runs {
-                let parts = Parts::of(model, steps);
-                let predicted = parts.total().max(US_MIN);
-                let error = (actual_us.max(US_MIN) / predicted).ln();
-                self.apply(model, &parts, rate * error.clamp(-limit, limit), predicted);
-            }
-        }
-        self.observations += runs.len() as f64;
-        Ok(())
-    }
-
+    /// Learns from an execution; `estimated_us` is what the plan was expected to take.
     pub(crate) fn observe(
         &mut self,
         model: &mut CostModel,
+        way: Way,
         steps: &[Observed],
-        actual_us: f64,
+        (estimated_us, actual_us): (f64, f64),
     ) -> Result<(), CoreError> {
-        check(steps, actual_us)?;
-        let parts = Parts::of(model, steps);
-        let predicted = parts.total().max(US_MIN);
-        let ratio = actual_us.max(US_MIN) / predicted;
+        check("estimated_us", steps, estimated_us)?;
+        check("actual_us", steps, actual_us)?;
+        let actual_us = actual_us.max(US_MIN);
+        let ratio = actual_us / estimated_us.max(US_MIN);
         self.keep(ratio.max(1.0 / ratio));
-        let limit = ERROR_FACTOR_MAX.ln();
-        let rate = RATE_FIRST / (1.0 + self.observations / RATE_HALVING);
-        self.observations += 1.0;
-        let step = rate.max(RATE_LAST) * ratio.ln().clamp(-limit, limit);
-        self.apply(model, &parts, step, predicted);
+        let predicted = predicted(model, steps) * model.factor(way);
+        let error = (actual_us / predicted.max(US_MIN))
+            .ln()
+            .clamp(-STEP_MAX, STEP_MAX);
+        let speed = &mut self.speed;
+        let rate = (SPEED_RATE_FIRST / (1.0 + speed.count / 8.0)).max(SPEED_RATE_LAST);
+        let most = SPEED_FACTOR_MAX.ln();
+        speed.log = (speed.log + rate * error).clamp(-most, most);
+        speed.count += 1.0;
+        if let Some(own) = self.ways.get_mut(way as usize) {
+            own.count += 1.0;
+            let rate = (1.0 / own.count).max(WAY_RATE_LAST);
+            let most = WAY_FACTOR_MAX.ln();
+            own.log = (own.log + rate * error).clamp(-most, most);
+        }
+        self.apply(model);
         Ok(())
     }
 
-    fn apply(&self, model: &mut CostModel, parts: &Parts, step: f64, predicted: f64) {
-        let shares = parts
-            .by_operator
-            .iter()
-            .flat_map(|(_, startup, rows)| [startup, rows]);
-        let norm: f64 = shares.map(|part| (part / predicted).powi(2)).sum();
-        if norm <= 0.0 {
-            return;
+    fn apply(&self, model: &mut CostModel) {
+        for (way, own) in Way::ALL.into_iter().zip(self.ways) {
+            let trusted = own.log * own.count / (own.count + WAY_TRUST);
+            model.set_factor(way, (self.speed.log + trusted).exp());
         }
-        for (operator, startup, rows) in &parts.by_operator {
-            let origin = self.origin.of(*operator);
-            let now = model.of_mut(*operator);
-            let corrected = |value: f64, origin: f64, part: f64| {
-                let factor = (step * (part / predicted) / norm).exp();
-                (value * factor).clamp(origin / DRIFT_FACTOR_MAX, origin * DRIFT_FACTOR_MAX)
-            };
-            now.startup_us = corrected(now.startup_us, origin.startup_us, *startup);
-            now.row_us = corrected(now.row_us, origin.row_us, *rows);
+    }
+
+    pub(crate) fn learnt(&self) -> Corrections {
+        Corrections {
+            machine: self.speed.learnt(),
+            ways: self.ways.map(Residual::learnt),
         }
+    }
+
+    /// Goes on from what an earlier process learnt.
+    pub(crate) fn restore(&mut self, model: &mut CostModel, learnt: &Corrections) {
+        self.speed = Residual::of(learnt.machine, SPEED_FACTOR_MAX, COUNT_KEPT);
+        self.ways = learnt.ways.map(|way| Residual::of(way, WAY_FACTOR_MAX, f64::MAX));
+        self.apply(model);
     }
 
     fn keep(&mut self, q_error: f64) {
@@ -140,23 +170,28 @@ impl Correction {
     pub(crate) fn q_error(&self) -> QError {
         let mut sorted = self.q_errors.clone();
         sorted.sort_unstable_by(f64::total_cmp);
-        let rank = |percent: usize| {
-            let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
-            sorted.get(rank).copied().unwrap_or(1.0)
-        };
         QError {
             count: sorted.len(),
-            median: rank(50),
-            p95: rank(95),
+            median: percentile(&sorted, 50).unwrap_or(1.0),
+            p95: percentile(&sorted, 95).unwrap_or(1.0),
         }
     }
 }
 
+/// What the steps take by the coefficients alone.
+fn predicted(model: &CostModel, steps: &[Observed]) -> f64 {
+    let each = steps.iter().map(|step| {
+        let cost = model.of(step.operator);
+        cost.startup_us + cost.row_us * step.operator.work(step.rows)
+    });
+    each.sum()
+}
+
 /// Refuses what nothing can be learnt from.
-fn check(steps: &[Observed], actual_us: f64) -> Result<(), CoreError> {
-    if !actual_us.is_finite() || actual_us < 0.0 {
-        let problem = format!("must be finite and at least 0, not {actual_us}");
-        return Err(CoreError::invalid("actual_us", problem));
+pub(crate) fn check(time: &str, steps: &[Observed], us: f64) -> Result<(), CoreError> {
+    if !us.is_finite() || us < 0.0 {
+        let problem = format!("must be finite and at least 0, not {us}");
+        return Err(CoreError::invalid(time, problem));
     }
     for (index, step) in steps.iter().enumerate() {
         if !step.rows.is_finite() || step.rows < 0.0 {
@@ -170,143 +205,134 @@ fn check(steps: &[Observed], actual_us: f64) -> Result<(), CoreError> {
     Ok(())
 }
 
-/// What each operator adds to a predicted time: its startups and its rows.
-struct Parts {
-    by_operator: Vec<(Operator, f64, f64)>,
-}
-
-impl Parts {
-    fn of(model: &CostModel, steps: &[Observed]) -> Self {
-        let mut by_operator: Vec<(Operator, f64, f64)> = Vec::with_capacity(steps.len());
-        for step in steps {
-            let cost = model.of(step.operator);
-            let startup = cost.startup_us;
-            let rows = cost.row_us * step.operator.work(step.rows);
-            let known = by_operator
-                .iter_mut()
-                .find(|(operator, _, _)| *operator == step.operator);
-            match known {
-                Some(part) => (part.1, part.2) = (part.1 + startup, part.2 + rows),
-                None => by_operator.push((step.operator, startup, rows)),
-            }
-        }
-        Self { by_operator }
-    }
-
-    fn total(&self) -> f64 {
-        self.by_operator
-            .iter()
-            .map(|(_, startup, rows)| startup + rows)
-            .sum()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Correction, Observed, Q_ERRORS_KEPT};
-    use crate::cost::{CostModel, Operator};
+    use super::{COUNT_KEPT, Correction, Observed, Q_ERRORS_KEPT, WAY_FACTOR_MAX};
+    use crate::cost::{CostModel, Operator, Way};
 
-    fn one(operator: Operator, rows: f64) -> [Observed; 1] {
-        [Observed { operator, rows }]
-    }
+    const STEPS: [Observed; 1] = [Observed {
+        operator: Operator::RowFetch,
+        rows: 1000.0,
+    }];
 
-    #[test]
-    fn coefficients_approach_what_is_observed() {
-        let mut model = CostModel::default();
-        let mut correction = Correction::new(model);
-        let truth = |rows: f64| 50.0 + 40.0 * rows;
-        for round in 0..400 {
-            let rows = f64::from([0, 1, 10, 200][round % 4]);
-            correction
-                .observe(&mut model, &one(Operator::RowFetch, rows), truth(rows))
-                .unwrap();
+    /// Executes a way that takes `us` so many times.
+    fn run(correction: &mut Correction, model: &mut CostModel, way: Way, us: f64, times: usize) {
+        for _ in 0..times {
+            let estimate = model.of(Operator::RowFetch).row_us * 1000.0 * model.factor(way);
+            correction.observe(model, way, &STEPS, (estimate, us)).unwrap();
         }
-        let learnt = model.of(Operator::RowFetch);
-        assert!((learnt.row_us / 40.0).ln().abs() < 0.1, "{learnt:?}");
-        assert!((learnt.startup_us / 50.0).ln().abs() < 0.2, "{learnt:?}");
-        assert_eq!(model.of(Operator::Sort), CostModel::default().of(Operator::Sort));
+    }
+
+    fn base() -> f64 {
+        CostModel::default().of(Operator::RowFetch).row_us * 1000.0
     }
 
     #[test]
-    fn calibration_fits_the_runs_and_counts_no_prediction() {
-        let mut model = CostModel::default();
-        let mut correction = Correction::new(model);
-        let truth = |rows: f64| 300.0 + 7.0 * rows;
-        let runs: Vec<_> = [0.0, 10.0, 100.0, 1000.0]
-            .iter()
-            .map(|&rows| (one(Operator::RowFetch, rows).to_vec(), truth(rows)))
-            .collect();
-        correction.calibrate(&mut model, &runs).unwrap();
-        let learnt = model.of(Operator::RowFetch);
-        assert!((learnt.row_us / 7.0).ln().abs() < 0.1, "{learnt:?}");
-        assert!((learnt.startup_us / 300.0).ln().abs() < 0.1, "{learnt:?}");
-        assert_eq!(correction.q_error().count, 0);
-        let before = model;
-        assert!(correction.calibrate(&mut model, &[(vec![], 1.0)]).is_err());
-        assert_eq!(model, before);
+    fn a_slower_machine_is_learnt_for_every_way_and_changes_no_choice() {
+        let (mut model, mut correction) = (CostModel::default(), Correction::default());
+        let mut rng = fastrand::Rng::with_seed(3);
+        for _ in 0..400 {
+            let way = Way::ALL[rng.usize(..4)];
+            run(&mut correction, &mut model, way, 3.0 * base(), 1);
+        }
+        let factors = Way::ALL.map(|way| model.factor(way));
+        assert!(
+            factors.iter().all(|factor| (factor / 3.0).ln().abs() < 0.05),
+            "{factors:?}"
+        );
+        assert!(
+            factors
+                .iter()
+                .all(|factor| (factor / factors[0]).ln().abs() < 0.05),
+            "{factors:?}"
+        );
+        assert!(correction.q_error().median < 1.05);
+    }
+
+    #[test]
+    fn a_way_that_is_off_is_corrected_within_its_bounds() {
+        let (mut model, mut correction) = (CostModel::default(), Correction::default());
+        for _ in 0..300 {
+            run(&mut correction, &mut model, Way::LexicalFirst, base(), 1);
+            run(&mut correction, &mut model, Way::RankFirst, 1.4 * base(), 1);
+        }
+        let apart = model.factor(Way::RankFirst) / model.factor(Way::LexicalFirst);
+        assert!(apart > 1.25 && apart < 1.5, "{apart}");
+        run(&mut correction, &mut model, Way::FilterScan, 1e9, 5_000);
+        let ways = correction.learnt().ways.map(|way| way.factor);
+        let most = WAY_FACTOR_MAX + 1e-9;
+        assert!(
+            ways.iter().all(|factor| (1.0 / most..=most).contains(factor)),
+            "{ways:?}"
+        );
+    }
+
+    #[test]
+    fn the_coefficients_stay_those_of_the_calibration() {
+        let (mut model, mut correction) = (CostModel::default(), Correction::default());
+        run(&mut correction, &mut model, Way::FilterFirst, 1e6, 100);
+        assert!(model.iter().eq(CostModel::default().iter()));
     }
 
     #[test]
     fn an_outlier_moves_little() {
-        let mut model = CostModel::default();
-        let mut correction = Correction::new(model);
-        let steps = one(Operator::IndexScan, 1000.0);
-        for _ in 0..200 {
-            correction.observe(&mut model, &steps, 308.0).unwrap();
-        }
-        correction.observe(&mut model, &steps, 1e9).unwrap();
-        let row_us = model.of(Operator::IndexScan).row_us;
-        assert!(row_us > 0.3 && row_us < 0.33, "{row_us}");
+        let (mut model, mut correction) = (CostModel::default(), Correction::default());
+        run(&mut correction, &mut model, Way::LexicalFirst, base(), 200);
+        run(&mut correction, &mut model, Way::LexicalFirst, 1e12, 1);
+        let factor = model.factor(Way::LexicalFirst);
+        assert!(factor > 0.98 && factor < 1.03, "{factor}");
+    }
+
+    #[test]
+    fn what_was_learnt_goes_to_the_next_process_and_gives_way_there() {
+        let (mut model, mut correction) = (CostModel::default(), Correction::default());
+        run(&mut correction, &mut model, Way::LexicalFirst, 2.0 * base(), 500);
+        let learnt = correction.learnt();
+        let (mut next_model, mut next) = (CostModel::default(), Correction::default());
+        next.restore(&mut next_model, &learnt);
+        assert_eq!(next.learnt().machine.count, COUNT_KEPT);
+        let (before, after) = (
+            model.factor(Way::LexicalFirst),
+            next_model.factor(Way::LexicalFirst),
+        );
+        assert!((before / after).ln().abs() < 0.05, "{before} {after}");
     }
 
     #[test]
     fn q_errors_cover_the_latest_observations_only() {
-        let mut model = CostModel::default();
-        let mut correction = Correction::new(model);
+        let (mut model, mut correction) = (CostModel::default(), Correction::default());
         assert_eq!(correction.q_error().median, 1.0);
-        let steps = one(Operator::RowidProbe, 980.0);
-        correction.observe(&mut model, &steps, 400.0).unwrap();
+        let mut observe = |correction: &mut Correction, times| {
+            correction
+                .observe(&mut model, Way::RankFirst, &STEPS, times)
+                .unwrap();
+        };
+        observe(&mut correction, (100.0, 400.0));
         assert_eq!((correction.q_error().count, correction.q_error().p95), (1, 4.0));
         for _ in 0..2 * Q_ERRORS_KEPT {
-            correction.observe(&mut model, &steps, 400.0).unwrap();
+            observe(&mut correction, (400.0, 400.0));
         }
         let q_error = correction.q_error();
-        assert_eq!(q_error.count, Q_ERRORS_KEPT);
-        assert!(q_error.p95 < 1.01, "{q_error:?}");
+        assert_eq!((q_error.count, q_error.p95), (Q_ERRORS_KEPT, 1.0));
     }
 
     #[test]
     fn nonsense_is_refused_and_changes_nothing() {
-        let mut model = CostModel::default();
-        let mut correction = Correction::new(model);
-        let steps = one(Operator::Sort, 5.0);
-        for actual in [f64::NAN, f64::INFINITY, -1.0] {
-            let error = correction.observe(&mut model, &steps, actual).unwrap_err();
-            assert!(error.to_string().starts_with("actual_us:"));
-        }
-        let error = correction
-            .observe(&mut model, &one(Operator::Sort, -1.0), 1.0)
-            .unwrap_err();
-        assert!(error.to_string().starts_with("steps[0].rows:"));
-        assert!(correction.observe(&mut model, &[], 1.0).is_err());
-        assert_eq!((model, correction.q_error().count), (CostModel::default(), 0));
-    }
-
-    #[test]
-    fn a_step_that_costs_nothing_by_the_model_is_survived() {
-        let mut model = CostModel::default();
-        let free = super::super::Coefficients {
-            startup_us: 0.0,
-            row_us: 0.0,
-            row_bytes: 0.0,
+        let (mut model, mut correction) = (CostModel::default(), Correction::default());
+        let mut refuse = |steps: &[Observed], times| {
+            let error = correction.observe(&mut model, Way::RankFirst, steps, times);
+            error.unwrap_err().to_string()
         };
-        model.set(Operator::CacheProbe, free).unwrap();
-        let mut correction = Correction::new(model);
-        let twice = [Observed {
-            operator: Operator::CacheProbe,
-            rows: 1.0,
-        }; 2];
-        correction.observe(&mut model, &twice, 5.0).unwrap();
-        assert_eq!(model.of(Operator::CacheProbe), free);
+        for actual in [f64::NAN, f64::INFINITY, -1.0] {
+            assert!(refuse(&STEPS, (1.0, actual)).starts_with("actual_us:"));
+        }
+        assert!(refuse(&STEPS, (f64::NAN, 1.0)).starts_with("estimated_us:"));
+        let wrong = [Observed {
+            operator: Operator::Sort,
+            rows: -1.0,
+        }];
+        assert!(refuse(&wrong, (1.0, 1.0)).starts_with("steps[0].rows:"));
+        assert!(refuse(&[], (1.0, 1.0)).starts_with("steps:"));
+        assert_eq!((model, correction.q_error().count), (CostModel::default(), 0));
     }
 }

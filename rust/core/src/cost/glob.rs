@@ -1,126 +1,169 @@
-//! Shell patterns over whole values: `*`, `?`, `[a-z]`, `[!a-z]` or `[^a-z]`.
+//! Path patterns: `*` and `?` within a folder, `**` across folders.
 //!
-//! As in `SQLite`'s GLOB and Python's `fnmatch.fnmatchcase`, `*` and `?` also match `/`, and a bracket
-//! that is never closed stands for itself. Matching backtracks to the last `*` only, so that it
-//! takes at most length of pattern times length of value.
-
-#[derive(Debug)]
-enum Token {
-    AnyRun,
-    AnyOne,
-    Literal(char),
-    Class {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
-}
-
-impl Token {
-    fn accepts(&self, c: char) -> bool {
-        match self {
-            Self::AnyRun | Self::AnyOne => true,
-            Self::Literal(literal) => *literal == c,
-            Self::Class { negated, ranges } => {
-                ranges.iter().any(|&(low, high)| low <= c && c <= high) != *negated
-            }
-        }
-    }
-}
+//! As `retain.storage.text.glob_matches` reads them: a pattern without a slash is tried on the last
+//! part of the value, as in a gitignore file; one slash before a value or pattern and those behind
+//! it do not count. Matching a part backtracks to its last `*` only, and a pattern keeps the set of
+//! places that it can have reached, so that time is at most length of pattern times length of value.
 
 /// A compiled pattern.
 #[derive(Debug)]
-pub(crate) struct Glob {
-    tokens: Vec<Token>,
+pub(crate) struct Glob<'a> {
+    parts: Vec<&'a str>,
+    /// Whether only the last part of a value is looked at.
+    name_only: bool,
+    /// The folder, if the pattern is a folder with everything in it.
+    folder: Option<String>,
+    /// How every value that matches ends, which decides nearly every value.
+    ending: &'a str,
 }
 
-impl Glob {
-    pub(crate) fn new(pattern: &str) -> Self {
-        let chars: Vec<char> = pattern.chars().collect();
-        let mut tokens = Vec::with_capacity(chars.len());
-        let mut rest = chars.as_slice();
-        while let Some((&first, tail)) = rest.split_first() {
-            rest = tail;
-            tokens.push(match first {
-                '*' => Token::AnyRun,
-                '?' => Token::AnyOne,
-                '[' => match class(tail) {
-                    Some((token, after)) => {
-                        rest = after;
-                        token
-                    }
-                    None => Token::Literal('['),
-                },
-                literal => Token::Literal(literal),
-            });
+impl<'a> Glob<'a> {
+    pub(crate) fn new(pattern: &'a str) -> Self {
+        let name_only = !pattern.contains('/');
+        let parts = if name_only {
+            vec![pattern]
+        } else {
+            core(pattern).split('/').collect()
+        };
+        let last = parts.last().copied().unwrap_or_default();
+        let folder = match parts.split_last() {
+            Some((&"**", above)) if !above.is_empty() && above.iter().all(|part| is_literal(part)) => {
+                Some(above.join("/"))
+            }
+            _ => None,
+        };
+        Self {
+            ending: last.rsplit(['*', '?']).next().unwrap_or_default(),
+            parts,
+            name_only,
+            folder,
         }
-        Self { tokens }
     }
 
-    /// The one value that the pattern stands for, if it has no wildcard.
-    pub(crate) fn literal(&self) -> Option<String> {
-        let chars = self.tokens.iter().map(|token| match token {
-            Token::Literal(c) => Some(*c),
-            _ => None,
-        });
-        chars.collect()
+    /// What every value that matches begins with, after a slash that may come before it; empty where
+    /// that can be anything.
+    pub(crate) fn prefix(&self) -> String {
+        if self.name_only {
+            return String::new();
+        }
+        let whole = self.parts.join("/");
+        let literal = whole.split(['*', '?']).next().unwrap_or_default();
+        literal.trim_end_matches('/').to_owned()
+    }
+
+    /// The last part of every value that matches, where the pattern says it.
+    pub(crate) fn name(&self) -> Option<&'a str> {
+        let name = self.parts.last().copied().unwrap_or_default();
+        is_literal(name).then_some(name)
+    }
+
+    /// Whether only the last part of a value is looked at.
+    pub(crate) fn is_of_names(&self) -> bool {
+        self.name_only
+    }
+
+    /// The folder, if the pattern is a folder with everything in it.
+    pub(crate) fn folder(&self) -> Option<&str> {
+        self.folder.as_deref()
     }
 
     pub(crate) fn matches(&self, value: &str) -> bool {
-        let mut tokens = self.tokens.as_slice();
-        let mut chars = value.chars();
-        let mut retry = None;
-        loop {
-            let next = chars.clone().next();
-            match (tokens.split_first(), next) {
-                (None, None) => return true,
-                (Some((Token::AnyRun, rest)), _) => {
-                    tokens = rest;
-                    retry = Some((rest, chars.clone()));
-                    continue;
-                }
-                (Some((token, rest)), Some(c)) if token.accepts(c) => {
-                    tokens = rest;
-                    chars.next();
-                    continue;
-                }
-                _ => {}
-            }
-            // A mismatch: let the last `*` swallow one more character.
-            let Some((after_star, mut from)) = retry else {
-                return false;
-            };
-            if from.next().is_none() {
-                return false;
-            }
-            tokens = after_star;
-            chars = from.clone();
-            retry = Some((after_star, from));
+        if self.name_only {
+            let pattern = self.parts.first().copied().unwrap_or_default();
+            return value.ends_with(self.ending) && part_matches(pattern, last_part(value));
         }
+        let value = core(value);
+        if let Some(folder) = &self.folder {
+            let rest = value.strip_prefix(folder.as_str());
+            return rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        }
+        value.ends_with(self.ending) && path_matches(&self.parts, value)
     }
 }
 
-/// The class that starts after a `[`, and what follows it; `None` if it is never closed.
-fn class(chars: &[char]) -> Option<(Token, &[char])> {
-    let (negated, body) = match chars.split_first()? {
-        ('!' | '^', rest) => (true, rest),
-        _ => (false, chars),
-    };
-    // A `]` in first place belongs to the class.
-    let end = 1 + body.get(1..)?.iter().position(|c| *c == ']')?;
-    let (mut members, rest) = (body.get(..end)?, body.get(end + 1..)?);
-    let mut ranges = Vec::new();
-    while let Some((&low, tail)) = members.split_first() {
-        members = tail;
-        let high = match tail {
-            ['-', high, after @ ..] => {
-                members = after;
-                *high
+fn is_literal(part: &str) -> bool {
+    !part.contains(['*', '?'])
+}
+
+/// What follows the last slash.
+pub(crate) fn last_part(value: &str) -> &str {
+    value.rsplit('/').next().unwrap_or_default()
+}
+
+fn core(path: &str) -> &str {
+    path.strip_prefix('/').unwrap_or(path).trim_end_matches('/')
+}
+
+/// Greedy over `**`: where the rest fails, the latest one swallows one more part.
+fn path_matches(patterns: &[&str], value: &str) -> bool {
+    let mut patterns = patterns;
+    let mut rest = Some(value);
+    let mut retry: Option<(&[&str], Option<&str>)> = None;
+    loop {
+        match (patterns.split_first(), rest) {
+            (None, None) => return true,
+            (Some((&"**", after)), _) => {
+                patterns = after;
+                retry = Some((after, rest));
+                continue;
             }
-            _ => low,
+            (Some((pattern, after)), Some(text)) => {
+                let (part, following) = first_part(text);
+                if part_matches(pattern, part) {
+                    patterns = after;
+                    rest = following;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        let Some((after, Some(from))) = retry else {
+            return false;
         };
-        ranges.push((low, high));
+        let (_, following) = first_part(from);
+        patterns = after;
+        rest = following;
+        retry = Some((after, following));
     }
-    Some((Token::Class { negated, ranges }, rest))
+}
+
+fn first_part(text: &str) -> (&str, Option<&str>) {
+    match text.split_once('/') {
+        Some((part, rest)) => (part, Some(rest)),
+        None => (text, None),
+    }
+}
+
+fn part_matches(pattern: &str, value: &str) -> bool {
+    let (mut pattern, mut value) = (pattern.chars(), value.chars());
+    let mut retry = None;
+    loop {
+        let mut ahead = pattern.clone();
+        match (ahead.next(), value.clone().next()) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                retry = Some((ahead.clone(), value.clone()));
+                pattern = ahead;
+                continue;
+            }
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+                pattern = ahead;
+                value.next();
+                continue;
+            }
+            _ => {}
+        }
+        // A mismatch: let the last `*` swallow one more character.
+        let Some((after, mut from)) = retry else {
+            return false;
+        };
+        if from.next().is_none() {
+            return false;
+        }
+        pattern = after.clone();
+        value = from.clone();
+        retry = Some((after, from));
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +171,7 @@ mod tests {
     use super::Glob;
 
     #[test]
-    fn patterns_match_as_in_a_shell_except_that_slashes_are_plain() {
+    fn patterns_match_as_the_store_matches_them() {
         for (pattern, value, expected) in [
             ("", "", true),
             ("", "a", false),
@@ -138,20 +181,23 @@ mod tests {
             ("a*c", "abcbc", true),
             ("a*c", "abcb", false),
             ("*.py", "src/x.py", true),
+            ("x.py", "src/x.py", true),
+            ("x.py", "src/y.py", false),
             ("src/**", "src/a/b.rs", true),
+            ("src/**", "src", true),
+            ("src/**", "lib/a", false),
+            ("src/*", "src/a/b.rs", false),
+            ("src/*/b.rs", "src/a/b.rs", true),
+            ("src/*/b.rs", "src/a/a/b.rs", false),
+            ("**/b.rs", "b.rs", true),
+            ("**/a/**/d", "x/a/b/a/c/d", true),
+            ("**/a/**/d", "x/b/d", false),
+            ("/src/a/", "src/a", true),
+            ("src/a", "/src/a", true),
+            ("feat/1*", "feat/12", true),
             ("a?c", "abc", true),
             ("a?c", "ac", false),
-            ("[a-c]x", "bx", true),
-            ("[a-c]x", "dx", false),
-            ("[!a-c]x", "dx", true),
-            ("[^a-c]x", "ax", false),
-            ("[]]", "]", true),
-            ("[a-]", "-", true),
-            ("[*]", "*", true),
-            ("[*]", "a", false),
-            ("[ab", "[ab", true),
-            ("[", "[", true),
-            ("[!", "[!", true),
+            ("[a]", "a", false),
             ("*a*b*c*", "xxaxxbxxcxx", true),
             ("*a*b*c*", "xxaxxcxxbxx", false),
             ("größe?", "größen", true),
@@ -165,15 +211,25 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_without_wildcards_is_a_literal() {
-        assert_eq!(Glob::new("a/b").literal().as_deref(), Some("a/b"));
-        assert_eq!(Glob::new("a/*").literal(), None);
-        assert_eq!(Glob::new("[a]").literal(), None);
+    fn a_pattern_says_how_its_values_begin() {
+        for (pattern, prefix, name) in [
+            ("src/a*", "src/a", None),
+            ("src/*/b", "src", Some("b")),
+            ("/src/", "src", Some("src")),
+            ("x.py", "", Some("x.py")),
+            ("*.py", "", None),
+            ("**/x", "", Some("x")),
+        ] {
+            assert_eq!(Glob::new(pattern).prefix(), prefix);
+            assert_eq!(Glob::new(pattern).name(), name);
+        }
     }
 
     #[test]
     fn many_stars_do_not_explode() {
         let value = "a".repeat(2000);
-        assert!(!Glob::new(&"a*".repeat(50).replace("a*", "*a*b")).matches(&value));
+        assert!(!Glob::new(&"*a*b".repeat(50)).matches(&value));
+        let deep = "a/".repeat(500);
+        assert!(!Glob::new(&"**/a/".repeat(50).replace("a/", "b/")).matches(&deep));
     }
 }

@@ -71,6 +71,14 @@ impl Interval {
         }
     }
 
+    pub(crate) fn times(self, factor: f64) -> Self {
+        Self {
+            min: self.min * factor,
+            expected: self.expected * factor,
+            max: self.max * factor,
+        }
+    }
+
     /// Rows that are not among these, of `total`.
     pub(crate) fn not(self, total: f64) -> Self {
         Self::within(total - self.max, total - self.expected, total - self.min, total)

@@ -4,16 +4,21 @@
 //! [`Estimator`] joins both and learns from executions. All of it is arithmetic on what it was
 //! told: the same calls give the same answers.
 
+mod calibration;
 mod correction;
 mod glob;
 mod histogram;
 mod interval;
 mod model;
+mod order;
+mod parts;
 mod plan;
+mod sample;
 mod statistics;
 mod values;
+mod ways;
 
-pub use correction::{Observed, QError};
+pub use correction::{Corrections, Learnt, Observed, QError};
 pub use interval::Interval;
 pub use model::{Coefficients, CostModel, Operator, Price, Step};
 pub use plan::{Planned, Question, Way, Weighed, plan};
@@ -39,7 +44,7 @@ impl Estimator {
         Self {
             statistics: Arc::default(),
             model,
-            correction: Correction::new(model),
+            correction: Correction::default(),
         }
     }
 
@@ -58,21 +63,48 @@ impl Estimator {
         self.model
     }
 
-    /// Learns from a plan's execution: its steps with true row counts, and the time it took.
+    /// Learns from a plan's execution: its way, its steps with row counts as true as they are known, and
+    /// what it was expected to take and took, in microseconds.
     ///
     /// # Errors
     /// [`CoreError::Invalid`] for no steps, or a count or time that is negative, infinite or not a
     /// number.
-    pub fn observe(&mut self, steps: &[Observed], actual_us: f64) -> Result<(), CoreError> {
-        self.correction.observe(&mut self.model, steps, actual_us)
+    pub fn observe(
+        &mut self,
+        way: Way,
+        steps: &[Observed],
+        estimated_us: f64,
+        actual_us: f64,
+    ) -> Result<(), CoreError> {
+        let times = (estimated_us, actual_us);
+        self.correction.observe(&mut self.model, way, steps, times)
     }
 
     /// Fits the cost model to runs made for it: steps with row counts, and the microseconds they took.
+    /// What executions taught before is forgotten.
     ///
     /// # Errors
     /// As [`Estimator::observe`]; nothing was learnt.
     pub fn calibrate(&mut self, runs: &[(Vec<Observed>, f64)]) -> Result<(), CoreError> {
-        self.correction.calibrate(&mut self.model, runs)
+        for (steps, actual_us) in runs {
+            correction::check("actual_us", steps, *actual_us)?;
+        }
+        self.model = calibration::fitted(&self.model, runs);
+        self.correction = Correction::default();
+        for way in Way::ALL {
+            self.model.set_factor(way, 1.0);
+        }
+        Ok(())
+    }
+
+    /// What executions taught, for the next process.
+    pub fn learnt(&self) -> Corrections {
+        self.correction.learnt()
+    }
+
+    /// Goes on from what an earlier process learnt; its counts are capped, so that this one can differ soon.
+    pub fn restore(&mut self, learnt: &Corrections) {
+        self.correction.restore(&mut self.model, learnt);
     }
 
     /// How far off the predictions were, before each was learnt from.

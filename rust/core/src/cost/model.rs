@@ -6,17 +6,32 @@
 //! of the cost.
 
 use super::interval::Interval;
+use super::plan::{WAY_COUNT, Way};
 use crate::CoreError;
 
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
+    /// Run a statement.
+    Statement,
+    /// Find a word in the full-text index.
+    FtsTerm,
     /// Walk the full-text index and yield matching row ids.
     FtsMatch,
+    /// Merge the rows of several words, a row and further word.
+    FtsMerge,
+    /// Count the rows of the words, which the first ranked row takes.
+    FtsCount,
     /// Score matching rows.
     FtsRank,
+    /// Score a word in a row.
+    FtsHit,
     /// Read whole rows.
     RowFetch,
+    /// Read a page of rows.
+    PageRead,
+    /// Hand a row of the answer over.
+    RowReturn,
     /// Walk a range of an ordinary index.
     IndexScan,
     /// Look up single rows by id.
@@ -27,8 +42,12 @@ pub enum Operator {
     CacheProbe,
     /// Look up a row's tags or paths in their own table.
     SideProbe,
-    /// Match a path or branch against a glob.
+    /// Match all paths of a row against a glob.
     GlobTest,
+    /// Match an entry of an index roughly against a glob.
+    GlobWalk,
+    /// Match one value against a glob.
+    GlobCall,
     /// Hold a key in a set to be looked up.
     KeySet,
 }
@@ -44,20 +63,30 @@ pub struct Coefficients {
     pub row_bytes: f64,
 }
 
-const COUNT: usize = 10;
+pub(crate) const OPERATOR_COUNT: usize = 19;
 
-/// Name, operator, and what it costs on an ordinary machine until measured.
-const OPERATORS: [(&str, Operator, [f64; 3]); COUNT] = [
-    ("fts_match", Operator::FtsMatch, [30.0, 0.06, 16.0]),
-    ("fts_rank", Operator::FtsRank, [10.0, 0.8, 48.0]),
-    ("row_fetch", Operator::RowFetch, [5.0, 1.2, 1024.0]),
-    ("index_scan", Operator::IndexScan, [20.0, 0.2, 32.0]),
-    ("rowid_probe", Operator::RowidProbe, [2.0, 0.1, 16.0]),
-    ("sort", Operator::Sort, [1.0, 0.02, 64.0]),
+/// Name, operator, and what it costs on an ordinary machine until measured. A further operator is a line here,
+/// a variant in the same place, and a step of the ways that take it.
+const OPERATORS: [(&str, Operator, [f64; 3]); OPERATOR_COUNT] = [
+    ("statement", Operator::Statement, [0.0, 40.0, 512.0]),
+    ("fts_term", Operator::FtsTerm, [0.0, 20.0, 1024.0]),
+    ("fts_match", Operator::FtsMatch, [0.0, 0.1, 16.0]),
+    ("fts_merge", Operator::FtsMerge, [0.0, 0.05, 0.0]),
+    ("fts_count", Operator::FtsCount, [0.0, 0.2, 16.0]),
+    ("fts_rank", Operator::FtsRank, [0.0, 1.0, 48.0]),
+    ("fts_hit", Operator::FtsHit, [0.0, 0.3, 16.0]),
+    ("row_fetch", Operator::RowFetch, [0.0, 0.8, 256.0]),
+    ("page_read", Operator::PageRead, [0.0, 1.0, 4096.0]),
+    ("row_return", Operator::RowReturn, [0.0, 1.0, 128.0]),
+    ("index_scan", Operator::IndexScan, [0.0, 0.2, 32.0]),
+    ("rowid_probe", Operator::RowidProbe, [0.0, 0.1, 16.0]),
+    ("sort", Operator::Sort, [0.0, 0.02, 64.0]),
     ("cache_probe", Operator::CacheProbe, [0.3, 0.1, 0.0]),
-    ("side_probe", Operator::SideProbe, [2.0, 0.7, 32.0]),
-    ("glob_test", Operator::GlobTest, [5.0, 2.0, 64.0]),
-    ("key_set", Operator::KeySet, [5.0, 0.8, 16.0]),
+    ("side_probe", Operator::SideProbe, [0.0, 0.7, 32.0]),
+    ("glob_test", Operator::GlobTest, [0.0, 3.0, 64.0]),
+    ("glob_walk", Operator::GlobWalk, [0.0, 0.3, 64.0]),
+    ("glob_call", Operator::GlobCall, [0.0, 0.7, 64.0]),
+    ("key_set", Operator::KeySet, [0.0, 0.4, 16.0]),
 ];
 
 impl Operator {
@@ -65,6 +94,10 @@ impl Operator {
     pub fn name(self) -> &'static str {
         let named = OPERATORS.iter().find(|(_, operator, _)| *operator == self);
         named.map_or("", |(name, _, _)| name)
+    }
+
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        OPERATORS.iter().map(|(_, operator, _)| *operator)
     }
 
     /// How many times `row_us` counts for `rows` rows.
@@ -106,10 +139,12 @@ pub struct Price {
     pub bytes: Interval,
 }
 
-/// The coefficients of all operators. Cheap to copy, so that pricing needs no lock.
+/// The coefficients of all operators, and by which factor each way takes longer than they say. Cheap to
+/// copy, so that pricing needs no lock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CostModel {
-    by_operator: [Coefficients; COUNT],
+    by_operator: [Coefficients; OPERATOR_COUNT],
+    by_way: [f64; WAY_COUNT],
 }
 
 impl Default for CostModel {
@@ -119,7 +154,10 @@ impl Default for CostModel {
             row_us,
             row_bytes,
         });
-        Self { by_operator }
+        Self {
+            by_operator,
+            by_way: [1.0; WAY_COUNT],
+        }
     }
 }
 
@@ -162,7 +200,27 @@ impl CostModel {
         OPERATORS.iter().map(|(name, _, _)| *name).zip(self.by_operator)
     }
 
-    /// What a plan costs; nothing for no steps.
+    /// By which factor a way takes longer than its steps.
+    pub fn factor(&self, way: Way) -> f64 {
+        self.by_way.get(way as usize).copied().unwrap_or(1.0)
+    }
+
+    pub(crate) fn set_factor(&mut self, way: Way, to: f64) {
+        if let Some(factor) = self.by_way.get_mut(way as usize) {
+            *factor = to;
+        }
+    }
+
+    /// What steps cost on this way.
+    pub fn price_of(&self, way: Way, steps: &[Step]) -> Price {
+        let Price { us, bytes } = self.price(steps);
+        Price {
+            us: us.times(self.factor(way)),
+            bytes,
+        }
+    }
+
+    /// What steps cost by the coefficients alone; nothing for no steps.
     pub fn price(&self, steps: &[Step]) -> Price {
         let mut price = Price {
             us: Interval::ZERO,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::glob::Glob;
 use super::histogram::Histogram;
 use super::interval::Interval;
+use super::sample::Sample;
 use super::values::{Multiplicity, Values};
 use crate::CoreError;
 
@@ -92,23 +93,37 @@ impl Statistics {
         Ok(())
     }
 
+    /// Adds to the values of `field` an even sample of its `entries`: each row's every value, so that a
+    /// value of many rows occurs often. Nothing happens where nothing else is known of the field.
+    pub fn set_sample(&mut self, field: &str, values: Vec<String>, entries: u64) {
+        if let Some(known) = self.values.get_mut(field) {
+            known.set_sample(Sample::new(values, entries));
+        }
+    }
+
     /// The number of rows in the table.
     pub fn total(&self) -> f64 {
         self.total
     }
 
-    /// How many rows have `field`; the whole table where nothing is known of it.
-    pub(crate) fn rows_with(&self, field: &str) -> f64 {
+    /// Entries that an index over `field` walks for values with a prefix; the whole table where nothing
+    /// is known of it.
+    pub(crate) fn walked(&self, field: &str, prefix: &str) -> f64 {
         self.values
             .get(field)
-            .map_or(self.total, |known| known.rows().min(self.total))
+            .map_or(self.total, |known| known.walked(prefix))
+    }
+
+    /// How many distinct values `field` has, as far as that is known.
+    pub(crate) fn distinct(&self, field: &str) -> Option<f64> {
+        self.values.get(field).map(Values::distinct)
     }
 
     /// How many rows meet `filter`: `0 <= min <= expected <= max <= total`.
     pub fn rows(&self, filter: &Filter) -> Interval {
         match filter {
             Filter::All => Interval::exactly(self.total),
-            Filter::And(parts) => Interval::all_of(&self.rows_of_each(parts), self.total),
+            Filter::And(parts) => Interval::all_of(&self.rows_of_all(parts), self.total),
             Filter::Or(parts) => Interval::any_of(&self.rows_of_each(parts), self.total),
             Filter::Not(part) => self.rows(part).not(self.total),
             Filter::In { field, values } => match self.values.get(field) {
@@ -137,6 +152,25 @@ impl Statistics {
         }
     }
 
+    /// The rows of each part of an `and`; ranges over one field are one range, and stand in its first place.
+    pub(crate) fn rows_of_all(&self, parts: &[Filter]) -> Vec<Interval> {
+        let ranges = parts
+            .iter()
+            .filter(|part| matches!(part, Filter::Range { .. }))
+            .count();
+        let each = parts.iter().enumerate().map(|(place, part)| match part {
+            Filter::Range { field, .. } if ranges > 1 => {
+                let same = |part: &&Filter| matches!(part, Filter::Range { field: of, .. } if of == field);
+                match parts.iter().take(place).find(same) {
+                    Some(_) => Interval::exactly(self.total),
+                    None => self.rows(&joined(field, parts)),
+                }
+            }
+            _ => self.rows(part),
+        });
+        each.collect()
+    }
+
     fn rows_of_each(&self, parts: &[Filter]) -> Vec<Interval> {
         parts.iter().map(|part| self.rows(part)).collect()
     }
@@ -149,6 +183,28 @@ impl Statistics {
     fn guess(&self, share: f64) -> Interval {
         let most = if share > 0.0 { self.total } else { 0.0 };
         Interval::within(0.0, self.total * share, most, self.total)
+    }
+}
+
+/// The range that all ranges over a field leave together.
+fn joined(of: &str, parts: &[Filter]) -> Filter {
+    let (mut least, mut greatest) = (None, None);
+    for part in parts {
+        match part {
+            Filter::Range { field, low, high } if field == of => {
+                least = least.max(*low);
+                greatest = match (greatest, *high) {
+                    (Some(one), Some(other)) => Some(i64::min(one, other)),
+                    (one, other) => one.or(other),
+                };
+            }
+            _ => {}
+        }
+    }
+    Filter::Range {
+        field: of.to_owned(),
+        low: least,
+        high: greatest,
     }
 }
 

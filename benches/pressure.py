@@ -5,7 +5,8 @@
 Peers in the same run: a Python thread that polls every 10 ms with a kept descriptor, and psutil where it can
 be imported. A crossing begins before the last pages are written and ends when the first handler is called. The
 share of a core is what the kernel accounts to the thread (schedstat); a bare thread that only sleeps stands
-beside it, because on a virtual machine a wake-up alone costs tens of microseconds.
+beside it, because on a virtual machine a wake-up alone costs tens of microseconds. "Near" a threshold is where
+a reading follows every 10 ms of work; the last cost is the only one with 100 wake-ups a second.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import mmap
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from measuring import Figure, arguments, at_most, publish, summary
+from measuring import Figure, against, arguments, at_most, publish, summary
 from retain.footprint import Level
 from retain.pressure import MemoryManager, MemorySampler
 
@@ -31,6 +33,7 @@ STEP = MIB // 2
 CHUNK = b"x" * MIB
 PAGE = mmap.PAGESIZE
 INTERVAL_MS = 10
+SWITCH_INTERVAL_MS = 1  # the server's
 PATIENCE_S = 30
 
 
@@ -158,10 +161,13 @@ def busy(wanted: bool) -> Iterator[None]:
             thread.join()
 
 
-async def crossings_ms(count: int, headroom: int) -> list[float]:
+async def crossings_ms(count: int, headroom: int, switch_interval_ms: float | None) -> list[float]:
     """Milliseconds from crossing the threshold to the first handler, by the native sampler."""
     limit = int((resident() + headroom) / 0.7)
-    manager = MemoryManager(limit, interval_ms=INTERVAL_MS, hysteresis=0.01, cooldown_ms=6e5, restore_ms=0)
+    manager = MemoryManager(
+        limit, interval_ms=INTERVAL_MS, hysteresis=0.01, cooldown_ms=6e5, restore_ms=0,
+        switch_interval_ms=switch_interval_ms,
+    )  # fmt: skip
     called: list[int] = []
     changed = asyncio.Event()
     manager.on_pressure(lambda _: called.append(time.perf_counter_ns()))
@@ -229,27 +235,62 @@ def cost_figures(idle_s: float) -> list[Figure]:
     slept = share_of_core(sleeping_thread, idle_s)
     polled = share_of_core(lambda: Polling().stop, idle_s)
     beside = f"polling {polled:.2f}, bare sleep {slept:.2f}"
-    adaptive = share_of_core(sampler_thread(interval_ms=INTERVAL_MS), idle_s)
-    fixed = share_of_core(sampler_thread(interval_ms=INTERVAL_MS, interval_max_ms=INTERVAL_MS), idle_s)
-    figures.append(at_most("share of a core, idle, 10 ms", adaptive, "%", 0.1, beside=beside))
-    figures.append(at_most("share of a core, every 10 ms without exception", fixed, "%", 0.1, beside=beside))
+    near = int((resident() + MIB) / 0.7)
+    options = {"far": {}, "near a threshold": {"limit_bytes": near}}
+    for where, limits in options.items():
+        for name, spin in (("idle", False), ("while a core is busy", True)):
+            with busy(spin):
+                share = share_of_core(sampler_thread(interval_ms=INTERVAL_MS, **limits), idle_s)
+            figures.append(at_most(f"share of a core, {where}, {name}", share, "%", 0.1, beside=beside))
     return figures
+
+
+def switching_cost(rounds: int = 9) -> Figure:
+    """Two threads that compute, with the interpreter's own switch interval and with the server's."""
+    usual = sys.getswitchinterval()
+    times: dict[float, list[float]] = {usual: [], SWITCH_INTERVAL_MS / 1000: []}
+
+    def compute() -> None:
+        for _ in range(60_000):
+            sum(range(50))
+
+    for _ in range(rounds):
+        for interval, found in times.items():
+            sys.setswitchinterval(interval)
+            threads = [threading.Thread(target=compute) for _ in range(2)]
+            started = time.process_time()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            found.append(time.process_time() - started)
+    sys.setswitchinterval(usual)
+    before, after = (min(found) * 1000 for found in times.values())
+    return against("two computing threads, CPU time", after, "ms", "at 5 ms", before, ratio_max=1.02)
 
 
 def latency_figures(count: int) -> tuple[list[Figure], dict[str, Any]]:
     figures, details = [], {}
     for where, headroom in (("near", MIB - MIB // 4), ("far", 256 * MIB - MIB // 4)):
-        rounds = count if where == "near" else min(count, 20)
+        rounds = count if where == "near" else min(count, 60)
         for name, spin in (("idle", False), ("beside a busy loop", True)):
             with busy(spin):
-                ours = summary(asyncio.run(crossings_ms(rounds, headroom)))
+                ours = summary(asyncio.run(crossings_ms(rounds, headroom, SWITCH_INTERVAL_MS)))
+                usual = summary(asyncio.run(crossings_ms(rounds, headroom, None)))
                 peer = summary(polled_ms(rounds, headroom))
-            details[f"{where}, {name}"] = {"retain": ours, "polling": peer}
+            details[f"{where}, {name}"] = {
+                "retain": ours,
+                "at the usual switch interval": usual,
+                "polling": peer,
+            }
             what = f"crossing to first handler, {where}, {name}"
-            figures.append(
-                Figure(what=f"{what}: p50", ours=ours.median, unit="ms", beside=f"polling {peer.median:.1f}")
-            )
-            figures.append(at_most(f"{what}: p95", ours.p95, "ms", 12, beside=f"polling {peer.p95:.1f}"))
+            for quantile, bound in (("median", None), ("p95", 12)):
+                found, plain, polled = (getattr(one, quantile) for one in (ours, usual, peer))
+                beside = f"usual switching {plain:.1f}, polling {polled:.1f}"
+                figure = Figure(what=f"{what}: {quantile}", ours=found, unit="ms", beside=beside)
+                figures.append(
+                    figure if bound is None else at_most(figure.what, found, "ms", bound, beside=beside)
+                )
     return figures, details
 
 
@@ -259,6 +300,7 @@ def main() -> int:
     parser.add_argument("--idle-s", type=float, default=10)
     given = parser.parse_args()
     figures = cost_figures(given.idle_s)
+    figures.append(switching_cost())
     latencies, details = latency_figures(given.crossings)
     return publish([*figures, *latencies], json.loads(json.dumps(details, default=vars_of)), given.json)
 

@@ -444,11 +444,10 @@ class MemorySampler:
             limit_bytes: a limit beside those of the system.
             thresholds: fractions of a limit at which low, medium and high begin.
             hysteresis: how far below its threshold a level ends.
-            interval_ms: work of this process (processor time of all its threads, without which it cannot
-                grow) between readings near a threshold. Where the system has no timer for that: time.
-            interval_max_ms: longest time, and work, between readings; work only so far from a threshold that
-                a growth of 4 MiB in a millisecond does not reach it earlier. Time is no longer than five
-                intervals while the level is raised, or near the limit of a control group with others in it.
+            interval_ms: time between readings where a growth of 4 MiB in a millisecond of work would reach
+                the next threshold before; five times that while the process rests, or the level is raised.
+            interval_max_ms: longest time between readings. Further away a reading follows when the process
+                has worked (processor time of all its threads) as long as it needs to come near.
             history: most samples kept; those of one level are at least 50 ms apart.
 
         Raises:

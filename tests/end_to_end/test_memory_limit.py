@@ -153,14 +153,14 @@ def query(number: int) -> dict[str, Any]:
 SETTINGS = {"RETAIN_PRESSURE_INTERVAL_MS": "5", "RETAIN_CACHE_BYTES_MAX": str(1 << 30)}
 
 
-def answer_until_relieved(server: Server, source: str) -> None:
-    """Asks, always another question, until the caches gave way to this limit; each is answered."""
+def answer_until_relieved(server: Server, source: str, least: int) -> None:
+    """Asks, always another question, until the caches gave way to this limit, and a while; each is answered."""
     answered = 1
     while True:
         assert server.call("recall", **query(answered)).count("\n") > 1
         answered += 1
         level, used, most_mib, found, reliefs = server.pressure()
-        if reliefs and found == source and answered > 300:
+        if reliefs and found == source and answered > least:
             break
         assert answered < 5_000, "no pressure was ever found"
     assert level in {"normal", "low", "medium", "high"}
@@ -177,7 +177,7 @@ async def test_the_server_keeps_answering_in_a_real_control_group_while_its_cach
         server.call("recall", **query(0))
         used = (group / ("memory.current" if limit == "memory.max" else "memory.usage_in_bytes")).read_text()
         (group / limit).write_text(str(int(used) + HEADROOM))
-        answer_until_relieved(server, "cgroup")
+        answer_until_relieved(server, "cgroup", 60)
 
 
 @pytest.mark.parametrize("limit", ["rlimit_data", "setting"])
@@ -195,4 +195,4 @@ async def test_the_server_keeps_answering_under_a_limit_while_its_caches_give_wa
         if limit == "rlimit_data":
             most = server.bytes_of("VmData", "VmStk") + HEADROOM
             resource.prlimit(server.process.pid, resource.RLIMIT_DATA, (most, most))
-        answer_until_relieved(server, limit)
+        answer_until_relieved(server, limit, 300)

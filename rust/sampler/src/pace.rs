@@ -8,8 +8,9 @@ use crate::pause::Wait;
 
 /// A footprint grows no faster than this: what a core touches for the first time in huge pages.
 const GROWTH_BYTES_PER_MS: f64 = 4_194_304.0;
-/// What others of the group, or a falling level, may do is looked for in steps of so many intervals.
-const OTHERS: f64 = 5.0;
+/// What needs no haste is looked for every so many intervals: growth while the process rests, what others of
+/// the group do, a level that falls.
+const SLOW: f64 = 5.0;
 
 /// The shortest and the longest interval.
 #[derive(Debug, Clone, Copy)]
@@ -29,26 +30,30 @@ impl Pace {
 
     /// The wait after a reading.
     ///
-    /// What this process adds to a gauge costs it work. Time alone must be watched for what it does not do
-    /// itself: others of its control group, and giving back.
+    /// What this process adds to a gauge costs it work, so that far from a threshold only work is followed.
+    /// Time must be watched near one, and for what is done without work of this process: by others of its
+    /// control group, and giving back.
     pub fn after(&self, thresholds: &Thresholds, level: Level, pairs: &[Pair]) -> Wait {
         let mut worked_ms = self.longest_ms;
         let mut elapsed_ms = self.longest_ms;
-        let others_ms = self.longest_ms.min(self.shortest_ms * OTHERS);
+        let slow_ms = self.longest_ms.min(self.shortest_ms * SLOW);
         if level > Level::Normal {
-            elapsed_ms = others_ms;
+            elapsed_ms = slow_ms;
         }
         if let Some(next) = thresholds.above(level) {
             for pair in pairs {
                 let headroom_ms = (next - pair.fraction()) * pair.limit as f64 / GROWTH_BYTES_PER_MS;
                 worked_ms = worked_ms.min(headroom_ms);
-                if pair.source == Source::Cgroup {
-                    elapsed_ms = elapsed_ms.min(headroom_ms);
+                if headroom_ms <= self.shortest_ms {
+                    elapsed_ms = self.shortest_ms;
+                } else if pair.source == Source::Cgroup {
+                    elapsed_ms = elapsed_ms.min(headroom_ms.max(slow_ms));
                 }
             }
         }
         Wait {
-            elapsed: duration(elapsed_ms.max(others_ms)),
+            elapsed: duration(elapsed_ms),
+            rested: duration(elapsed_ms.max(slow_ms)),
             worked: duration(worked_ms.max(self.shortest_ms)),
         }
     }
@@ -67,36 +72,36 @@ mod tests {
     const MIB: u64 = 1 << 20;
     const GIB: u64 = 1 << 30;
 
-    /// Milliseconds of the clock, and of work.
-    fn wait_ms(level: Level, source: Source, used: u64, limit: u64) -> (f64, f64) {
+    /// Milliseconds of the clock, the same at rest, and of work.
+    fn wait_ms(level: Level, source: Source, used: u64, limit: u64) -> (f64, f64, f64) {
         let thresholds = Thresholds::new([0.70, 0.85, 0.95], 0.05).unwrap();
         let pair = Pair { source, used, limit };
         let wait = Pace::new(10.0, 250.0).after(&thresholds, level, &[pair]);
         let rounded = |wait: std::time::Duration| (wait.as_secs_f64() * 1000.0).round();
-        (rounded(wait.elapsed), rounded(wait.worked))
+        (rounded(wait.elapsed), rounded(wait.rested), rounded(wait.worked))
     }
 
-    fn own_ms(level: Level, used: u64, limit: u64) -> (f64, f64) {
+    fn own_ms(level: Level, used: u64, limit: u64) -> (f64, f64, f64) {
         wait_ms(level, Source::Limit, used, limit)
     }
 
     #[test]
-    fn far_below_it_is_slow_and_near_a_threshold_work_is_followed_closely() {
-        assert_eq!(own_ms(Level::Normal, GIB, 16 * GIB), (250.0, 250.0));
-        assert_eq!(
-            own_ms(Level::Normal, 700 * MIB - 128 * MIB, 1000 * MIB),
-            (250.0, 32.0)
-        );
-        assert_eq!(own_ms(Level::Normal, 690 * MIB, 1000 * MIB), (250.0, 10.0));
-        assert_eq!(own_ms(Level::Low, 840 * MIB, 1000 * MIB), (50.0, 10.0));
-        assert_eq!(own_ms(Level::High, GIB, GIB), (50.0, 250.0));
+    fn far_below_it_is_slow_and_near_a_threshold_followed_closely() {
+        let normal_ms = |used| own_ms(Level::Normal, used, 1000 * MIB);
+        assert_eq!(own_ms(Level::Normal, GIB, 16 * GIB), (250.0, 250.0, 250.0));
+        assert_eq!(normal_ms(572 * MIB), (250.0, 250.0, 32.0));
+        assert_eq!(normal_ms(690 * MIB), (10.0, 50.0, 10.0));
+        assert_eq!(own_ms(Level::Low, 840 * MIB, 1000 * MIB), (10.0, 50.0, 10.0));
+        assert_eq!(own_ms(Level::Low, 750 * MIB, 1000 * MIB), (50.0, 50.0, 25.0));
+        assert_eq!(own_ms(Level::High, GIB, GIB), (50.0, 50.0, 250.0));
     }
 
     #[test]
-    fn a_group_is_watched_by_the_clock_too_because_others_grow_in_it() {
+    fn a_group_is_watched_by_the_clock_from_afar_because_others_grow_in_it() {
         let group_ms = |used| wait_ms(Level::Normal, Source::Cgroup, used, 1000 * MIB);
-        assert_eq!(group_ms(300 * MIB), (100.0, 100.0));
-        assert_eq!(group_ms(690 * MIB), (50.0, 10.0));
+        assert_eq!(group_ms(300 * MIB), (100.0, 100.0, 100.0));
+        assert_eq!(group_ms(640 * MIB), (50.0, 50.0, 15.0));
+        assert_eq!(group_ms(690 * MIB), (10.0, 50.0, 10.0));
     }
 
     #[test]
@@ -105,11 +110,12 @@ mod tests {
         for _ in 0..100_000 {
             let limit = random.u64(MIB..64 * GIB);
             let used = random.u64(0..limit * 7 / 10);
-            let (elapsed, worked) = own_ms(Level::Normal, used, limit);
-            assert!((50.0..=250.0).contains(&elapsed) && (10.0..=250.0).contains(&worked));
+            let (elapsed, rested, worked) = own_ms(Level::Normal, used, limit);
+            assert!((10.0..=250.0).contains(&worked) && (10.0..=rested).contains(&elapsed));
             let grown = (worked - 0.5) * 4.0 * MIB as f64;
+            let near = worked <= 10.0 && elapsed <= 10.0;
             assert!(
-                worked <= 10.0 || used as f64 + grown <= 0.7 * limit as f64,
+                near || used as f64 + grown <= 0.7 * limit as f64,
                 "{used} {limit}"
             );
         }

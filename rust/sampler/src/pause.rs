@@ -1,13 +1,14 @@
 //! How the thread waits: for time to pass, for this process to have worked, or for an alarm.
 //!
 //! A footprint grows by page faults, and those are work that the kernel accounts to the process. A timer
-//! on the processor time of the process therefore wakes the thread while there can be growth, and never
-//! while the process is idle. The kernel looks at such timers in its ticks: one is up to a tick late.
+//! on the processor time of the process therefore wakes the thread while there can be much growth, and never
+//! while the process is idle. The kernel looks at such timers in its ticks only, so that a burst of work may
+//! fall between two: after work, time is watched as well, until the process has rested for a while.
 
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -16,6 +17,8 @@ use rustix::event::{PollFd, PollFlags, poll};
 pub struct Wait {
     /// As the clock on the wall has it.
     pub elapsed: Duration,
+    /// The same while the process rests.
+    pub rested: Duration,
     /// Of processor time, summed over the threads of this process.
     pub worked: Duration,
 }
@@ -25,6 +28,7 @@ impl Wait {
     pub fn by_clock(self) -> Self {
         Self {
             elapsed: self.elapsed.min(self.worked),
+            rested: self.rested.min(self.worked),
             ..self
         }
     }
@@ -33,10 +37,17 @@ impl Wait {
 /// The kernel looks at timers on work in its ticks only, which are this long or shorter nearly everywhere.
 const TICK: Duration = Duration::from_millis(4);
 
+/// Work in one wait that is more than housekeeping and this thread.
+const WORK: Duration = Duration::from_micros(500);
+/// After so long without it the process rests.
+const REST: Duration = Duration::from_secs(1);
+
 /// What a thread waits with; belongs to the thread that made it.
 pub(crate) struct Pause<'a> {
     timer: Option<WorkTimer>,
     alarm: &'a UnixStream,
+    worked: Duration,
+    worked_at: Instant,
 }
 
 impl<'a> Pause<'a> {
@@ -45,6 +56,8 @@ impl<'a> Pause<'a> {
         Self {
             timer: WorkTimer::new(),
             alarm,
+            worked: work_of_process(),
+            worked_at: Instant::now(),
         }
     }
 
@@ -56,9 +69,10 @@ impl<'a> Pause<'a> {
     /// Returns when the wait is over or there was an alarm; perhaps sooner.
     pub(crate) fn wait(&mut self, wait: Wait) {
         let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+        let elapsed = if self.rests() { wait.rested } else { wait.elapsed };
         let timeout = rustix::event::Timespec {
-            tv_sec: i64::try_from(wait.elapsed.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(wait.elapsed.subsec_nanos()),
+            tv_sec: i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(elapsed.subsec_nanos()),
         };
         // An interrupted wait is one that was over sooner.
         match &mut self.timer {
@@ -74,6 +88,21 @@ impl<'a> Pause<'a> {
         }
         while matches!(self.alarm.read(&mut [0; 64]), Ok(1..)) {}
     }
+
+    fn rests(&mut self) -> bool {
+        let (worked, now) = (work_of_process(), Instant::now());
+        if worked.saturating_sub(std::mem::replace(&mut self.worked, worked)) >= WORK {
+            self.worked_at = now;
+        }
+        now.duration_since(self.worked_at) >= REST
+    }
+}
+
+/// Processor time of all threads of this process.
+fn work_of_process() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(time.tv_sec.unsigned_abs(), nanoseconds)
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -164,12 +193,21 @@ mod by_nothing {
 mod tests {
     use std::io::Write;
     use std::os::unix::net::UnixStream;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::{Duration, Instant};
 
-    use super::{Pause, Wait};
+    use super::{Pause, REST, Wait};
 
     const LONG: Duration = Duration::from_secs(600);
     const SHORT: Duration = Duration::from_millis(1);
+
+    fn wait(elapsed: Duration, worked: Duration) -> Wait {
+        Wait {
+            elapsed,
+            rested: elapsed,
+            worked,
+        }
+    }
 
     fn alarm() -> (UnixStream, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
@@ -181,33 +219,43 @@ mod tests {
     fn time_that_passes_ends_a_wait() {
         let (near, _far) = alarm();
         let started = Instant::now();
-        Pause::new(&near).wait(Wait {
-            elapsed: SHORT,
-            worked: LONG,
-        });
+        Pause::new(&near).wait(wait(SHORT, LONG));
         assert!(started.elapsed() >= SHORT);
+    }
+
+    #[test]
+    fn a_process_that_has_not_worked_for_a_second_rests_until_it_works() {
+        let (near, _far) = alarm();
+        let mut pause = Pause::new(&near);
+        assert!(!pause.rests());
+        pause.worked_at -= REST;
+        pause.worked = LONG; // whatever other tests do meanwhile, it is no more than that
+        assert!(pause.rests());
+        pause.worked = Duration::ZERO;
+        let mut sum = 0_u64;
+        while super::work_of_process() < super::WORK {
+            sum = std::hint::black_box(sum + 1);
+        }
+        assert!(!pause.rests());
     }
 
     #[test]
     fn work_in_another_thread_ends_a_wait() {
         let (near, _far) = alarm();
-        let done = std::sync::atomic::AtomicBool::new(false);
+        let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                while !done.load(Ordering::Relaxed) {
                     std::hint::spin_loop();
                 }
             });
             let mut pause = Pause::new(&near);
             if pause.sees_work() {
                 for _ in 0..3 {
-                    pause.wait(Wait {
-                        elapsed: LONG,
-                        worked: SHORT,
-                    });
+                    pause.wait(wait(LONG, SHORT));
                 }
             }
-            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            done.store(true, Ordering::Relaxed);
         });
     }
 
@@ -216,15 +264,9 @@ mod tests {
         let (near, mut far) = alarm();
         far.write_all(&[1, 1]).unwrap();
         let mut pause = Pause::new(&near);
-        pause.wait(Wait {
-            elapsed: LONG,
-            worked: LONG,
-        });
+        pause.wait(wait(LONG, LONG));
         let started = Instant::now();
-        pause.wait(Wait {
-            elapsed: SHORT,
-            worked: LONG,
-        });
+        pause.wait(wait(SHORT, LONG));
         assert!(started.elapsed() >= SHORT);
     }
 }

@@ -33,9 +33,9 @@ pub struct Options {
     pub limit_bytes: Option<u64>,
     /// Where the levels begin and end.
     pub thresholds: Thresholds,
-    /// Interval near a threshold, in milliseconds in which this process works.
+    /// Interval near a threshold, in milliseconds.
     pub interval_ms: f64,
-    /// Interval far from every threshold, and while nothing works, in milliseconds.
+    /// Longest interval, in milliseconds.
     pub interval_max_ms: f64,
     /// How many samples are kept.
     pub history: usize,
@@ -89,7 +89,7 @@ pub struct Stats {
     pub stalled: Option<f64>,
     /// Seconds in which a limit of the control group was hit.
     pub hits: u64,
-    /// How long the process may work until the next reading, in milliseconds.
+    /// How long the process may work until the next reading at the latest, in milliseconds.
     pub interval_ms: f64,
 }
 

@@ -109,11 +109,8 @@ def _resize(cache: L1Cache, entries: int, size: int, level: Level) -> None:
 
 
 async def _empty_readers(store: SqliteStore, level: Level) -> None:
-    kept = degradation(level).readers_kept
-    if kept == "all":
-        return
     try:
-        await store.shrink(drop_readers=kept == "none")
+        await store.shrink(drop_readers=degradation(level).readers_kept == "none")
     except StoreError as error:
         logger.warning("pressure.readers_kept error=%s", error)
 

@@ -139,10 +139,11 @@ async def test_readers_stay_at_low_are_emptied_at_medium_and_go_at_high(server: 
 async def test_a_store_that_is_closed_meanwhile_is_no_failure(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await server.use_readers()
+    await server.store.write(lambda _: None)
     await server.store.close()
     with caplog.at_level(logging.WARNING):
         await server.press(Level.HIGH)
+    assert "pressure.readers_kept" in caplog.text
     assert server.manager.stats()["handlers"]["readers"]["failures"] == 0
     assert server.manager.stats()["handlers"]["allocator"]["runs"] == 1
 

@@ -1,6 +1,6 @@
 """What watching the footprint costs, and how soon a crossing is answered.
 
-    python benches/pressure.py [--json FILE] [--crossings 200] [--idle-s 10]
+    python benches/pressure.py [--json FILE] [--crossings 100] [--idle-s 5] [--only cost|near|far]
 
 Peers in the same run: a Python thread that polls every 10 ms with a kept descriptor, and psutil where it can
 be imported. A crossing begins before the last pages are written and ends when the first handler is called. The
@@ -34,6 +34,9 @@ CHUNK = b"x" * MIB
 PAGE = mmap.PAGESIZE
 INTERVAL_MS = 10
 SWITCH_INTERVAL_MS = 1  # the server's
+HEADROOMS = {"near": MIB - MIB // 4, "far": 128 * MIB - MIB // 4}
+"""Bytes below the threshold from which a crossing begins."""
+
 PATIENCE_S = 30
 
 
@@ -269,40 +272,39 @@ def switching_cost(rounds: int = 9) -> Figure:
     return against("two computing threads, CPU time", after, "ms", "at 5 ms", before, ratio_max=1.02)
 
 
-def latency_figures(count: int) -> tuple[list[Figure], dict[str, Any]]:
-    figures, details = [], {}
-    for where, headroom in (("near", MIB - MIB // 4), ("far", 256 * MIB - MIB // 4)):
-        rounds = count if where == "near" else min(count, 60)
-        for name, spin in (("idle", False), ("beside a busy loop", True)):
-            with busy(spin):
-                ours = summary(asyncio.run(crossings_ms(rounds, headroom, SWITCH_INTERVAL_MS)))
-                usual = summary(asyncio.run(crossings_ms(rounds, headroom, None)))
-                peer = summary(polled_ms(rounds, headroom))
-            details[f"{where}, {name}"] = {
-                "retain": ours,
-                "at the usual switch interval": usual,
-                "polling": peer,
-            }
-            what = f"crossing to first handler, {where}, {name}"
-            for quantile, bound in (("median", None), ("p95", 12)):
-                found, plain, polled = (getattr(one, quantile) for one in (ours, usual, peer))
-                beside = f"usual switching {plain:.1f}, polling {polled:.1f}"
-                figure = Figure(what=f"{what}: {quantile}", ours=found, unit="ms", beside=beside)
-                figures.append(
-                    figure if bound is None else at_most(figure.what, found, "ms", bound, beside=beside)
-                )
+def latency_figures(where: str, headroom: int, count: int) -> tuple[list[Figure], dict[str, Any]]:
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
+    for name, spin in (("idle", False), ("beside a busy loop", True)):
+        with busy(spin):
+            ours = summary(asyncio.run(crossings_ms(count, headroom, SWITCH_INTERVAL_MS)))
+            usual = summary(asyncio.run(crossings_ms(count, headroom, None)))
+            peer = summary(polled_ms(count, headroom))
+        details[f"{where}, {name}"] = {"retain": ours, "at the usual switch interval": usual, "polling": peer}
+        what = f"crossing to first handler, {where}, {name}"
+        beside = f"usual switching {usual.median:.1f}, polling {peer.median:.1f}"
+        figures.append(Figure(what=f"{what}: p50", ours=ours.median, unit="ms", beside=beside))
+        beside = f"usual switching {usual.p95:.1f}, polling {peer.p95:.1f}"
+        figures.append(at_most(f"{what}: p95", ours.p95, "ms", 12, beside=beside))
     return figures, details
 
 
 def main() -> int:
     parser = arguments(__doc__)
-    parser.add_argument("--crossings", type=int, default=200)
-    parser.add_argument("--idle-s", type=float, default=10)
+    parser.add_argument("--crossings", type=int, default=100, help="of each kind")
+    parser.add_argument("--idle-s", type=float, default=5)
+    parser.add_argument("--only", choices=["cost", *HEADROOMS])
     given = parser.parse_args()
-    figures = cost_figures(given.idle_s)
-    figures.append(switching_cost())
-    latencies, details = latency_figures(given.crossings)
-    return publish([*figures, *latencies], json.loads(json.dumps(details, default=vars_of)), given.json)
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
+    if given.only in {None, "cost"}:
+        figures += [*cost_figures(given.idle_s), switching_cost()]
+    for where, headroom in HEADROOMS.items():
+        if given.only in {None, where}:
+            more, found = latency_figures(where, headroom, given.crossings)
+            figures += more
+            details |= found
+    return publish(figures, json.loads(json.dumps(details, default=vars_of)), given.json)
 
 
 def vars_of(value: Any) -> dict[str, float]:

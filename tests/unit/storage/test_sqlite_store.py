@@ -202,7 +202,9 @@ async def test_an_error_of_sqlite_in_a_read_is_ours_and_costs_no_reader(open_sto
         assert (store.pool_stats().pool_size, store.pool_stats().pool_available) == (1, 1)
 
 
-async def test_readers_that_nobody_asked_for_long_are_closed_while_nothing_is_read(open_store: Opener) -> None:
+async def test_readers_that_nobody_asked_for_long_are_closed_while_nothing_is_read(
+    open_store: Opener,
+) -> None:
     async with open_store() as store:
         await store.tend_readers()
         assert store.pool_stats().pool_size == 0  # a store that is only watched opens none

@@ -34,6 +34,8 @@ CHUNK = b"x" * MIB
 PAGE = mmap.PAGESIZE
 INTERVAL_MS = 10
 SWITCH_INTERVAL_MS = 1  # the server's
+SETTLE_S = 1.5
+"""After it a sampler knows that an idle process rests."""
 HEADROOMS = {"near": MIB - MIB // 4, "far": 128 * MIB - MIB // 4}
 """Bytes below the threshold from which a crossing begins."""
 
@@ -84,6 +86,7 @@ def share_of_core(start: Callable[[], Callable[[], None]], seconds: float) -> fl
     before = {path.name for path in Path("/proc/self/task").iterdir()}
     stop = start()
     task = task_of(before)
+    time.sleep(SETTLE_S)
     used, started = cpu_ns(task), time.monotonic()
     time.sleep(seconds)
     share = (cpu_ns(task) - used) / (time.monotonic() - started) / 1e7

@@ -103,8 +103,8 @@ class MemoryManager:
     Args:
         limit_bytes: a limit beside those of the system (control group, RLIMIT_AS, RLIMIT_DATA, machine).
         thresholds: fractions of a limit at which low, medium and high begin.
-        interval_ms: time between readings near a threshold (five times that while the process rests); further
-            away a reading follows when the process has worked enough to come near.
+        interval_ms: time between readings near a threshold: 0.6 of it closest by, ten times that while the
+            process rests. Further away a reading follows when the process has worked enough to come near.
         interval_max_ms: longest time between readings.
         switch_interval_ms: while it watches, a thread may keep the interpreter lock this long when others want
             it (``sys.setswitchinterval``, 5 ms by default): the loop cannot answer before; None changes nothing.

@@ -8,9 +8,14 @@ use crate::pause::Wait;
 
 /// A footprint grows no faster than this: what a core touches for the first time in huge pages.
 const GROWTH_BYTES_PER_MS: f64 = 4_194_304.0;
+/// A gauge is at the door of a threshold within this share of the shortest interval.
+const DOOR: f64 = 0.25;
+/// The interval there, as a share of the shortest: a reading and the handing over of a busy interpreter's lock
+/// fit into the shortest together.
+const DOOR_SHARE: f64 = 0.6;
 /// What needs no haste is looked for every so many intervals: growth while the process rests, what others of
 /// the group do, a level that falls.
-const SLOW: f64 = 5.0;
+const SLOW: f64 = 10.0;
 
 /// The shortest and the longest interval.
 #[derive(Debug, Clone, Copy)]
@@ -43,9 +48,11 @@ impl Pace {
         if let Some(next) = thresholds.above(level) {
             for pair in pairs {
                 let headroom_ms = (next - pair.fraction()) * pair.limit as f64 / GROWTH_BYTES_PER_MS;
-                worked_ms = worked_ms.min(headroom_ms);
-                if headroom_ms <= self.shortest_ms {
-                    elapsed_ms = self.shortest_ms;
+                worked_ms = worked_ms.min(headroom_ms.max(self.shortest_ms));
+                if headroom_ms <= self.shortest_ms * DOOR {
+                    elapsed_ms = self.shortest_ms * DOOR_SHARE;
+                } else if headroom_ms <= self.shortest_ms {
+                    elapsed_ms = elapsed_ms.min(self.shortest_ms);
                 } else if pair.source == Source::Cgroup {
                     elapsed_ms = elapsed_ms.min(headroom_ms.max(slow_ms));
                 }
@@ -54,7 +61,7 @@ impl Pace {
         Wait {
             elapsed: duration(elapsed_ms),
             rested: duration(elapsed_ms.max(slow_ms)),
-            worked: duration(worked_ms.max(self.shortest_ms)),
+            worked: duration(worked_ms),
         }
     }
 }
@@ -90,18 +97,19 @@ mod tests {
         let normal_ms = |used| own_ms(Level::Normal, used, 1000 * MIB);
         assert_eq!(own_ms(Level::Normal, GIB, 16 * GIB), (250.0, 250.0, 250.0));
         assert_eq!(normal_ms(572 * MIB), (250.0, 250.0, 32.0));
-        assert_eq!(normal_ms(690 * MIB), (10.0, 50.0, 10.0));
-        assert_eq!(own_ms(Level::Low, 840 * MIB, 1000 * MIB), (10.0, 50.0, 10.0));
-        assert_eq!(own_ms(Level::Low, 750 * MIB, 1000 * MIB), (50.0, 50.0, 25.0));
-        assert_eq!(own_ms(Level::High, GIB, GIB), (50.0, 50.0, 250.0));
+        assert_eq!(normal_ms(680 * MIB), (10.0, 100.0, 10.0));
+        assert_eq!(normal_ms(695 * MIB), (6.0, 100.0, 10.0));
+        assert_eq!(own_ms(Level::Low, 830 * MIB, 1000 * MIB), (10.0, 100.0, 10.0));
+        assert_eq!(own_ms(Level::Low, 750 * MIB, 1000 * MIB), (100.0, 100.0, 25.0));
+        assert_eq!(own_ms(Level::High, GIB, GIB), (100.0, 100.0, 250.0));
     }
 
     #[test]
     fn a_group_is_watched_by_the_clock_from_afar_because_others_grow_in_it() {
         let group_ms = |used| wait_ms(Level::Normal, Source::Cgroup, used, 1000 * MIB);
         assert_eq!(group_ms(300 * MIB), (100.0, 100.0, 100.0));
-        assert_eq!(group_ms(640 * MIB), (50.0, 50.0, 15.0));
-        assert_eq!(group_ms(690 * MIB), (10.0, 50.0, 10.0));
+        assert_eq!(group_ms(640 * MIB), (100.0, 100.0, 15.0));
+        assert_eq!(group_ms(680 * MIB), (10.0, 100.0, 10.0));
     }
 
     #[test]
@@ -111,7 +119,7 @@ mod tests {
             let limit = random.u64(MIB..64 * GIB);
             let used = random.u64(0..limit * 7 / 10);
             let (elapsed, rested, worked) = own_ms(Level::Normal, used, limit);
-            assert!((10.0..=250.0).contains(&worked) && (10.0..=rested).contains(&elapsed));
+            assert!((10.0..=250.0).contains(&worked) && (6.0..=rested).contains(&elapsed));
             let grown = (worked - 0.5) * 4.0 * MIB as f64;
             let near = worked <= 10.0 && elapsed <= 10.0;
             assert!(

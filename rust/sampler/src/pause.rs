@@ -25,6 +25,7 @@ pub struct Wait {
 
 impl Wait {
     /// Where work cannot be seen, the process may be working all the time.
+    #[must_use]
     pub fn by_clock(self) -> Self {
         Self {
             elapsed: self.elapsed.min(self.worked),

@@ -20,8 +20,8 @@ mod sync {
 }
 
 const RANDOM: usize = 10_000;
-/// Exhaustive search ends here where there are more.
-const EXHAUSTIVE: usize = 30_000;
+/// The search of all schedules in their order ends here.
+const DEPTH_FIRST: usize = 30_000;
 const FOR_EVER: Duration = Duration::MAX;
 
 /// A bell that can be waited for.
@@ -95,15 +95,15 @@ impl World {
 }
 
 fn run(name: &str, scheduler: impl Scheduler + 'static, scene: fn()) -> usize {
-    let schedules = Runner::new(scheduler, Config::default()).run(scene);
-    println!("{name}: {schedules} schedules");
-    schedules
+    let count = Runner::new(scheduler, Config::default()).run(scene);
+    println!("{name}: {count} schedules");
+    count
 }
 
 fn explore(name: &str, scene: fn()) {
     let searched = run(
-        &format!("{name}, exhaustive"),
-        DfsScheduler::new(Some(EXHAUSTIVE), false),
+        &format!("{name}, depth first"),
+        DfsScheduler::new(Some(DEPTH_FIRST), false),
         scene,
     );
     let random = run(

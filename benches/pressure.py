@@ -1,11 +1,12 @@
 """What watching the footprint costs, and how soon a crossing is answered.
 
-    python benches/pressure.py [--json FILE] [--crossings 200] [--idle-s 10]
+    python benches/pressure.py [--json FILE] [--crossings 100] [--idle-s 5] [--only cost|near|far]
 
 Peers in the same run: a Python thread that polls every 10 ms with a kept descriptor, and psutil where it can
 be imported. A crossing begins before the last pages are written and ends when the first handler is called. The
 share of a core is what the kernel accounts to the thread (schedstat); a bare thread that only sleeps stands
-beside it, because on a virtual machine a wake-up alone costs tens of microseconds.
+beside it, because on a virtual machine a wake-up alone costs tens of microseconds. "Near" a threshold is where
+a reading follows every 10 ms of work; the last cost is the only one with 100 wake-ups a second.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import mmap
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from measuring import Figure, arguments, at_most, publish, summary
+from measuring import Figure, against, arguments, at_most, publish, summary
 from retain.footprint import Level
 from retain.pressure import MemoryManager, MemorySampler
 
@@ -31,6 +33,12 @@ STEP = MIB // 2
 CHUNK = b"x" * MIB
 PAGE = mmap.PAGESIZE
 INTERVAL_MS = 10
+SWITCH_INTERVAL_MS = 1  # the server's
+SETTLE_S = 1.5
+"""After it a sampler knows that an idle process rests."""
+HEADROOMS = {"near": MIB - MIB // 4, "far": 128 * MIB - MIB // 4}
+"""Bytes below the threshold from which a crossing begins."""
+
 PATIENCE_S = 30
 
 
@@ -78,6 +86,7 @@ def share_of_core(start: Callable[[], Callable[[], None]], seconds: float) -> fl
     before = {path.name for path in Path("/proc/self/task").iterdir()}
     stop = start()
     task = task_of(before)
+    time.sleep(SETTLE_S)
     used, started = cpu_ns(task), time.monotonic()
     time.sleep(seconds)
     share = (cpu_ns(task) - used) / (time.monotonic() - started) / 1e7
@@ -158,10 +167,13 @@ def busy(wanted: bool) -> Iterator[None]:
             thread.join()
 
 
-async def crossings_ms(count: int, headroom: int) -> list[float]:
+async def crossings_ms(count: int, headroom: int, switch_interval_ms: float | None) -> list[float]:
     """Milliseconds from crossing the threshold to the first handler, by the native sampler."""
     limit = int((resident() + headroom) / 0.7)
-    manager = MemoryManager(limit, interval_ms=INTERVAL_MS, hysteresis=0.01, cooldown_ms=6e5, restore_ms=0)
+    manager = MemoryManager(
+        limit, interval_ms=INTERVAL_MS, hysteresis=0.01, cooldown_ms=6e5, restore_ms=0,
+        switch_interval_ms=switch_interval_ms,
+    )  # fmt: skip
     called: list[int] = []
     changed = asyncio.Event()
     manager.on_pressure(lambda _: called.append(time.perf_counter_ns()))
@@ -229,38 +241,73 @@ def cost_figures(idle_s: float) -> list[Figure]:
     slept = share_of_core(sleeping_thread, idle_s)
     polled = share_of_core(lambda: Polling().stop, idle_s)
     beside = f"polling {polled:.2f}, bare sleep {slept:.2f}"
-    adaptive = share_of_core(sampler_thread(interval_ms=INTERVAL_MS), idle_s)
-    fixed = share_of_core(sampler_thread(interval_ms=INTERVAL_MS, interval_max_ms=INTERVAL_MS), idle_s)
-    figures.append(at_most("share of a core, idle, 10 ms", adaptive, "%", 0.1, beside=beside))
-    figures.append(at_most("share of a core, every 10 ms without exception", fixed, "%", 0.1, beside=beside))
+    near = int((resident() + MIB) / 0.7)
+    options = {"far": {}, "near a threshold": {"limit_bytes": near}}
+    for where, limits in options.items():
+        for name, spin in (("idle", False), ("while a core is busy", True)):
+            with busy(spin):
+                share = share_of_core(sampler_thread(interval_ms=INTERVAL_MS, **limits), idle_s)
+            figures.append(at_most(f"share of a core, {where}, {name}", share, "%", 0.1, beside=beside))
     return figures
 
 
-def latency_figures(count: int) -> tuple[list[Figure], dict[str, Any]]:
-    figures, details = [], {}
-    for where, headroom in (("near", MIB - MIB // 4), ("far", 256 * MIB - MIB // 4)):
-        rounds = count if where == "near" else min(count, 20)
-        for name, spin in (("idle", False), ("beside a busy loop", True)):
-            with busy(spin):
-                ours = summary(asyncio.run(crossings_ms(rounds, headroom)))
-                peer = summary(polled_ms(rounds, headroom))
-            details[f"{where}, {name}"] = {"retain": ours, "polling": peer}
-            what = f"crossing to first handler, {where}, {name}"
-            figures.append(
-                Figure(what=f"{what}: p50", ours=ours.median, unit="ms", beside=f"polling {peer.median:.1f}")
-            )
-            figures.append(at_most(f"{what}: p95", ours.p95, "ms", 12, beside=f"polling {peer.p95:.1f}"))
+def switching_cost(rounds: int = 9) -> Figure:
+    """Two threads that compute, with the interpreter's own switch interval and with the server's."""
+    usual = sys.getswitchinterval()
+    times: dict[float, list[float]] = {usual: [], SWITCH_INTERVAL_MS / 1000: []}
+
+    def compute() -> None:
+        for _ in range(60_000):
+            sum(range(50))
+
+    for _ in range(rounds):
+        for interval, found in times.items():
+            sys.setswitchinterval(interval)
+            threads = [threading.Thread(target=compute) for _ in range(2)]
+            started = time.process_time()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            found.append(time.process_time() - started)
+    sys.setswitchinterval(usual)
+    before, after = (min(found) * 1000 for found in times.values())
+    return against("two computing threads, CPU time", after, "ms", "at 5 ms", before, ratio_max=1.02)
+
+
+def latency_figures(where: str, headroom: int, count: int) -> tuple[list[Figure], dict[str, Any]]:
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
+    for name, spin in (("idle", False), ("beside a busy loop", True)):
+        with busy(spin):
+            ours = summary(asyncio.run(crossings_ms(count, headroom, SWITCH_INTERVAL_MS)))
+            usual = summary(asyncio.run(crossings_ms(count, headroom, None)))
+            peer = summary(polled_ms(count, headroom))
+        details[f"{where}, {name}"] = {"retain": ours, "at the usual switch interval": usual, "polling": peer}
+        what = f"crossing to first handler, {where}, {name}"
+        beside = f"usual switching {usual.median:.1f}, polling {peer.median:.1f}"
+        figures.append(Figure(what=f"{what}: p50", ours=ours.median, unit="ms", beside=beside))
+        beside = f"usual switching {usual.p95:.1f}, polling {peer.p95:.1f}"
+        figures.append(at_most(f"{what}: p95", ours.p95, "ms", 12, beside=beside))
     return figures, details
 
 
 def main() -> int:
     parser = arguments(__doc__)
-    parser.add_argument("--crossings", type=int, default=200)
-    parser.add_argument("--idle-s", type=float, default=10)
+    parser.add_argument("--crossings", type=int, default=100, help="of each kind")
+    parser.add_argument("--idle-s", type=float, default=5)
+    parser.add_argument("--only", choices=["cost", *HEADROOMS])
     given = parser.parse_args()
-    figures = cost_figures(given.idle_s)
-    latencies, details = latency_figures(given.crossings)
-    return publish([*figures, *latencies], json.loads(json.dumps(details, default=vars_of)), given.json)
+    figures: list[Figure] = []
+    details: dict[str, Any] = {}
+    if given.only in {None, "cost"}:
+        figures += [*cost_figures(given.idle_s), switching_cost()]
+    for where, headroom in HEADROOMS.items():
+        if given.only in {None, where}:
+            more, found = latency_figures(where, headroom, given.crossings)
+            figures += more
+            details |= found
+    return publish(figures, json.loads(json.dumps(details, default=vars_of)), given.json)
 
 
 def vars_of(value: Any) -> dict[str, float]:

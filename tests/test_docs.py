@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 BLOCKS = BLOCK.findall(README)
+PARTS = BLOCK.findall((ROOT / "docs" / "parts.md").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -60,6 +61,17 @@ def test_every_piece_of_python_in_the_readme_runs(
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert "Releases are cut from main on Tuesdays." in ended.stdout
+
+
+@pytest.mark.parametrize("code", [text for kind, text in PARTS if kind == "python"])
+def test_every_part_works_alone_as_its_page_shows(
+    code: str, surroundings: dict[str, str], tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_the_reference_is_what_the_code_says() -> None:

@@ -479,9 +479,11 @@ class MemorySampler:
             limit_bytes: a limit beside those of the system.
             thresholds: fractions of a limit at which low, medium and high begin.
             hysteresis: how far below its threshold a level ends.
-            interval_ms: time between readings near a threshold; 0.6 of it where nearer than 0.02.
-            interval_max_ms: longest time between readings; only so far from a threshold that a growth of
-                1 GiB a second does not reach it earlier.
+            interval_ms: time between readings where a growth of 4 MiB in a millisecond of work would reach
+                the next threshold before; 0.6 of it within a quarter of that distance; ten times that while
+                the process rests or, further away, the level is raised.
+            interval_max_ms: longest time between readings. Further away a reading follows when the process
+                has worked (processor time of all its threads) as long as it needs to come near.
             history: most samples kept; those of one level are at least 50 ms apart.
 
         Raises:

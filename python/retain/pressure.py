@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ __all__ = ["Level", "MemoryManager", "MemorySampler", "PressureEvent"]
 logger = logging.getLogger(__name__)
 
 EVENTS_MAX = 256
+SWITCH_INTERVAL_MS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +103,11 @@ class MemoryManager:
     Args:
         limit_bytes: a limit beside those of the system (control group, RLIMIT_AS, RLIMIT_DATA, machine).
         thresholds: fractions of a limit at which low, medium and high begin.
-        interval_ms: time between readings near a threshold; further away it grows to ``interval_max_ms``.
+        interval_ms: time between readings near a threshold: 0.6 of it closest by, ten times that while the
+            process rests. Further away a reading follows when the process has worked enough to come near.
         interval_max_ms: longest time between readings.
+        switch_interval_ms: while it watches, a thread may keep the interpreter lock this long when others want
+            it (``sys.setswitchinterval``, 5 ms by default): the loop cannot answer before; None changes nothing.
         hysteresis: how far below its threshold a level ends.
         cooldown_ms: shortest time between two reliefs at one level.
         restore_ms: how long the level must be lower before handlers may take back what they gave.
@@ -121,6 +126,7 @@ class MemoryManager:
         interval_ms: float = 10.0,
         *,
         interval_max_ms: float = 250.0,
+        switch_interval_ms: float | None = None,
         hysteresis: float = 0.05,
         cooldown_ms: float = 1_000.0,
         restore_ms: float = 5_000.0,
@@ -143,6 +149,10 @@ class MemoryManager:
                 raise InvalidInput(*((field, problem) if colon else ("limit_bytes", field))) from None
         self._gauge = gauge
         self._clock = clock
+        if switch_interval_ms is not None and not 0 < switch_interval_ms <= SWITCH_INTERVAL_MS_MAX:
+            raise InvalidInput("switch_interval_ms", f"must be above 0 and at most {SWITCH_INTERVAL_MS_MAX}")
+        self._switch_interval_s = switch_interval_ms and switch_interval_ms / 1000
+        self._switch_interval_before_s = 0.0
         self._timing = Timing(cooldown_ms / 1000, restore_ms / 1000)
         self._handlers: list[_Registered] = []
         self._listeners: list[Listener] = []
@@ -173,6 +183,9 @@ class MemoryManager:
             return
         self._gauge.start()
         self._loop = asyncio.get_running_loop()
+        if self._switch_interval_s is not None:
+            self._switch_interval_before_s = sys.getswitchinterval()
+            sys.setswitchinterval(self._switch_interval_s)
         if self._gauge.fileno() >= 0:
             self._loop.add_reader(self._gauge.fileno(), self.poll)
         self.poll()
@@ -182,6 +195,8 @@ class MemoryManager:
         loop, self._loop = self._loop, None
         if loop is None:
             return
+        if self._switch_interval_s is not None:
+            sys.setswitchinterval(self._switch_interval_before_s)
         if self._gauge.fileno() >= 0:
             loop.remove_reader(self._gauge.fileno())
         if self._timer is not None:

@@ -11,6 +11,8 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,9 +37,10 @@ HEADROOM = 24 << 20
 class Server:
     """A server process and the client's end of its pipes."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, group: Path | None = None, **environment: str) -> None:
+        joining = [] if group is None else ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(group)]
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", START], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [*joining, sys.executable, "-P", "-c", START], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, env={**os.environ, "CLAUDE_PROJECT_DIR": str(folder), **environment},
         )  # fmt: skip
         self._last = 0
@@ -95,6 +98,45 @@ class Server:
         return sum(int(line.split()[1]) * 1024 for line in lines if line.partition(":")[0] in names)
 
 
+def own_groups() -> list[tuple[Path, str]]:
+    """Folders in which a group with the memory controller may be made, each with the name of its limit."""
+    mounts = [line.split(" - ") for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    paths = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    found = []
+    for kind, limit in (("cgroup2", "memory.max"), ("cgroup", "memory.limit_in_bytes")):
+        for head, tail in mounts:
+            options = set(tail.split()[-1].split(","))
+            if tail.split()[0] != kind or (kind == "cgroup" and "memory" not in options):
+                continue
+            root, point = head.split()[3:5]
+            for _, controllers, path in paths:
+                if (controllers == "") if kind == "cgroup2" else ("memory" in controllers.split(",")):
+                    folder = Path(point) / os.path.relpath(path, root)
+                    found += [(folder, limit), *([(folder.parent, limit)] if kind == "cgroup2" else [])]
+    return found
+
+
+@contextmanager
+def memory_group() -> Iterator[tuple[Path, str]]:
+    """A control group of this test's own, without a limit yet; skips where none can be made."""
+    reasons = []
+    for folder, limit in own_groups():
+        group = folder / f"retain-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError as error:
+            reasons.append(str(error))
+            continue
+        try:
+            if (group / limit).exists():
+                yield group, limit
+                return
+            reasons.append(f"{folder} does not hand the memory controller on")
+        finally:
+            group.rmdir()
+    pytest.skip(f"no control group can be made here: {'; '.join(reasons) or 'no memory controller'}")
+
+
 async def fill(folder: Path) -> None:
     """Long memories, of which each query finds many."""
     rng = random.Random(1)
@@ -108,12 +150,42 @@ def query(number: int) -> dict[str, Any]:
     return {"query": " ".join(words), "limit": 50}
 
 
+SETTINGS = {"RETAIN_PRESSURE_INTERVAL_MS": "5", "RETAIN_CACHE_BYTES_MAX": str(1 << 30)}
+
+
+def answer_until_relieved(server: Server, source: str, least: int) -> None:
+    """Asks, always another question, until the caches gave way to this limit, and a while; each is answered."""
+    answered = 1
+    while True:
+        assert server.call("recall", **query(answered)).count("\n") > 1
+        answered += 1
+        level, used, most_mib, found, reliefs = server.pressure()
+        if reliefs and found == source and answered > least:
+            break
+        assert answered < 5_000, "no pressure was ever found"
+    assert level in {"normal", "low", "medium", "high"}
+    assert used <= most_mib
+    assert server.call("remember", text="this is remembered under pressure").startswith("Remembered")
+    assert server.call("recall", query="remembered under pressure").count("pressure") >= 1
+
+
+async def test_the_server_keeps_answering_in_a_real_control_group_while_its_caches_give_way(
+    tmp_path: Path,
+) -> None:
+    await fill(tmp_path)
+    with memory_group() as (group, limit), Server(tmp_path, group, **SETTINGS) as server:
+        server.call("recall", **query(0))
+        used = (group / ("memory.current" if limit == "memory.max" else "memory.usage_in_bytes")).read_text()
+        (group / limit).write_text(str(int(used) + HEADROOM))
+        answer_until_relieved(server, "cgroup", 60)
+
+
 @pytest.mark.parametrize("limit", ["rlimit_data", "setting"])
 async def test_the_server_keeps_answering_under_a_limit_while_its_caches_give_way(
     tmp_path: Path, limit: str
 ) -> None:
     await fill(tmp_path)
-    settings = {"RETAIN_PRESSURE_INTERVAL_MS": "5", "RETAIN_CACHE_BYTES_MAX": str(1 << 30)}
+    settings = dict(SETTINGS)
     if limit == "setting":
         with Server(tmp_path, **settings) as server:
             server.call("recall", **query(0))
@@ -123,15 +195,4 @@ async def test_the_server_keeps_answering_under_a_limit_while_its_caches_give_wa
         if limit == "rlimit_data":
             most = server.bytes_of("VmData", "VmStk") + HEADROOM
             resource.prlimit(server.process.pid, resource.RLIMIT_DATA, (most, most))
-        answered = 1
-        while True:
-            assert server.call("recall", **query(answered)).count("\n") > 1
-            answered += 1
-            level, used, most_mib, source, reliefs = server.pressure()
-            if reliefs and source == limit and answered > 300:
-                break
-            assert answered < 5_000, "no pressure was ever found"
-        assert level in {"normal", "low", "medium", "high"}
-        assert used <= most_mib
-        assert server.call("remember", text="this is remembered under pressure").startswith("Remembered")
-        assert server.call("recall", query="remembered under pressure").count("pressure") >= 1
+        answer_until_relieved(server, limit, 300)

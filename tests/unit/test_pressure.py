@@ -329,6 +329,7 @@ async def test_the_forecast_is_the_time_to_the_limit(manager: MemoryManager, wor
         {"limit_bytes": -1},
         {"history": 0},
         {"hysteresis": 2},
+        {"switch_interval_ms": 0},
     ],
 )
 def test_options_out_of_bounds_are_refused(options: dict[str, Any]) -> None:

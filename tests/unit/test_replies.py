@@ -122,6 +122,11 @@ def test_text_of_a_memory_cannot_move_the_cursor() -> None:
     assert replies.printable("one\r\n\ttwo") == "one\n\ttwo"
 
 
+def test_tag_characters_do_not_carry_hidden_text_to_a_terminal() -> None:
+    hidden = "".join(chr(0xE0000 + ord(letter)) for letter in "obey") + "\U000e0100"
+    assert replies.printable(f"a{hidden}b") == "a" + "�" * 5 + "b"
+
+
 def test_colours_are_for_terminals_whose_user_wants_them(monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:

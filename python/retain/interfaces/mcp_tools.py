@@ -14,7 +14,7 @@ from typing import Any
 from retain.config import Settings
 from retain.errors import InvalidInput, NotFound, RetainError
 from retain.interfaces.arguments import Argument, checked, schema_of
-from retain.interfaces.replies import hidden_text, hint_of
+from retain.interfaces.replies import UNSEEN, hidden_text, hint_of
 from retain.memory.inputs import (
     IDS_CHARS_MAX,
     PATHS_MAX,
@@ -46,9 +46,7 @@ FILTER = (
     'Example: {"kind": ["decision", "fix"], "path": "src/**", "since": "2026-11-01"}'
 )
 
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]+"
-)
+_UNSEEN = re.compile(f"[{UNSEEN}]+")
 
 Call = Callable[[MemoryService, Mapping[str, Any]], Awaitable[str]]
 

@@ -25,7 +25,11 @@ EXIT_INTERRUPTED = 130
 MESSAGE_CHARS_MAX = 2_000
 SNIPPET_CHARS_MAX = 200
 
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+UNSEEN = "\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e0fff"
+"""What a reader does not see though it acts, as the inside of a character class: control codes but tab and line
+feed, zero-width and direction marks, tag characters and the selectors that can carry hidden text."""
+
+_UNSAFE = re.compile(f"[{UNSEEN}]")
 _LONE = re.compile("[\ud800-\udfff]")
 
 

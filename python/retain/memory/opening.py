@@ -69,6 +69,8 @@ async def open(  # noqa: A001 - the public name is retain.open
         drain=Drain(chosen, store, workspaces),
     )
     background = [asyncio.create_task(service.drain.keep_running())] if drain else []
+    if drain:  # whoever lives long
+        await store.tend_readers()
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 

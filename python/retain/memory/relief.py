@@ -12,19 +12,33 @@ from retain.config import Settings
 from retain.errors import StoreError
 from retain.footprint import Level, degradation
 from retain.memory.drain import Drain
-from retain.pressure import MemoryManager
+from retain.pressure import Gauge, MemoryManager
 from retain.storage.sqlite import SqliteStore
 
 logger = logging.getLogger(__name__)
+
+SWITCH_INTERVAL_MS = 1
+"""So that a thread of the server that computes does not keep the loop from giving way for longer."""
 
 SLOW_MS = 10_000
 """Deadline of what may wait for a query to end or for the system to take pages back."""
 
 
 def watched(
-    settings: Settings, store: SqliteStore, drain: Drain, recalls: L1Cache, frequencies: L1Cache, most: int
+    settings: Settings,
+    store: SqliteStore,
+    drain: Drain,
+    recalls: L1Cache,
+    frequencies: L1Cache,
+    most: int,
+    gauge: Gauge | None = None,
 ) -> MemoryManager:
     """A manager, not started, with a handler for each part of the server that can give bytes back.
+
+    This is where a further part is registered: what is cheapest to make again has the lowest number. An index
+    or a model that can be read from disk again belongs between the caches and the batches, at MEDIUM::
+
+        manager.on_pressure(lambda _: index.unload(), 25, name="vectors", level=Level.MEDIUM)
 
     Args:
         settings: limit, interval and the usual sizes.
@@ -33,9 +47,16 @@ def watched(
         recalls: the cache of answers.
         frequencies: the cache of document frequencies.
         most: the usual number of its entries.
+        gauge: where readings come from; None is the native sampler.
     """
     limit, interval_ms = settings.memory_limit_bytes or None, settings.pressure_interval_ms
-    manager = MemoryManager(limit, interval_ms=interval_ms, interval_max_ms=max(250, interval_ms))
+    manager = MemoryManager(
+        limit,
+        interval_ms=interval_ms,
+        interval_max_ms=max(250, interval_ms),
+        switch_interval_ms=SWITCH_INTERVAL_MS,
+        gauge=gauge,
+    )
 
     def shrink_recalls(level: Level) -> None:
         _resize(recalls, settings.cache_entries_max, settings.cache_bytes_max, level)
@@ -88,11 +109,8 @@ def _resize(cache: L1Cache, entries: int, size: int, level: Level) -> None:
 
 
 async def _empty_readers(store: SqliteStore, level: Level) -> None:
-    kept = degradation(level).readers_kept
-    if kept == "all":
-        return
     try:
-        await store.shrink(drop_readers=kept == "none")
+        await store.shrink(drop_readers=degradation(level).readers_kept == "none")
     except StoreError as error:
         logger.warning("pressure.readers_kept error=%s", error)
 

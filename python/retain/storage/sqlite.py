@@ -22,6 +22,8 @@ from retain.storage.writes import STATE_FACT, renew_token
 T = TypeVar("T")
 
 LOCK_FILE = "write.lock"
+READER_IDLE_S = 300
+"""A reader that nobody asked for so long is closed, with its pages and its statements."""
 
 
 class SqliteStore:
@@ -39,6 +41,7 @@ class SqliteStore:
             destroy=self._close_reader,
             max_size=settings.readers,
             acquire_timeout_ms=settings.acquire_timeout_ms,
+            max_idle_s=READER_IDLE_S,
         )
         self._writer = GroupCommitWriter(
             lambda: connect(settings.database, writable=True),
@@ -120,6 +123,10 @@ class SqliteStore:
     def writer_stats(self) -> dict[str, int]:
         """Writes and commits of this process: their ratio is what group commit saves."""
         return {"writes": self._writer.writes, "commits": self._writer.commits}
+
+    async def tend_readers(self) -> None:
+        """From now on, closes readers that lie idle even while no other one is used."""
+        await self._readers.start()
 
     async def shrink(self, *, drop_readers: bool = False) -> None:
         """Gives back the pages that idle connections keep, and with ``drop_readers`` those readers as well.

@@ -4,6 +4,7 @@
 //!
 //! - [`level`]: fraction of a limit -> level, with hysteresis;
 //! - [`pace`]: how long until the next reading;
+//! - [`pause`]: waiting for the time, for work of this process, or for an alarm;
 //! - [`gauge`]: what the kernel says: statm, resource limits, control groups, stalls (PSI);
 //! - [`sampler`]: the thread, the history, and whom it wakes.
 
@@ -23,11 +24,14 @@
     )
 )]
 
+mod board;
 mod cgroup;
 pub mod gauge;
 pub mod level;
 pub mod pace;
+pub mod pause;
 pub mod sampler;
+mod sync;
 
 pub use gauge::{Gauges, Pair, Source};
 pub use level::{Level, Thresholds};

@@ -1,7 +1,7 @@
 //! The thread that reads the gauges, and what it shares with those who ask.
 //!
 //! The thread writes one byte into a socket pair after the level has changed; who reads the byte and
-//! then asks for the level has missed nothing. Locks are held for no longer than a copy.
+//! then asks for the level has missed nothing (`board.rs`).
 //!
 //! After a fork the child has the values but no thread, and locks may be taken for ever: in another
 //! process than the one that made it, a sampler answers `Unknown` and touches neither.
@@ -12,14 +12,14 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::atomic::{AtomicI8, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::board::{Bell, Board, Poster};
 use crate::gauge::{Gauges, Pair, Source, fullest};
 use crate::level::{Decider, Level, Thresholds};
 use crate::pace::Pace;
+use crate::pause::{Pause, Wait};
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// Samples of the same level are kept at least this far apart, so that the history spans minutes.
@@ -35,7 +35,7 @@ pub struct Options {
     pub thresholds: Thresholds,
     /// Interval near a threshold, in milliseconds.
     pub interval_ms: f64,
-    /// Interval far from every threshold, in milliseconds.
+    /// Longest interval, in milliseconds.
     pub interval_max_ms: f64,
     /// How many samples are kept.
     pub history: usize,
@@ -89,7 +89,7 @@ pub struct Stats {
     pub stalled: Option<f64>,
     /// Seconds in which a limit of the control group was hit.
     pub hits: u64,
-    /// The interval until the next reading, in milliseconds.
+    /// How long the process may work until the next reading at the latest, in milliseconds.
     pub interval_ms: f64,
 }
 
@@ -97,7 +97,12 @@ struct State {
     decider: Decider,
     stats: Stats,
     history: VecDeque<(Instant, Sample)>,
-    stopping: bool,
+}
+
+/// A socket pair of which one end is written to and the other one is waited for.
+struct Sockets {
+    near: UnixStream,
+    far: UnixStream,
 }
 
 struct Shared {
@@ -105,18 +110,14 @@ struct Shared {
     pace: Pace,
     origin: Instant,
     gauges: Mutex<(Gauges, Vec<Pair>, Instant)>,
-    state: Mutex<State>,
-    stop: Condvar,
-    changed: Condvar,
-    level: AtomicI8,
-    wake: UnixStream,
+    board: Board<State, Sockets>,
+    alarm: Sockets,
 }
 
 /// A thread that samples the footprint of this process.
 pub struct Sampler {
     shared: Arc<Shared>,
-    woken: UnixStream,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    poster: Poster,
     process: u32,
 }
 
@@ -139,40 +140,31 @@ impl Sampler {
                 "history and limit_bytes: must be at least 1",
             ));
         }
-        let (woken, wake) = UnixStream::pair().map_err(SamplerError::System)?;
-        for end in [&woken, &wake] {
-            end.set_nonblocking(true).map_err(SamplerError::System)?;
-        }
         let gauges = Gauges::open(Path::new("/"), options.limit_bytes, options.thresholds.first());
         let now = Instant::now();
         let state = State {
             decider: Decider::new(options.thresholds),
             stats: Stats::default(),
             history: VecDeque::with_capacity(options.history),
-            stopping: false,
         };
         let shared = Shared {
             options,
             pace: Pace::new(options.interval_ms, options.interval_max_ms),
             origin: now,
             gauges: Mutex::new((gauges, Vec::with_capacity(16), now)),
-            state: Mutex::new(state),
-            stop: Condvar::new(),
-            changed: Condvar::new(),
-            level: AtomicI8::new(Level::Unknown as i8),
-            wake,
+            board: Board::new(state, Level::Unknown as i8, Sockets::open()?),
+            alarm: Sockets::open()?,
         };
         Ok(Self {
             shared: Arc::new(shared),
-            woken,
-            thread: Mutex::new(None),
+            poster: Poster::new(),
             process: std::process::id(),
         })
     }
 
     /// Whether this system can say how large the process is; if not, the level stays unknown.
     pub fn supported(&self) -> bool {
-        self.is_ours() && lock(&self.shared.gauges).0.supported()
+        self.is_ours() && self.shared.gauges().0.supported()
     }
 
     /// Takes a first reading and starts the thread. Running already, or unsupported: does nothing.
@@ -183,49 +175,38 @@ impl Sampler {
         if !self.supported() {
             return Ok(());
         }
-        let mut thread = lock(&self.thread);
-        if thread.is_none() {
-            lock(&self.shared.state).stopping = false;
-            let first = self.shared.measure();
+        self.poster.start(&self.shared.board, || {
+            self.shared.measure();
             let shared = Arc::clone(&self.shared);
-            let started = std::thread::Builder::new()
+            std::thread::Builder::new()
                 .name("retain-sampler".into())
                 .stack_size(STACK_BYTES)
-                .spawn(move || shared.run(first))
-                .map_err(SamplerError::System)?;
-            *thread = Some(started);
-        }
-        Ok(())
+                .spawn(move || shared.run())
+                .map_err(SamplerError::System)
+        })
     }
 
     /// Ends the thread and waits for it, which takes no longer than a reading; wakes who waits.
     pub fn stop(&self) {
-        if !self.is_ours() {
-            return;
-        }
-        let thread = lock(&self.thread).take();
-        lock(&self.shared.state).stopping = true;
-        self.shared.stop.notify_all();
-        self.shared.changed.notify_all();
-        if let Some(thread) = thread {
-            let _ = thread.join();
+        if self.is_ours() {
+            self.poster.stop(&self.shared.board, &self.shared.alarm);
         }
     }
 
     /// Whether the thread runs.
     pub fn running(&self) -> bool {
-        self.is_ours() && lock(&self.thread).is_some()
+        self.is_ours() && self.poster.running()
     }
 
     /// The file descriptor that becomes readable when the level changes.
     pub fn descriptor(&self) -> RawFd {
-        self.woken.as_raw_fd()
+        self.shared.board.bell().near.as_raw_fd()
     }
 
     /// The level of the last reading.
     pub fn level(&self) -> i8 {
         if self.is_ours() {
-            self.shared.level.load(Ordering::Acquire)
+            self.shared.board.level()
         } else {
             Level::Unknown as i8
         }
@@ -234,26 +215,19 @@ impl Sampler {
     /// Makes the descriptor unreadable until the next change, then returns the level.
     pub fn take(&self) -> i8 {
         if self.is_ours() {
-            let mut bytes = [0; 64];
-            while matches!((&self.woken).read(&mut bytes), Ok(1..)) {}
+            self.shared.board.take()
+        } else {
+            Level::Unknown as i8
         }
-        self.level()
     }
 
     /// Waits until the level has changed more often than `changes` times, the time is over, or `stop`.
     pub fn wait(&self, changes: u64, timeout: Duration) -> u64 {
-        if !self.is_ours() {
-            return changes;
+        if self.is_ours() {
+            self.shared.board.wait(changes, timeout)
+        } else {
+            changes
         }
-        let state = lock(&self.shared.state);
-        let (state, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(state, timeout, |state| {
-                state.stats.changes <= changes && !state.stopping
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        state.stats.changes
     }
 
     /// Reads now, in the caller's thread, and returns the level.
@@ -269,14 +243,17 @@ impl Sampler {
         if !self.is_ours() {
             return Vec::new();
         }
-        let state = lock(&self.shared.state);
-        state.history.iter().map(|(_, sample)| *sample).collect()
+        let board = &self.shared.board;
+        board.look(|state, _| state.history.iter().map(|(_, sample)| *sample).collect())
     }
 
     /// The counters.
     pub fn stats(&self) -> Stats {
         if self.is_ours() {
-            lock(&self.shared.state).stats
+            self.shared.board.look(|state, changes| Stats {
+                changes,
+                ..state.stats
+            })
         } else {
             Stats::default()
         }
@@ -292,32 +269,27 @@ impl Drop for Sampler {
         self.stop();
         // In a child the lock may be taken and the handle names no thread: both are left alone.
         if !self.is_ours() {
-            let unusable = std::mem::replace(&mut self.thread, Mutex::new(None));
-            std::mem::forget(unusable);
+            std::mem::forget(std::mem::replace(&mut self.poster, Poster::new()));
         }
     }
 }
 
 impl Shared {
-    fn run(&self, first: Duration) {
-        let mut wait = first;
-        loop {
-            let state = lock(&self.state);
-            let (state, _) = self
-                .stop
-                .wait_timeout_while(state, wait, |state| !state.stopping)
-                .unwrap_or_else(PoisonError::into_inner);
-            if state.stopping {
-                return;
-            }
-            drop(state);
-            wait = self.measure();
+    fn run(&self) {
+        let mut pause = Pause::new(&self.alarm.near);
+        while !self.board.stopping() {
+            let wait = self.measure();
+            pause.wait(if pause.sees_work() { wait } else { wait.by_clock() });
         }
     }
 
+    fn gauges(&self) -> MutexGuard<'_, (Gauges, Vec<Pair>, Instant)> {
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One reading, what follows from it, and the wait until the next.
-    fn measure(&self) -> Duration {
-        let mut kept = lock(&self.gauges);
+    fn measure(&self) -> Wait {
+        let mut kept = self.gauges();
         let (gauges, pairs, refreshed) = &mut *kept;
         let now = Instant::now();
         let slow = (now.duration_since(*refreshed) >= REFRESH).then(|| {
@@ -325,31 +297,25 @@ impl Shared {
             gauges.refresh(now)
         });
         let resident = gauges.read(pairs);
-        let mut state = lock(&self.state);
-        let before = state.decider.level();
-        if let Some(slow) = slow {
-            state.decider.second(slow.stalled, slow.hit);
-            state.stats.stalled = slow.stalled;
-            state.stats.hits += u64::from(slow.hit);
-        }
-        let fullest = fullest(pairs);
-        if let (Some(resident), Some(pair)) = (resident, fullest) {
-            state.decider.observe(pair.fraction());
-            state.stats.resident = resident;
-            state.stats.fullest = fullest;
-            self.keep(&mut state, now, &pair);
-        }
-        let level = state.decider.level();
-        let wait = self.pace.after(&self.options.thresholds, level, pairs);
-        state.stats.readings += 1;
-        state.stats.interval_ms = wait.as_secs_f64() * 1000.0;
-        if level != before {
-            state.stats.changes += 1;
-            self.level.store(level as i8, Ordering::Release);
-            drop(state);
-            self.tell();
-        }
-        wait
+        self.board.post(|state| {
+            if let Some(slow) = slow {
+                state.decider.second(slow.stalled, slow.hit);
+                state.stats.stalled = slow.stalled;
+                state.stats.hits += u64::from(slow.hit);
+            }
+            let fullest = fullest(pairs);
+            if let (Some(resident), Some(pair)) = (resident, fullest) {
+                state.decider.observe(pair.fraction());
+                state.stats.resident = resident;
+                state.stats.fullest = fullest;
+                self.keep(state, now, &pair);
+            }
+            let level = state.decider.level();
+            let wait = self.pace.after(&self.options.thresholds, level, pairs);
+            state.stats.readings += 1;
+            state.stats.interval_ms = wait.worked.as_secs_f64() * 1000.0;
+            (level as i8, wait)
+        })
     }
 
     /// Adds a sample to the history, unless the last one is as good.
@@ -371,16 +337,28 @@ impl Shared {
         };
         state.history.push_back((now, sample));
     }
+}
 
-    fn tell(&self) {
-        self.changed.notify_all();
-        // A full socket is readable already; nobody at the other end is nobody to tell.
-        if let Err(error) = (&self.wake).write(&[1]) {
-            debug_assert!(matches!(
-                error.kind(),
-                ErrorKind::WouldBlock | ErrorKind::BrokenPipe
-            ));
+impl Sockets {
+    fn open() -> Result<Self, SamplerError> {
+        let (near, far) = UnixStream::pair().map_err(SamplerError::System)?;
+        for end in [&near, &far] {
+            end.set_nonblocking(true).map_err(SamplerError::System)?;
         }
+        Ok(Self { near, far })
+    }
+}
+
+impl Bell for Sockets {
+    fn ring(&self) {
+        // A full socket is readable already.
+        if let Err(error) = (&self.far).write(&[1]) {
+            debug_assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        }
+    }
+
+    fn silence(&self) {
+        while matches!((&self.near).read(&mut [0; 64]), Ok(1..)) {}
     }
 }
 
@@ -389,10 +367,6 @@ pub fn source_of(stats: &Stats) -> &'static str {
     stats
         .fullest
         .map_or("unsupported", |pair| Source::name(pair.source))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

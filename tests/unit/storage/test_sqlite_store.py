@@ -29,7 +29,7 @@ from retain.errors import (
 from retain.storage import migrations
 from retain.storage.connection import connect, make_home, translated
 from retain.storage.reads import Reader
-from retain.storage.sqlite import LOCK_FILE, SqliteStore
+from retain.storage.sqlite import LOCK_FILE, READER_IDLE_S, SqliteStore
 from retain.storage.writes import STATE_FACT
 
 pytestmark = pytest.mark.anyio
@@ -200,6 +200,22 @@ async def test_an_error_of_sqlite_in_a_read_is_ours_and_costs_no_reader(open_sto
         with pytest.raises(KeyError):
             await store.read(lambda _: {}["mine"])
         assert (store.pool_stats().pool_size, store.pool_stats().pool_available) == (1, 1)
+
+
+async def test_readers_that_nobody_asked_for_long_are_closed_while_nothing_is_read(
+    open_store: Opener,
+) -> None:
+    async with open_store() as store:
+        await store.tend_readers()
+        assert store.pool_stats().pool_size == 0  # a store that is only watched opens none
+        await asyncio.gather(*(store.read(lambda reader: reader.total()) for _ in range(2)))
+        await store._readers.tend()
+        assert store.pool_stats().pool_size >= 1
+        now = store._readers._clock()
+        store._readers._clock = lambda: now + READER_IDLE_S + 1
+        await store._readers.tend()
+        assert store.pool_stats().pool_size == 0
+        assert await store.read(lambda reader: reader.total()) == 0
 
 
 async def test_closing_finishes_pending_writes_and_closes_once(open_store: Opener) -> None:

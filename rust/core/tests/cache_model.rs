@@ -297,14 +297,22 @@ fn tag(rng: &mut Rng) -> String {
     format!("tag {}", rng.u32(0..5))
 }
 
+/// A million operations; `cargo test -- --nocapture` shows the line.
+fn run_all(policy: PolicyName) {
+    const SEEDS: u64 = 250;
+    const OPERATIONS: u64 = 4_000;
+    (0..SEEDS).for_each(|seed| run(policy, seed, OPERATIONS));
+    println!("{policy:?}: {} random operations as the twin", SEEDS * OPERATIONS);
+}
+
 #[test]
 fn lru_behaves_as_its_naive_twin() {
-    (0..250).for_each(|seed| run(PolicyName::Lru, seed, 4_000));
+    run_all(PolicyName::Lru);
 }
 
 #[test]
 fn wtinylfu_keeps_what_it_holds_true_and_within_bounds() {
-    (0..250).for_each(|seed| run(PolicyName::WTinyLfu, seed, 4_000));
+    run_all(PolicyName::WTinyLfu);
 }
 
 #[test]

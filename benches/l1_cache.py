@@ -147,9 +147,11 @@ def writing(field: Mapping[str, Contestant], rounds: int) -> list[Figure]:
     return compared("set with eviction", times, "ns", ("cachebox", "lru-dict"), 1.0)
 
 
-def replay(face: Contestant, keys: Sequence[str], is_theine: bool) -> tuple[float, float]:
+def replay(
+    face: Contestant, keys: Sequence[str], is_theine: bool, entries: int = ENTRIES
+) -> tuple[float, float]:
     """Per cent of hits, and processor nanoseconds an access."""
-    get, put, _ = face.empty(ENTRIES)
+    get, put, _ = face.empty(entries)
     hits = 0
     start = time.process_time_ns()
     for key in keys:

@@ -37,6 +37,8 @@ BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "writers": ((), ()),
     "parts": ((), ("--rounds", "3")),
     "l1_cache": ((), ("--quick",)),
+    "hit_ratios": ((), ("--sizes", "1000")),
+    "cache_levels": ((), ("--memories", "500", "--queries", "30")),
     "queue_and_batches": ((), ("--items", "200000", "--large", "1000000")),
     "pool": ((), ()),
     "pressure": ((), ("--crossings", "40", "--idle-s", "3")),
@@ -45,7 +47,7 @@ BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 """Arguments of a whole run and of a quick one, by bench."""
 
-TAKES_HISTORY = frozenset({"stdio_latency", "known_items", "planner"})
+TAKES_HISTORY = frozenset({"stdio_latency", "known_items", "planner", "cache_levels"})
 
 
 def command(name: str, given: argparse.Namespace, result: Path) -> list[str]:

@@ -8,16 +8,16 @@ caller. Other processes that share L2 keep what is in their own L1 until its tim
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from retain.cache.configured import disk_level, server_level
 from retain.cache.histogram import Histogram
 from retain.cache.l1 import L1Cache
 from retain.cache.levels import Entry, Level
+from retain.cache.loading import Flight, Loader, Unstored, settle, value_of
 from retain.cache.records import Decode, Encode, NotEncodable, Record, decode_json, encode_json, pack, unpack
 from retain.cache.rung import Rung
 from retain.cache.tickets import Ticket, Tickets
@@ -28,33 +28,10 @@ STALE_ENTRIES = 1_024
 L1_SAMPLE = 64
 """Every so many gets one is timed: the clock costs as much as a hit."""
 
-Loader = Callable[[], Any | Awaitable[Any]]
-
 
 def name_of_text(key: Hashable) -> str | None:
     """The name of a key below L1: a str names itself, any other key stays in L1."""
     return key if isinstance(key, str) else None
-
-
-class Unstored:
-    """What a loader returns for a value that its callers get and the cache does not keep."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
-class _Flight:
-    """One computation of a value, and how many wait for it."""
-
-    __slots__ = ("future", "key", "task", "waiters")
-
-    def __init__(self, key: Hashable, future: asyncio.Future[Any]) -> None:
-        self.key = key
-        self.future = future
-        self.task: asyncio.Task[None] | None = None
-        self.waiters = 0
 
 
 class MultiLevelCache:
@@ -102,7 +79,7 @@ class MultiLevelCache:
         self._stale_ttl = stale_ttl or 0.0
         self._stale = L1Cache(STALE_ENTRIES) if self._stale_ttl else None
         self._encode, self._decode, self._name_of, self._clock = encode, decode, name_of, clock
-        self._flights: dict[Hashable, _Flight] = {}
+        self._flights: dict[Hashable, Flight] = {}
         self._tickets = Tickets()
         self._background: set[asyncio.Task[Any]] = set()
         self._latency = Histogram()
@@ -137,11 +114,6 @@ class MultiLevelCache:
             settings.cache_entries_max, max_bytes=settings.cache_bytes_max or None, policy="wtinylfu"
         )
         return cls(l1, server_level(settings), disk_level(settings), **options)
-
-    @property
-    def has_lower_levels(self) -> bool:
-        """Whether there is anything below L1."""
-        return bool(self._below)
 
     async def get(self, key: Hashable, default: Any = None) -> Any:
         """The value, from the first level that has it, or the default."""
@@ -289,7 +261,7 @@ class MultiLevelCache:
             ttl: as ``set``.
             tags: as ``set``.
         """
-        items = await _value_of(source()) if callable(source) else source
+        items = await value_of(source()) if callable(source) else source
         pairs = dict(items)
         await self.set_many(pairs, ttl, tags=tags)
         return len(pairs)
@@ -410,15 +382,15 @@ class MultiLevelCache:
         tags: Iterable[str],
         size: Callable[[Any], int] | None,
         anew: bool = False,
-    ) -> _Flight:
+    ) -> Flight:
         loop = asyncio.get_running_loop()
-        flight = self._flights[key] = _Flight(key, loop.create_future())
+        flight = self._flights[key] = Flight(key, loop.create_future())
         flight.task = self._keep(self._fly(flight, key, loader, ttl, tuple(tags), size, anew))
         return flight
 
     async def _fly(
         self,
-        flight: _Flight,
+        flight: Flight,
         key: Hashable,
         loader: Loader,
         ttl: float | None,
@@ -437,7 +409,7 @@ class MultiLevelCache:
                 elif not fresh:
                     self._counts["stale"] += 1
             self._end(key, flight)
-            _settle(flight.future, value)
+            settle(flight.future, value)
             if value is not MISSING and not fresh:
                 await self._wait(self._start(key, loader, ttl, tags, size, anew=True))
             if entry is not None:
@@ -453,7 +425,7 @@ class MultiLevelCache:
             self._end(key, flight)
             flight.future.cancel()  # does nothing where it is done
 
-    def _end(self, key: Hashable, flight: _Flight) -> None:
+    def _end(self, key: Hashable, flight: Flight) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
 
@@ -467,7 +439,7 @@ class MultiLevelCache:
         ticket: Ticket,
     ) -> tuple[Any, Entry | None]:
         self._counts["computed"] += 1
-        value = await _value_of(loader())
+        value = await value_of(loader())
         if isinstance(value, Unstored):
             return value.value, None
         if value is None:
@@ -477,7 +449,7 @@ class MultiLevelCache:
             return value, None
         return value, self._set_here(key, value, ttl, tags, None if size is None else size(value))
 
-    async def _join(self, flight: _Flight) -> Any:
+    async def _join(self, flight: Flight) -> Any:
         flight.waiters += 1
         try:
             return await asyncio.shield(flight.future)
@@ -486,14 +458,14 @@ class MultiLevelCache:
             if not flight.waiters and not flight.future.done():
                 self._stop(flight)
 
-    def _stop(self, flight: _Flight) -> None:
+    def _stop(self, flight: Flight) -> None:
         """Ends a flight, also one whose task has not begun and so never sees its cancellation."""
         self._end(flight.key, flight)
         flight.future.cancel()
         if flight.task is not None:
             flight.task.cancel()
 
-    async def _wait(self, flight: _Flight) -> None:
+    async def _wait(self, flight: Flight) -> None:
         """Waits for a flight whose value nobody needs."""
         flight.waiters += 1
         await asyncio.wait([flight.future])
@@ -503,15 +475,6 @@ class MultiLevelCache:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
-
-
-def _settle(future: asyncio.Future[Any], value: Any) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-async def _value_of(made: Any) -> Any:
-    return await made if inspect.isawaitable(made) else made
 
 
 async def _all(writes: Iterable[asyncio.Future[None]]) -> None:

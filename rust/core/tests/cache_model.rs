@@ -297,14 +297,22 @@ fn tag(rng: &mut Rng) -> String {
     format!("tag {}", rng.u32(0..5))
 }
 
+/// A million operations; `cargo test -- --nocapture` shows the line.
+fn run_all(policy: PolicyName) {
+    const SEEDS: u64 = 250;
+    const OPERATIONS: u64 = 4_000;
+    (0..SEEDS).for_each(|seed| run(policy, seed, OPERATIONS));
+    println!("{policy:?}: {} random operations as the twin", SEEDS * OPERATIONS);
+}
+
 #[test]
 fn lru_behaves_as_its_naive_twin() {
-    (0..250).for_each(|seed| run(PolicyName::Lru, seed, 4_000));
+    run_all(PolicyName::Lru);
 }
 
 #[test]
 fn wtinylfu_keeps_what_it_holds_true_and_within_bounds() {
-    (0..250).for_each(|seed| run(PolicyName::WTinyLfu, seed, 4_000));
+    run_all(PolicyName::WTinyLfu);
 }
 
 #[test]
@@ -373,4 +381,33 @@ fn wtinylfu_hits_more_often_than_lru_where_few_keys_get_most_reads() {
     };
     let (lru, wtinylfu) = (hit_ratio(PolicyName::Lru), hit_ratio(PolicyName::WTinyLfu));
     assert!(wtinylfu > lru + 0.03, "{wtinylfu} against {lru}");
+}
+
+#[test]
+fn wtinylfu_misses_no_round_of_a_loop_when_it_halves_its_counts() {
+    for entries in 400..420_usize {
+        let limits = Limits {
+            max_entries: entries,
+            max_bytes: None,
+        };
+        let mut cache = Cache::new(limits, PolicyName::WTinyLfu).unwrap();
+        let keys = entries as u64 * 5 / 4;
+        for round in 0..60 {
+            let hits_before = cache.stats().hits;
+            for key in 0..keys {
+                let hash = key.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+                let slot = cache.locate(hash, |stored| *stored == key);
+                if !matches!(cache.read(slot, 0), Read::Hit(())) {
+                    let mut removed = Removed::new();
+                    cache.insert(slot, hash, (key, ()), EntryOptions::default(), 0, &mut removed);
+                }
+            }
+            let hits = cache.stats().hits - hits_before;
+            // The main part holds 72 % of the loop.
+            assert!(
+                round < 2 || hits * 100 >= keys * 60,
+                "{hits} of {keys} in round {round}"
+            );
+        }
+    }
 }

@@ -122,7 +122,14 @@ fn run(seed: u64, operations: usize) {
 
 #[test]
 fn the_queue_behaves_as_a_sorted_list() {
-    (0..250).for_each(|seed| run(seed, 4_000));
+    const SEEDS: u64 = 250;
+    const OPERATIONS: usize = 4_000;
+    (0..SEEDS).for_each(|seed| run(seed, OPERATIONS));
+    // `cargo test -- --nocapture` shows the line.
+    println!(
+        "queue: {} random operations as the twin",
+        SEEDS as usize * OPERATIONS
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::tuner::{Tuner, WINDOW_AT_FIRST};
 /// Rounds that uses can earn an entry in advance.
 const CHANCES_MAX: u8 = 3;
 /// Counts are halved after this many uses for each entry.
-const USES_PER_ENTRY: u64 = 10;
+const USES_PER_ENTRY: u64 = 16;
 /// Entries that one call looks at before it takes the next, which bounds its latency.
 const STEPS_MAX: usize = 64;
 /// Entries that one insertion moves out of a window that became too large.
@@ -233,12 +233,16 @@ impl TinyLfu {
     }
 }
 
-/// How often an entry was used, halved for each epoch since that was counted.
+/// How often an entry was used, halved for each epoch since that was counted, and rounded up.
+///
+/// The sketch rounds down. Were both to, then in a loop the keys that come after a halving would have one
+/// use more than the entries that are about to be used, and push out a whole round of them.
 #[inline]
 fn frequency<K, V>(entry: &Entry<K, V>, epoch: u8) -> u8 {
     if entry.epoch == epoch {
         return entry.frequency;
     }
-    let epochs = epoch.wrapping_sub(entry.epoch);
-    entry.frequency.checked_shr(u32::from(epochs)).unwrap_or(0)
+    // Not above COUNT_MAX, which four halvings bring down to 1.
+    let epochs = u32::from(epoch.wrapping_sub(entry.epoch)).min(4);
+    entry.frequency.div_ceil(1 << epochs)
 }

@@ -23,7 +23,7 @@ const RATE_MAX: u64 = 1024;
 /// Sampled uses between two choices.
 const USES_PER_CHOICE: u32 = 100;
 /// A window must be better by this share of the uses to be chosen instead of the current one.
-const BETTER_BY: f64 = 0.005;
+const BETTER_BY: f64 = 0.002;
 /// What a choice later counts of the uses before it.
 const FADING: f64 = 0.985;
 

@@ -38,7 +38,9 @@ def make(arguments: Namespace, out: Output) -> int:
         say=tell,
     ):
         place = str(one.folder) if one.folder else "too few queries, not written"
-        made.append({"set": one.name, "folder": one.folder and str(one.folder), "records": one.records, **one.queries})
+        made.append(
+            {"set": one.name, "folder": one.folder and str(one.folder), "records": one.records, **one.queries}
+        )
         if not out.as_json:
             queries = ", ".join(f"{count:,} {split}" for split, count in one.queries.items())
             out.say(f"{one.name}: {one.records:,} records, {queries} queries: {place}")
@@ -65,12 +67,13 @@ def run(arguments: Namespace, out: Output) -> int:
             ask(judged, name, made, limit_s=arguments.limit_s, say=tell) for name, made in openers.items()
         ]
         failed = failed or any(one.failed for one in answers)
-        if out.as_json:
-            accounts.append(account.values(judged, answers))
-        else:
+        accounts.append(account.values(judged, answers))
+        if not out.as_json:
             out.say(account.table(judged, answers) + "\n")
     if out.as_json:
         out.value({"split": arguments.split, "settings": settings, "sets": accounts})
+    elif len(accounts) > 1:
+        out.say(account.summary(accounts))
     return replies.EXIT_FAILED if failed else replies.EXIT_OK
 
 
@@ -118,7 +121,9 @@ def opener(name: str, settings: Mapping[str, Any]) -> Opener:
         return known[name]
     if not name.endswith(".json"):
         raise InvalidInput(
-            "contestant", f"unknown {name[:64]!r}; known: {', '.join(known)}", hint="or the JSON file of a peer"
+            "contestant",
+            f"unknown {name[:64]!r}; known: {', '.join(known)}",
+            hint="or the JSON file of a peer",
         )
     file = Path(name).resolve()
     return partial(peers.Peer, peers.read_recipe(file), file.parent)

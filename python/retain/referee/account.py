@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retain.referee.metrics import ABSTAINED, MEASURES, Interval
@@ -41,6 +41,20 @@ def values(judged: JudgedSet, answers: Sequence[Answers]) -> dict[str, Any]:
             for one in answers
         },
     }
+
+
+def summary(accounts: Sequence[Mapping[str, Any]]) -> str:
+    """One row for each set and category: R@10 where there is an answer, else how many kept silent."""
+    lines = [f"R@10, for queries without an answer abstained; then the difference to {BASELINE}:"]
+    for one in accounts:
+        for category, account in one["categories"].items():
+            name = f"{one['set']}, {category}" if category not in one["set"] else one["set"]
+            of, minus = account["measures"], account[f"minus_{BASELINE}"]
+            measure = next((m for m in ("R@10", ABSTAINED) if all(m in values for values in of.values())), "")
+            cells = [f"{who} {values[measure]['mean']:.3f}" for who, values in of.items()]
+            cells += [f"{who} {_cell(values[measure], sign='+')}" for who, values in minus.items()]
+            lines.append(f"  {name.ljust(36)} n={account['questions']:<4} {' · '.join(cells)}")
+    return "\n".join(lines)
 
 
 def _categories(judged: JudgedSet) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from retain.referee.commits import Kept, record_text
@@ -61,28 +61,30 @@ def known_set(group: str, kept: Sequence[Kept]) -> Draft:
 def errors_set(group: str, kept: Sequence[Kept]) -> Draft:
     """Query: an error line as another machine prints it. Relevant: what fixed the same error.
 
-    A commit that names an error becomes two records, as a session leaves them: the error, and its fix.
+    A commit that names an error becomes two records for each, as a session leaves them: the error, and its fix.
     """
     draft = Draft()
     fixes: dict[str, dict[str, int]] = {}
-    asked: list[tuple[str, str, str]] = []
+    asked: dict[str, tuple[str, str]] = {}
     for one in kept:
         lines = error_lines(one.body, (line for f in one.files if "test" in f.path for line in f.gained))
         if not lines:
             draft.corpus.append(_row(group, one, one.text(), ordered=False))
-            continue
-        draft.corpus.extend(_error_and_fix(group, one, lines))
         for number, line in enumerate(lines):
-            fixes.setdefault(signature(line), {})[f"{one.id}.fix"] = 1
-            asked.append((f"{one.id}.{number}", line, signature(line)))
-    once = {sign: (query_id, line) for query_id, line, sign in reversed(asked)}
-    for (query_id, line), split in _split(sorted(once.values(), key=_place(asked))):
-        _ask(draft, group, query_id, elsewhere(line, query_id), "errors", split, fixes[signature(line)])
+            name = f"{one.id}.{number}"
+            draft.corpus.extend(_error_and_fix(group, one, name, line))
+            fixes.setdefault(signature(line), {})[f"{name}.fix"] = 1
+            asked.setdefault(signature(line), (name, line))
+    for (name, line), split in _split(list(asked.values())):
+        _ask(draft, group, name, elsewhere(line, name), "errors", split, fixes[signature(line)])
     return draft
 
 
 def unanswerable_set(
-    group: str, kept: Sequence[Kept], foreign: Mapping[str, Sequence[Kept]], queries_max: int = UNANSWERABLE_MAX
+    group: str,
+    kept: Sequence[Kept],
+    foreign: Mapping[str, Sequence[Kept]],
+    queries_max: int = UNANSWERABLE_MAX,
 ) -> Draft:
     """Queries of other repositories on the records of the known set, and as many queries that have an answer.
 
@@ -90,8 +92,12 @@ def unanswerable_set(
     """
     draft = Draft(corpus=[_row(group, one, one.text(body=False), ordered=False) for one in kept])
     everything = "\n".join(row["text"] for row in draft.corpus).lower()
-    strangers = [(f"{other}/{one.id}", q) for other, theirs in foreign.items() for one, q in _known_queries(theirs)]
-    named = [(i, q) for i, q in strangers if (names := identifiers(q)) and not any(n in everything for n in names)]
+    strangers = [
+        (f"{other}/{one.id}", q) for other, theirs in foreign.items() for one, q in _known_queries(theirs)
+    ]
+    named = [
+        (i, q) for i, q in strangers if (names := identifiers(q)) and not any(n in everything for n in names)
+    ]
     for cat, pairs in (("unanswerable", named), ("foreign", strangers)):
         for (query_id, query), split in _split(pairs, queries_max):
             _ask(draft, group, f"{cat}/{query_id}", query, cat, split, {})
@@ -112,21 +118,12 @@ def _known_queries(kept: Sequence[Kept]) -> list[tuple[Kept, str]]:
     return [(one, query) for one, query in found if often[query] == 1]
 
 
-def _error_and_fix(group: str, one: Kept, lines: Sequence[str]) -> Iterable[dict[str, Any]]:
-    """The two memories that a session with this error would have left."""
-    rest = one.body
-    for line in lines:
-        rest = rest.replace(line, "")
-    error = _row(group, one, "\n".join(lines), ordered=False)
-    yield error | {"id": f"{one.id}.error", "kind": "error"}
-    paragraphs = [f"Fixed: {lines[0]}", *(f"With: {line}" for line in lines), one.subject, rest.strip()]
-    fix = _row(group, one, record_text(paragraphs, one.files), ordered=False)
-    yield fix | {"id": f"{one.id}.fix", "kind": "fix"}
-
-
-def _place(asked: Sequence[tuple[str, str, str]]) -> Any:
-    places = {query_id: place for place, (query_id, _, _) in enumerate(asked)}
-    return lambda pair: places[pair[0]]
+def _error_and_fix(group: str, one: Kept, name: str, line: str) -> Iterator[dict[str, Any]]:
+    """The two memories that a session with this error would have left; the body without the line itself."""
+    yield _row(group, one, line, ordered=False) | {"id": f"{name}.error", "kind": "error"}
+    rest = "\n".join(told for told in one.body.splitlines() if line not in " ".join(told.split()))
+    text = record_text([f"Fixed: {line}", f"With: {line}", one.subject, rest.strip()], one.files)
+    yield _row(group, one, text, ordered=False) | {"id": f"{name}.fix", "kind": "fix"}
 
 
 def _split(items: Sequence[Any], most: int = QUERIES_MAX) -> list[tuple[Any, str]]:
@@ -141,7 +138,14 @@ def _row(group: str, one: Kept, text: str, *, ordered: bool = True) -> dict[str,
 
 
 def _ask(
-    draft: Draft, group: str, name: str, text: str, cat: str, split: str, gains: Mapping[str, int], **more: Any
+    draft: Draft,
+    group: str,
+    name: str,
+    text: str,
+    cat: str,
+    split: str,
+    gains: Mapping[str, int],
+    **more: Any,
 ) -> None:
     query_id = f"{group}/{name}"
     draft.queries.append({"id": query_id, "group": group, "text": text, **more, "cat": cat, "split": split})

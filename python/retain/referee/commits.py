@@ -35,7 +35,8 @@ _NOISE = re.compile(
     r"|(?:\[?ci\]?|travis|appveyor|github actions?|gha|codecov|coveralls|circleci|azure|tox)\b"
     # style
     r"|(?:run|apply|use|ran)\s+(?:black|isort|rustfmt|cargo fmt|clippy|ruff|autopep8|pyupgrade|prettier|pre-?commit)\b"
-    r"|(?:re)?format(?:ting)?(?: (?:code|files?|with black|everything))?\W*$|\S*\s*(?:whitespace|pep-?8|flake8|pyflakes|lint(?:s|ing|er)?"
+    r"|(?:re)?format(?:ting)?(?: (?:code|files?|with black|everything))?\W*$|\S*\s*(?:whitespace|pep-?8|flake8|pyflakes"
+    r"|lint(?:s|ing|er)?"
     r"|rustfmt|clippy|isort|code style|coding style|style|cosmetics?|spelling|wording|grammar|formatting)\W*$)"
     r"|\btypos?\b|\bmisspell",
     re.IGNORECASE,

@@ -97,7 +97,8 @@ class Server:
         answer = self._read()
         if answer.get("id") != self._last_id or "result" not in answer:
             raise ServerFailed(f"{method}: {answer}")
-        return answer["result"]
+        result: dict[str, Any] = answer["result"]
+        return result
 
     def call(self, tool: str, **arguments: object) -> str:
         """The text of a tool's answer.
@@ -124,7 +125,7 @@ class Server:
 
     @staticmethod
     def _text(result: Mapping[str, Any]) -> str:
-        text = result["content"][0]["text"]
+        text: str = result["content"][0]["text"]
         if result.get("isError"):
             raise ServerFailed(text)
         return text
@@ -146,7 +147,8 @@ class Server:
             data = data[os.write(self._to, data) :]
 
     def _read(self) -> dict[str, Any]:
-        return json.loads(self._read_line())
+        answer: dict[str, Any] = json.loads(self._read_line())
+        return answer
 
     def _read_line(self) -> bytes:
         while b"\n" not in self._buffer:

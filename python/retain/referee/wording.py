@@ -28,7 +28,8 @@ _REFERENCE = re.compile(
 )
 _TRAILER = re.compile(
     r"^\s*(?:co-authored-by|signed-off-by|reviewed-by|acked-by|change-id|cc|tested-by|reported-by|pull request:?"
-    r"|\(cherry[ -]picked from|git-svn-id|--hg--|closes:?|fixes:?|refs?:?|resolves:?|---------)\s*(?:[:#(<]|commit|$|\S*$).*$",
+    r"|\(cherry[ -]picked from|git-svn-id|--hg--|closes:?|fixes:?|refs?:?|resolves:?|---------)"
+    r"\s*(?:[:#(<]|commit|$|\S*$).*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]+")

@@ -19,8 +19,8 @@ from typing import Any
 
 from measuring import Figure, arguments, at_most, clean_environment, publish
 from measuring import right as right_answers
+from retain.referee.stdio_client import ERAS, Server
 from retain.retrieval.context import count_tokens
-from stdio_client import ERAS, Server
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = frozenset("remember recall get timeline revise forget context status".split())

@@ -32,7 +32,7 @@ from measuring import (
     summary,
 )
 from measuring import right as right_answers
-from stdio_client import ERAS, HANDSHAKE, Server
+from retain.referee.stdio_client import ERAS, HANDSHAKE, Server
 from suite.texts import Note, notes
 
 RATIO_MAX = 1.3

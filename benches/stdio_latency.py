@@ -43,8 +43,8 @@ from measuring import (
     summary,
 )
 from measuring import right as right_answers
+from retain.referee.stdio_client import MEMORY_ID, Server
 from start_time import LOWLEVEL
-from stdio_client import MEMORY_ID, Server
 
 FIRST = 5
 CHUNK = 1_000

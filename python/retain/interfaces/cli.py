@@ -105,6 +105,8 @@ def _function(command: str) -> Callable[[Namespace, Output], int]:
     found: Callable[[Namespace, Output], int]
     if command == "import":
         from retain.interfaces.importing import import_file as found
+    elif command == "bench":
+        from retain.interfaces.bench import bench as found
     elif command in {"install", "uninstall"}:
         from retain.interfaces import install
 

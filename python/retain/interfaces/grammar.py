@@ -34,6 +34,7 @@ COMMANDS = {
         "stats": "count everything in the store",
         "verify": "check the whole store and the spool",
         "drain": "digest the events that wait in the spool, now",
+        "bench": "make a benchmark of a git history, and judge recall by it",
     },
     "Started by Claude Code": {
         "serve": "run the MCP server on stdin and stdout",
@@ -118,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
     _add_memory_commands(add, reply)
     _add_inspection_commands(add, reply)
     _add_installation_commands(add, reply)
+    _add_bench(add, reply)
     return top
 
 
@@ -194,6 +196,34 @@ def _add_installation_commands(add: Any, reply: argparse.ArgumentParser) -> None
     for name in ("install", "uninstall"):
         command = add(name, reply, files)
         command.add_argument("--dry-run", action="store_true", help="print what would change, change nothing")
+
+
+def _add_bench(add: Any, reply: argparse.ArgumentParser) -> None:
+    actions = add("bench").add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+    make = actions.add_parser("make", parents=[reply], description="Make the sets of a git repository.")
+    make.add_argument("repo", metavar="REPO", help="git repository, bare or not")
+    make.add_argument("out", metavar="OUT", help="folder for the sets")
+    make.add_argument("--name", help="name of the sets (default: the repository's)")
+    make.add_argument(
+        "--foreign", metavar="REPO", action="append", default=[],
+        help="another repository, whose queries have no answer here; may be repeated",
+    )  # fmt: skip
+    run = actions.add_parser("run", parents=[reply], description="Ask contestants the questions of sets.")
+    run.add_argument("set", metavar="SET", nargs="+", help="folder of a set")
+    run.add_argument(
+        "--contestant", metavar="NAMES", default="retain,fts5",
+        help="with commas: retain (over MCP stdio), retain-context, retain-ungated, retain-api, fts5, or the "
+        "JSON file of a peer (retain,fts5)",
+    )  # fmt: skip
+    run.add_argument("--split", choices=("tune", "test", "all"), default="test", help="which queries (test)")
+    run.add_argument(
+        "--setting", metavar="NAME=N", action="append", default=[],
+        help="a setting of retain in this run; may be repeated",
+    )  # fmt: skip
+    run.add_argument(
+        "--limit-s", metavar="S", type=_count("limit-s"), default=900,
+        help="longest time of one contestant on one set, in seconds (900)",
+    )  # fmt: skip
 
 
 class _Version(argparse.Action):

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from retain.errors import RetainError
+
 HANDSHAKE = "2025-11-25"
 MODERN = "2026-07-28"
 ERAS = (HANDSHAKE, MODERN)
@@ -28,7 +30,7 @@ INITIALIZE = {"protocolVersion": HANDSHAKE, "capabilities": {}, "clientInfo": CL
 MEMORY_ID = re.compile(r"\[([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\]")
 
 
-class ServerFailed(Exception):
+class ServerFailed(RetainError):
     """The server ended, or gave no answer in time."""
 
 
@@ -40,12 +42,19 @@ class Server:
         folder: its working directory, which is the project too.
         environment: its whole environment.
         era: ``HANDSHAKE`` or ``MODERN``.
+        deadline_s: longest wait for an answer, in seconds.
     """
 
     def __init__(
-        self, argv: Sequence[str], folder: Path, environment: Mapping[str, str], era: str = HANDSHAKE
+        self,
+        argv: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        era: str = HANDSHAKE,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self._era = era
+        self._deadline_s = deadline_s
         self._last_id = 0
         self._buffer = b""
         self.started_ns = time.perf_counter_ns()
@@ -62,6 +71,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Closes the pipes, which ends a server; one that does not end is killed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -87,7 +97,8 @@ class Server:
         answer = self._read()
         if answer.get("id") != self._last_id or "result" not in answer:
             raise ServerFailed(f"{method}: {answer}")
-        return answer["result"]
+        result: dict[str, Any] = answer["result"]
+        return result
 
     def call(self, tool: str, **arguments: object) -> str:
         """The text of a tool's answer.
@@ -114,7 +125,7 @@ class Server:
 
     @staticmethod
     def _text(result: Mapping[str, Any]) -> str:
-        text = result["content"][0]["text"]
+        text: str = result["content"][0]["text"]
         if result.get("isError"):
             raise ServerFailed(text)
         return text
@@ -136,11 +147,12 @@ class Server:
             data = data[os.write(self._to, data) :]
 
     def _read(self) -> dict[str, Any]:
-        return json.loads(self._read_line())
+        answer: dict[str, Any] = json.loads(self._read_line())
+        return answer
 
     def _read_line(self) -> bytes:
         while b"\n" not in self._buffer:
-            ready, _, _ = select.select([self._from], [], [], DEADLINE_S)
+            ready, _, _ = select.select([self._from], [], [], self._deadline_s)
             chunk = os.read(self._from, 1 << 20) if ready else b""
             if not chunk:
                 raise ServerFailed("no answer" if not ready else "the server has ended")

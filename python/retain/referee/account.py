@@ -1,0 +1,114 @@
+"""The account of a run: a table for each set and category, or the same as JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from retain.referee.metrics import ABSTAINED, MEASURES, Interval
+from retain.referee.running import Answers
+from retain.referee.sets import JudgedSet
+
+BASELINE = "fts5"
+
+
+def table(judged: JudgedSet, answers: Sequence[Answers]) -> str:
+    """One block for each category: measures by contestants, and the differences to the baseline."""
+    blocks = [_block(judged, category, answers) for category in _categories(judged)]
+    failed = [f"{one.contestant} gave no answers: {one.failed}" for one in answers if one.failed]
+    times = [
+        f"{one.contestant}: loaded in {one.load_s:.1f} s, search p50 {_quantile(one.search_ms, 0.5):.2f} ms, "
+        f"p95 {_quantile(one.search_ms, 0.95):.2f} ms"
+        for one in answers
+        if one.search_ms
+    ]
+    return "\n".join([*blocks, *times, *failed])
+
+
+def values(judged: JudgedSet, answers: Sequence[Answers]) -> dict[str, Any]:
+    """Everything that the table says, and whether each difference excludes zero."""
+    return {
+        "set": judged.name,
+        "records": sum(map(len, judged.records.values())),
+        "categories": {category: _category(judged, category, answers) for category in _categories(judged)},
+        "contestants": {
+            one.contestant: {
+                "failed": one.failed,
+                "load_s": round(one.load_s, 3),
+                "search_ms_p50": _quantile(one.search_ms, 0.5),
+                "search_ms_p95": _quantile(one.search_ms, 0.95),
+            }
+            for one in answers
+        },
+    }
+
+
+def summary(accounts: Sequence[Mapping[str, Any]]) -> str:
+    """One row for each set and category: R@10 where there is an answer, else how many kept silent."""
+    lines = [f"R@10, for queries without an answer abstained; then the difference to {BASELINE}:"]
+    for one in accounts:
+        for category, account in one["categories"].items():
+            name = f"{one['set']}, {category}" if category not in one["set"] else one["set"]
+            of, minus = account["measures"], account[f"minus_{BASELINE}"]
+            measure = next((m for m in ("R@10", ABSTAINED) if all(m in values for values in of.values())), "")
+            cells = [f"{who} {values[measure]['mean']:.3f}" for who, values in of.items()]
+            cells += [f"{who} {_cell(values[measure], sign='+')}" for who, values in minus.items()]
+            lines.append(f"  {name.ljust(36)} n={account['questions']:<4} {' · '.join(cells)}")
+    return "\n".join(lines)
+
+
+def _categories(judged: JudgedSet) -> list[str]:
+    return list(dict.fromkeys(question.cat for question in judged.questions))
+
+
+def _measures(judged: JudgedSet, category: str) -> list[str]:
+    answered = any(question.relevant for question in judged.questions if question.cat == category)
+    return [*(MEASURES if answered else ()), ABSTAINED]
+
+
+def _category(judged: JudgedSet, category: str, answers: Sequence[Answers]) -> dict[str, Any]:
+    names = _measures(judged, category)
+    there = [one for one in answers if one.values]
+    baseline = next((one for one in there if one.contestant == BASELINE), None)
+    return {
+        "questions": sum(question.cat == category for question in judged.questions),
+        "measures": {
+            one.contestant: {name: _object(one.interval(category, name)) for name in names} for one in there
+        },
+        f"minus_{BASELINE}": {
+            one.contestant: {name: _object(one.against(baseline, category, name)) for name in names}
+            for one in there
+            if baseline and one is not baseline
+        },
+    }
+
+
+def _object(interval: Interval) -> dict[str, Any]:
+    return {
+        "mean": interval.mean, "low": interval.low, "high": interval.high,
+        "excludes_zero": interval.excludes_zero,
+    }  # fmt: skip
+
+
+def _block(judged: JudgedSet, category: str, answers: Sequence[Answers]) -> str:
+    account = _category(judged, category, answers)
+    contestants, minus = account["measures"], account[f"minus_{BASELINE}"]
+    count = sum(map(len, judged.records.values()))
+    lines = [f"{judged.name}, {category}: {account['questions']:,} questions, {count:,} records"]
+    heads = [*contestants, *(f"{name} - {BASELINE}" for name in minus)]
+    lines.append("  " + "measure".ljust(14) + "".join(head.ljust(27) for head in heads).rstrip())
+    for name in _measures(judged, category):
+        cells = [_cell(of[name]) for of in contestants.values()]
+        cells += [_cell(of[name], sign="+") for of in minus.values()]
+        lines.append("  " + name.ljust(14) + "".join(cell.ljust(27) for cell in cells).rstrip())
+    return "\n".join([*lines, ""])
+
+
+def _cell(value: dict[str, Any], sign: str = "") -> str:
+    star = " *" if sign and value["excludes_zero"] else ""
+    return f"{value['mean']:{sign}.3f} [{value['low']:{sign}.3f}, {value['high']:{sign}.3f}]{star}"
+
+
+def _quantile(numbers: Sequence[float], share: float) -> float:
+    ordered = sorted(numbers)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

@@ -1,6 +1,6 @@
 """What each cache level costs beside its peers, and what it saves on real recalls.
 
-    python benches/cache_levels.py --repo PATH [--memories 2750] [--copies 4] [--queries 100] [--json FILE]
+    python benches/cache_levels.py [--repo PATH] [--memories 2750] [--copies 4] [--queries 100] [--json FILE]
 
 PATH is a git history, see ``corpora.py``. Speed of parts: L1 through ``get_nowait`` beside a bare L1, L2 beside
 redis-py's own asyncio client (both its pipeline of 100 GET and its one MGET of 100 keys), L3 beside diskcache and
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import retain
-from corpora import commits, known_items
+from corpora import known_items, records
 from measuring import Figure, against, arguments, publish, right
 from retain.cache import L1Cache, MultiLevelCache
 from retain.cache.l3 import DiskCache
@@ -248,14 +248,14 @@ def start_server(place: Path) -> tuple[subprocess.Popen[bytes], str] | None:
 
 def main() -> int:
     parser = arguments(__doc__)
-    parser.add_argument("--repo", type=Path, required=True)
+    parser.add_argument("--repo", type=Path)
     parser.add_argument("--memories", type=int, default=2_750)
     parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--queries", type=int, default=100)
     args = parser.parse_args()
-    records = commits(args.repo, args.memories)
-    items = [item for family in known_items(records, args.queries, 7).values() for item in family]
-    corpus = [record.text for record in records]
+    texts = records(args.repo, args.memories)
+    items = [item for family in known_items(texts, args.queries, 7).values() for item in family]
+    corpus = [record.text for record in texts]
     queries = [item.query for item in items][: args.queries]
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

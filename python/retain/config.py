@@ -70,6 +70,7 @@ class Settings:
         0, 0, 1 << 50, "bytes of RAM the server should stay below; 0: control group, RLIMIT or machine"
     )
     pressure_interval_ms: int = _knob(10, 0, 60_000, "how often the footprint is read near a limit; 0 is off")
+    vectors: int = _knob(1, 0, 1, "0: no vectors are made of memories; recall goes by words alone")
     recall_drain_ms: int = _knob(50, 0, 60_000, "how long a recall may wait for events still in the spool")
 
     def __post_init__(self) -> None:

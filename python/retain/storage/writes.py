@@ -11,6 +11,7 @@ import apsw
 from retain.errors import Conflict, NotFound
 from retain.model import Draft, to_us
 from retain.storage.rows import content_hash, dedup_hash, split_body, to_json
+from retain.storage.spaces import drop_vectors
 from retain.storage.text import indexed
 
 
@@ -164,6 +165,7 @@ def supersede(db: apsw.Connection, old_id: str, new: NewMemory, reason: str) -> 
         "UPDATE memory SET status = 'superseded', superseded_by = ?, reason = ? WHERE key = ?",
         (added.id, reason, old_key),
     )
+    drop_vectors(db, old_key)
     db.execute("UPDATE memory SET supersedes = ? WHERE key = ?", (old_id, added.key))
     link(db, added.key, old_key, "supersedes")
     return added
@@ -179,6 +181,7 @@ def forget(db: apsw.Connection, memory_id: str, reason: str) -> None:
     key = _active_key(db, memory_id)
     db.execute("UPDATE memory SET status = 'forgotten', reason = ? WHERE key = ?", (reason, key))
     db.execute("DELETE FROM memory_fts WHERE rowid = ?", (key,))
+    drop_vectors(db, key)
 
 
 def _active_key(db: apsw.Connection, memory_id: str) -> int:

@@ -21,7 +21,7 @@ import apsw
 
 from retain.batching import BatchProcessor
 from retain.config import Settings
-from retain.errors import RetainError, StoreCorrupt
+from retain.errors import EmbeddingFailed, RetainError, StoreCorrupt
 from retain.retrieval.space import CORPUS, MODEL, NAME, TEXTS_MAX, CorpusEmbedder, Embedder, Fit, Passage
 from retain.storage import spaces
 from retain.storage.reads import Reader
@@ -41,6 +41,9 @@ GROWTH = 1.5
 BATCH = 64
 KEYS_AHEAD = 1_024
 INTERVAL_S = 1.0
+WAIT_MAX_S = 300.0
+"""Longest wait before a model that failed is tried again."""
+
 KEY_MAX = 1 << 62
 
 
@@ -101,16 +104,17 @@ class Embedding:
 
     async def keep_running(self) -> None:
         """Looks after every change of the store, until cancelled."""
-        seen = -1
+        seen, wait_s = -1, INTERVAL_S
         while True:
             version = self._store.version()
             if version != seen and not self._paused:
                 try:
                     await self.run()
-                    seen = version
+                    seen, wait_s = version, INTERVAL_S
                 except (RetainError, OSError) as error:
                     logger.warning("embedding.failed error=%s", error)
-            await asyncio.sleep(INTERVAL_S)
+                    wait_s = min(2 * wait_s, WAIT_MAX_S)
+            await asyncio.sleep(wait_s)
 
     async def run(self) -> int:
         """Brings every space up to date; returns how many vectors were made. Joins a run that is under way.
@@ -163,7 +167,12 @@ class Embedding:
         if space is None:
             return 0
         if self._corpus is None or self._corpus[0] != space.key:
-            self._corpus = (space.key, await self._store.read(lambda reader: _kept(reader, space.key)))
+            try:
+                self._corpus = (space.key, await self._store.read(lambda reader: _kept(reader, space.key)))
+            except ValueError as error:  # damaged, or of another version: begin again
+                logger.warning("embedding.not_loaded space=%s error=%s", space.name, error)
+                await self._store.write(lambda db: spaces.retire_kind(db, CORPUS))
+                return await self._corpus_up_to_date()
         return await self._fill(_Target(space=space, embedder=self._corpus[1]))
 
     async def _fit(self, active: int) -> SpaceRow:
@@ -273,6 +282,48 @@ def _state(reader: Reader, kind: str) -> tuple[SpaceRow | None, SpaceRow | None,
     db = reader.connection
     serving, building = spaces.space_in(db, kind, "serving"), spaces.space_in(db, kind, "building")
     return serving, building, spaces.active_memories(db)
+
+
+class Serving:
+    """The embedders of the spaces that serve, for questions; one for all readers of a process.
+
+    Args:
+        open_model: as for ``Embedding``.
+    """
+
+    def __init__(self, open_model: Callable[[], Embedder | None]) -> None:
+        self._open_model = open_model
+        self._kept: dict[int, Embedder] = {}
+
+    def at(self, reader: Reader) -> list[tuple[SpaceRow, Embedder]]:
+        """Each space that serves in this snapshot, and what makes a question's vector in it."""
+        found = []
+        for kind in (CORPUS, MODEL):
+            space = spaces.space_in(reader.connection, kind, "serving")
+            embedder = self._embedder(reader, space) if space else None
+            if space and embedder:
+                found.append((space, embedder))
+        return found
+
+    def unload(self) -> None:
+        """Gives up what is held in RAM; the next question loads it again."""
+        self._kept = {}
+
+    def _embedder(self, reader: Reader, space: SpaceRow) -> Embedder | None:
+        embedder = self._kept.get(space.key)
+        if embedder is None:
+            embedder = self._loaded(reader, space)
+            if embedder is None or embedder.name != space.name:
+                return None
+            self._kept = {**self._kept, space.key: embedder}
+        return embedder.on(reader.tokens) if isinstance(embedder, CorpusEmbedder) else embedder
+
+    def _loaded(self, reader: Reader, space: SpaceRow) -> Embedder | None:
+        try:
+            return _kept(reader, space.key) if space.kind == CORPUS else self._open_model()
+        except (ValueError, EmbeddingFailed) as error:
+            logger.warning("embedding.not_loaded space=%s error=%s", space.name, error)
+            return None
 
 
 def _gather(reader: Reader, fit: Fit, keys: Sequence[int]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from retain.cache import L1Cache
@@ -18,6 +19,7 @@ from retain.memory.service import Channel, MemoryService
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
 from retain.retrieval import calibration
+from retain.retrieval.models import open_model
 from retain.retrieval.planner import QueryPlanner
 from retain.storage.sqlite import SqliteStore
 
@@ -69,7 +71,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         drain=Drain(chosen, store, workspaces),
     )
     background = [asyncio.create_task(service.drain.keep_running())] if drain else []
-    embedding = Embedding(chosen, store, lambda: None) if drain and chosen.vectors else None
+    embedding = Embedding(chosen, store, partial(open_model, chosen)) if drain and chosen.vectors else None
     if embedding is not None:
         background.append(asyncio.create_task(embedding.keep_running()))
     if drain and chosen.pressure_interval_ms:

@@ -241,3 +241,34 @@ async def test_kept_running_it_follows_the_store_until_it_is_closed(
         await asyncio.gather(task, return_exceptions=True)
         await background.close()
         assert len(await vectors(store, MODEL)) == 6
+
+
+async def test_questions_are_embedded_in_the_spaces_that_serve(home: Path, open_store: StoreOpener) -> None:
+    async with open_store() as store:
+        await add(store, 120)
+        model = HashModel()
+        serving = module.Serving(lambda: model)
+        assert await store.read(serving.at) == []
+        await service(home, store, model).run()
+
+        def ask(reader: module.Reader) -> list[tuple[str, bytes]]:
+            return [(space.kind, each.embed_query("topic 3")) for space, each in serving.at(reader)]
+
+        asked = await store.read(ask)
+        assert [kind for kind, _ in asked] == [CORPUS, MODEL]
+        assert any(asked[0][1])
+        assert asked[1][1] == model.embed_query("topic 3")
+        model.name = "another"
+        serving.unload()
+        assert [kind for kind, _ in await store.read(ask)] == [CORPUS]
+
+
+async def test_a_damaged_space_is_fitted_anew(home: Path, open_store: StoreOpener) -> None:
+    async with open_store() as store:
+        await add(store, 120)
+        await service(home, store).run()
+        await store.write(lambda db: db.execute("UPDATE vector_space SET model = x'00'"))
+        serving = module.Serving(lambda: None)
+        assert await store.read(serving.at) == []
+        assert await service(home, store).run() == 120
+        assert len(await store.read(serving.at)) == 1

@@ -1,6 +1,5 @@
 //! The leading eigenvectors of a sparse symmetric matrix, by subspace iteration from a seeded start.
 
-use super::AXIS_POWER;
 use super::association::Matrix;
 use super::dense::{Dense, eigen, quantised};
 
@@ -50,7 +49,7 @@ fn strongest(small: &[f64], width: usize, dim: usize) -> Dense {
     for (from, to) in vectors.chunks_exact(width).zip(axes.rows_mut()) {
         for (slot, &(strength, axis)) in to.iter_mut().zip(&order) {
             let part = from.get(axis).copied().unwrap_or_default();
-            *slot = (part * strength.powf(AXIS_POWER)) as f32;
+            *slot = (part * strength) as f32;
         }
     }
     axes

@@ -24,9 +24,6 @@ pub use corpus::{Corpus, Limits};
 /// How much a rare term counts for more than a common one in the vector of a text.
 const RARITY_POWER: f32 = 0.7;
 
-/// How much an axis counts by the strength of what it stands for.
-const AXIS_POWER: f64 = 0.5;
-
 /// The terms of a corpus with a direction each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Space {

@@ -27,6 +27,7 @@ from retain.storage import spaces
 from retain.storage.reads import Reader
 from retain.storage.spaces import SpaceRow
 from retain.storage.sqlite import SqliteStore
+from retain.storage.vectors import put_vectors
 
 logger = logging.getLogger(__name__)
 
@@ -249,7 +250,7 @@ class Embedding:
         if target is None or self._paused:
             return [False] * len(keys)
         vectors = await self._vectors(target.embedder, keys)
-        await self._store.write(lambda db: spaces.put_vectors(db, target.space.key, vectors))
+        await self._store.write(lambda db: put_vectors(db, target.space.key, vectors))
         self.progress = replace(self.progress, done=self.progress.done + len(vectors))
         self._on_progress(self.progress)
         done = {key for key, _ in vectors}

@@ -191,8 +191,8 @@ class EndpointEmbedder:
             headers["Authorization"] = f"Bearer {self._key}"
         try:
             connection.request("POST", self._target, body, headers)
-            response = connection.getresponse()
-            data = response.read(ENDPOINT_BYTES_MAX + 1)
+            with connection.getresponse() as response:
+                data = response.read(ENDPOINT_BYTES_MAX + 1)
         finally:
             connection.close()
         if response.status != http.client.OK:

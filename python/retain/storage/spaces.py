@@ -1,10 +1,8 @@
-"""Embedding spaces and the vectors in them: what is kept, what lacks a vector, which space serves."""
+"""Embedding spaces: what is kept of them, which one serves, which memories lack a vector in it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import apsw
 
@@ -109,44 +107,6 @@ def retire_kind(db: apsw.Connection, kind: str) -> None:
     """Drops every vector of a kind of spaces: its model was removed."""
     _retire(db, kind, "building")
     _retire(db, kind, "serving")
-
-
-def put_vectors(db: apsw.Connection, space: int, vectors: Sequence[tuple[int, bytes]]) -> int:
-    """Keeps vectors of memories that are still active; returns how many. Replacing one is fine."""
-    kept = 0
-    for memory, data in vectors:
-        workspace = db.execute(
-            "SELECT workspace FROM memory WHERE key = ? AND status = 'active'", (memory,)
-        ).get
-        if workspace is None:
-            continue
-        db.execute(
-            "INSERT OR REPLACE INTO memory_vector (space, workspace, memory, data) VALUES (?, ?, ?, ?)",
-            (space, workspace, memory, data),
-        )
-        _log(db, space, workspace, memory)
-        kept += 1
-    return kept
-
-
-def drop_vectors(db: apsw.Connection, memory: int) -> None:
-    """Deletes the vectors of a memory from every space, when it is forgotten or superseded."""
-    rows = db.execute(
-        "DELETE FROM memory_vector WHERE memory = ?1 AND workspace = (SELECT workspace FROM memory "
-        "WHERE key = ?1) AND space IN (SELECT key FROM vector_space) RETURNING space, workspace",
-        (memory,),
-    ).fetchall()
-    for space, workspace in rows:
-        _log(db, space, workspace, memory)
-
-
-def _log(db: apsw.Connection, space: Any, workspace: Any, memory: int) -> None:
-    """Tells the processes that hold the vectors in RAM that this one came, changed or went."""
-    db.execute(
-        "INSERT INTO vector_change (space, workspace, version, memory) SELECT ?1, ?2, coalesce(max(version), 0) + 1, "
-        "?3 FROM vector_change WHERE space = ?1 AND workspace = ?2",
-        (space, workspace, memory),
-    )
 
 
 def _retire(db: apsw.Connection, kind: str, state: str) -> None:

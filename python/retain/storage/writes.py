@@ -11,8 +11,8 @@ import apsw
 from retain.errors import Conflict, NotFound
 from retain.model import Draft, to_us
 from retain.storage.rows import content_hash, dedup_hash, split_body, to_json
-from retain.storage.spaces import drop_vectors
 from retain.storage.text import indexed
+from retain.storage.vectors import drop_vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +165,8 @@ def supersede(db: apsw.Connection, old_id: str, new: NewMemory, reason: str) -> 
         "UPDATE memory SET status = 'superseded', superseded_by = ?, reason = ? WHERE key = ?",
         (added.id, reason, old_key),
     )
-    drop_vectors(db, old_key)
     db.execute("UPDATE memory SET supersedes = ? WHERE key = ?", (old_id, added.key))
+    drop_vectors(db, old_key)
     link(db, added.key, old_key, "supersedes")
     return added
 

@@ -41,6 +41,7 @@ GROWTH = 1.5
 
 BATCH = 64
 KEYS_AHEAD = 1_024
+SWEPT_AT_ONCE = 2_000
 INTERVAL_S = 1.0
 WAIT_MAX_S = 300.0
 """Longest wait before a model that failed is tried again."""
@@ -158,7 +159,14 @@ class Embedding:
             if not alone or self._paused:
                 return 0
             made = await self._corpus_up_to_date()
-            return made + await self._model_up_to_date()
+            made += await self._model_up_to_date()
+            await self._sweep()
+            return made
+
+    async def _sweep(self) -> None:
+        """Deletes what retired spaces left, in small transactions."""
+        while await self._store.read(_has_retired_vectors) and not self._paused:
+            await self._store.write(lambda db: spaces.sweep(db, SWEPT_AT_ONCE))
 
     async def _corpus_up_to_date(self) -> int:
         serving, building, active = await self._store.read(_corpus_state)
@@ -325,6 +333,10 @@ class Serving:
         except (ValueError, EmbeddingFailed) as error:
             logger.warning("embedding.not_loaded space=%s error=%s", space.name, error)
             return None
+
+
+def _has_retired_vectors(reader: Reader) -> bool:
+    return spaces.has_retired_vectors(reader.connection)
 
 
 def _gather(reader: Reader, fit: Fit, keys: Sequence[int]) -> None:

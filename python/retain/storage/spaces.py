@@ -104,14 +104,36 @@ def serve(db: apsw.Connection, space: int) -> None:
 
 
 def retire_kind(db: apsw.Connection, kind: str) -> None:
-    """Drops every vector of a kind of spaces: its model was removed."""
+    """Retires every space of a kind: its model was removed, or cannot be read."""
     _retire(db, kind, "building")
     _retire(db, kind, "serving")
 
 
+def has_retired_vectors(db: apsw.Connection) -> bool:
+    """Whether there is something to sweep."""
+    row = db.execute(
+        "SELECT 1 FROM vector_space s JOIN memory_vector v ON v.space = s.key WHERE s.state = 'retired' LIMIT 1"
+    ).fetchone()
+    return row is not None
+
+
+def sweep(db: apsw.Connection, most: int) -> None:
+    """Deletes at most so many vectors of retired spaces.
+
+    A space of a hundred thousand vectors takes a second to delete, for which no other write should wait.
+    """
+    db.execute(
+        "DELETE FROM memory_vector WHERE (space, workspace, memory) IN (SELECT v.space, v.workspace, v.memory "
+        "FROM vector_space s JOIN memory_vector v ON v.space = s.key WHERE s.state = 'retired' LIMIT ?)",
+        (most,),
+    )
+
+
 def _retire(db: apsw.Connection, kind: str, state: str) -> None:
-    keys = db.execute("SELECT key FROM vector_space WHERE kind = ? AND state = ?", (kind, state)).fetchall()
-    for (key,) in keys:
-        db.execute("DELETE FROM memory_vector WHERE space = ?", (key,))
-        db.execute("DELETE FROM vector_change WHERE space = ?", (key,))
-        db.execute("UPDATE vector_space SET state = 'retired', model = x'' WHERE key = ?", (key,))
+    db.execute(
+        "DELETE FROM vector_change WHERE space IN (SELECT key FROM vector_space WHERE kind = ? AND state = ?)",
+        (kind, state),
+    )
+    db.execute(
+        "UPDATE vector_space SET state = 'retired', model = x'' WHERE kind = ? AND state = ?", (kind, state)
+    )

@@ -94,7 +94,10 @@ struct Together<'a> {
 
 impl<'a> Together<'a> {
     fn new(texts: &'a Rows, frequencies: &[u32]) -> Self {
-        let mut lists: Vec<Vec<u32>> = frequencies.iter().map(|&n| Vec::with_capacity(n as usize)).collect();
+        let mut lists: Vec<Vec<u32>> = frequencies
+            .iter()
+            .map(|&n| Vec::with_capacity(n as usize))
+            .collect();
         for (number, text) in (0..).zip(texts.iter()) {
             for &term in text {
                 if let Some(list) = lists.get_mut(term as usize) {

@@ -77,7 +77,13 @@ fn read(content: &[u8]) -> Option<Space> {
         return None;
     }
     let rows = rest.iter().map(|value| value.cast_signed()).collect();
-    Some(Space::new(dim, u64::from_le_bytes(*documents), names, frequencies, rows))
+    Some(Space::new(
+        dim,
+        u64::from_le_bytes(*documents),
+        names,
+        frequencies,
+        rows,
+    ))
 }
 
 fn word(rest: &mut &[u8]) -> Option<u32> {

@@ -87,7 +87,10 @@ impl Dense {
 /// The inverse of the upper triangle `r` with `r' r = square`, by rows.
 #[expect(clippy::cast_possible_truncation, reason = "it multiplies f32")]
 fn inverse_of_cholesky(square: &[f64], width: usize) -> Vec<f32> {
-    let longest = square.iter().step_by(width + 1).fold(0.0_f64, |most, &own| most.max(own));
+    let longest = square
+        .iter()
+        .step_by(width + 1)
+        .fold(0.0_f64, |most, &own| most.max(own));
     let ridge = (longest * RIDGE).max(f64::MIN_POSITIVE);
     // Row `i` of `lower` is column `i` of the triangle; row `i` of `inverse` is that of its inverse.
     let mut lower: Vec<Vec<f64>> = Vec::with_capacity(width);
@@ -103,7 +106,9 @@ fn inverse_of_cholesky(square: &[f64], width: usize) -> Vec<f32> {
     }
     let mut inverse: Vec<Vec<f64>> = Vec::with_capacity(width);
     for row in &lower {
-        let Some((&pivot, before)) = row.split_last() else { continue };
+        let Some((&pivot, before)) = row.split_last() else {
+            continue;
+        };
         let mut fresh = vec![0.0_f64; before.len()];
         for (&factor, done) in before.iter().zip(&inverse) {
             for (slot, &value) in fresh.iter_mut().zip(done) {
@@ -148,17 +153,31 @@ pub(super) fn eigen(square: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
             break;
         }
     }
-    let values = rows.iter().enumerate().map(|(i, row)| row.get(i).copied().unwrap_or_default());
+    let values = rows
+        .iter()
+        .enumerate()
+        .map(|(i, row)| row.get(i).copied().unwrap_or_default());
     let columns = (0..width).flat_map(|i| {
         let vectors = &vectors;
-        (0..width).map(move |j| vectors.get(j).and_then(|row| row.get(i)).copied().unwrap_or_default())
+        (0..width).map(move |j| {
+            vectors
+                .get(j)
+                .and_then(|row| row.get(i))
+                .copied()
+                .unwrap_or_default()
+        })
     });
     (values.collect(), columns.collect())
 }
 
 /// Makes the element at `p`, `q` zero; returns how large it was.
 fn rotate(rows: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) -> f64 {
-    let at = |i: usize, j: usize| rows.get(i).and_then(|row| row.get(j)).copied().unwrap_or_default();
+    let at = |i: usize, j: usize| {
+        rows.get(i)
+            .and_then(|row| row.get(j))
+            .copied()
+            .unwrap_or_default()
+    };
     let (own_p, own_q, off) = (at(p, p), at(q, q), at(p, q));
     if off == 0.0 {
         return 0.0;
@@ -189,6 +208,13 @@ fn rotate(rows: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) -
 )]
 pub(super) fn quantised(values: &[f32]) -> Vec<i8> {
     let largest = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
-    let scale = if largest > 0.0 && largest.is_finite() { 127.0 / largest } else { 0.0 };
-    values.iter().map(|&value| (value * scale).round() as i8).collect()
+    let scale = if largest > 0.0 && largest.is_finite() {
+        127.0 / largest
+    } else {
+        0.0
+    };
+    values
+        .iter()
+        .map(|&value| (value * scale).round() as i8)
+        .collect()
 }

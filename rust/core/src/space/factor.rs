@@ -37,10 +37,7 @@ pub(super) fn directions(matrix: &Matrix, dim: usize, seed: u64) -> Vec<i8> {
 }
 
 /// What turns a row in the basis into one along the axes: strongest first, each scaled by its strength.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the rows become bytes in the end"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the rows become bytes in the end")]
 fn strongest(small: &[f64], width: usize, dim: usize) -> Dense {
     let (values, vectors) = eigen(small, width);
     let mut order: Vec<(f64, usize)> = values.iter().map(|value| value.abs()).zip(0..).collect();

@@ -97,8 +97,12 @@ impl Space {
 
     fn add_row(&self, sum: &mut [f32], term: u32, times: f32) {
         let at = term as usize;
-        let Some(weight) = self.weights.get(at) else { return };
-        let Some(row) = self.rows.get(at * self.dim..(at + 1) * self.dim) else { return };
+        let Some(weight) = self.weights.get(at) else {
+            return;
+        };
+        let Some(row) = self.rows.get(at * self.dim..(at + 1) * self.dim) else {
+            return;
+        };
         let by = weight * times;
         for (slot, &value) in sum.iter_mut().zip(row) {
             *slot += by * f32::from(value);

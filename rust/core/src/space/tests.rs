@@ -17,7 +17,8 @@ fn fitted(texts: &[&str], dim: usize) -> Space {
 }
 
 fn cosine(one: &[i8], other: &[i8]) -> f64 {
-    let dot = |a: &[i8], b: &[i8]| -> f64 { a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum() };
+    let dot =
+        |a: &[i8], b: &[i8]| -> f64 { a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum() };
     dot(one, other) / (dot(one, one) * dot(other, other)).sqrt().max(1e-9)
 }
 
@@ -157,7 +158,9 @@ fn eigenvectors_satisfy_their_equation() {
     let (values, vectors) = eigen(&square, size);
     for axis in 0..size {
         for row in 0..size {
-            let image: f64 = (0..size).map(|k| square[row * size + k] * vectors[k * size + axis]).sum();
+            let image: f64 = (0..size)
+                .map(|k| square[row * size + k] * vectors[k * size + axis])
+                .sum();
             assert!((image - values[axis] * vectors[row * size + axis]).abs() < 1e-7);
         }
     }
@@ -169,7 +172,11 @@ fn a_direction_in_bytes_keeps_its_angle() {
     let bytes = quantised(&values);
     let dot: f32 = values.iter().zip(&bytes).map(|(&v, &b)| v * f32::from(b)).sum();
     let lengths: f32 = values.iter().map(|v| v * v).sum::<f32>().sqrt()
-        * bytes.iter().map(|&b| f32::from(b) * f32::from(b)).sum::<f32>().sqrt();
+        * bytes
+            .iter()
+            .map(|&b| f32::from(b) * f32::from(b))
+            .sum::<f32>()
+            .sqrt();
     assert!(dot / lengths > 0.999);
     assert_eq!(quantised(&[0.0, f32::NAN, 0.0]), vec![0, 0, 0]);
 }

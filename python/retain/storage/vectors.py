@@ -38,7 +38,7 @@ def put_vectors(db: apsw.Connection, space: int, vectors: Sequence[tuple[int, by
             (space, data, memory),
         ).fetchone()
         if row:
-            stored.setdefault(row[0], []).append(memory)
+            stored.setdefault(int(row[0]), []).append(memory)
     for workspace, memories in stored.items():
         _log(db, space, workspace, memories)
     return sum(map(len, stored.values()))
@@ -52,7 +52,7 @@ def drop_vectors(db: apsw.Connection, memory: int) -> None:
         (memory, memory),
     ).fetchall()
     for space, workspace in gone:
-        _log(db, space, workspace, [memory])
+        _log(db, int(space), int(workspace), [memory])
 
 
 def _log(db: apsw.Connection, space: int, workspace: int, memories: Sequence[int]) -> None:
@@ -109,12 +109,13 @@ def vector_changes(
     ).get
     if floor is None or floor > after + 1:
         return None
-    return db.execute(
+    rows: Iterator[tuple[int, bytes | None]] = db.execute(
         "SELECT DISTINCT c.memory, v.data FROM vector_change c LEFT JOIN memory_vector v "
         "ON v.space = c.space AND v.workspace = c.workspace AND v.memory = c.memory "
         "WHERE c.space = ? AND c.workspace = ? AND c.version > ? ORDER BY c.memory",
         (space, workspace, after),
-    ).fetchall()
+    )
+    return list(rows)
 
 
 def with_vectors(db: apsw.Connection, space: int, workspace: int, memories: Sequence[int]) -> set[int]:

@@ -120,6 +120,6 @@ impl Space {
 }
 
 fn as_bytes<'py>(py: Python<'py>, vector: &[i8]) -> Bound<'py, PyBytes> {
-    let bytes: Vec<u8> = vector.iter().map(|value| value.cast_unsigned()).collect();
+    let bytes: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
     PyBytes::new(py, &bytes)
 }

@@ -106,7 +106,9 @@ impl<'a> Together<'a> {
             }
         }
         let mut postings = Rows::default();
-        lists.into_iter().for_each(|list| postings.push(list));
+        for list in lists {
+            postings.push(list);
+        }
         Self {
             texts,
             postings,

@@ -30,7 +30,7 @@ impl Space {
         for frequency in &self.frequencies {
             bytes.extend_from_slice(&frequency.to_le_bytes());
         }
-        bytes.extend(self.rows.iter().map(|value| value.cast_unsigned()));
+        bytes.extend(self.rows.iter().flat_map(|value| value.to_le_bytes()));
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum.to_le_bytes());
         bytes
@@ -76,7 +76,7 @@ fn read(content: &[u8]) -> Option<Space> {
     if rest.len() != count.checked_mul(dim)? {
         return None;
     }
-    let rows = rest.iter().map(|value| value.cast_signed()).collect();
+    let rows = rest.iter().map(|&value| i8::from_le_bytes([value])).collect();
     Some(Space::new(
         dim,
         u64::from_le_bytes(*documents),

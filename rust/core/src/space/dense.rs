@@ -187,18 +187,24 @@ fn rotate(rows: &mut [Vec<f64>], vectors: &mut [Vec<f64>], p: usize, q: usize) -
     let cosine = 1.0 / tangent.hypot(1.0);
     let sine = tangent * cosine;
     for row in rows.iter_mut() {
-        if let Ok([one, other]) = row.get_disjoint_mut([p, q]) {
+        if let Some((one, other)) = pair(row, p, q) {
             (*one, *other) = (cosine * *one - sine * *other, sine * *one + cosine * *other);
         }
     }
     for matrix in [rows, vectors] {
-        if let Ok([one, other]) = matrix.get_disjoint_mut([p, q]) {
+        if let Some((one, other)) = pair(matrix, p, q) {
             for (one, other) in one.iter_mut().zip(other) {
                 (*one, *other) = (cosine * *one - sine * *other, sine * *one + cosine * *other);
             }
         }
     }
     off.abs()
+}
+
+/// Two elements, `p` before `q`, to be changed together.
+fn pair<T>(items: &mut [T], p: usize, q: usize) -> Option<(&mut T, &mut T)> {
+    let (before, from) = items.split_at_mut_checked(q)?;
+    Some((before.get_mut(p)?, from.first_mut()?))
 }
 
 /// The direction of `values` in signed bytes: the largest becomes 127.

@@ -130,7 +130,7 @@ fn columns_become_perpendicular_even_where_one_repeats_another() {
     let mut random = fastrand::Rng::with_seed(5);
     let mut dense = Dense::zeros(300, 6);
     for row in dense.rows_mut() {
-        row.iter_mut().for_each(|slot| *slot = random.f32() - 0.5);
+        row.fill_with(|| random.f32() - 0.5);
         row[5] = row[4] * 1.000_1;
     }
     dense.orthonormalise();

@@ -542,3 +542,78 @@ class MemorySampler:
     @property
     def running(self) -> bool:
         """Whether the thread runs."""
+
+@final
+class SpaceCorpus:
+    """Texts, as terms, to fit a ``Space`` to; used up by ``fit``."""
+
+    def __new__(
+        cls,
+        dim: int = 128,
+        terms_max: int = 32_768,
+        text_terms_max: int = 192,
+        pairs_max: int = 4_000_000,
+    ) -> SpaceCorpus:
+        """An empty corpus.
+
+        Args:
+            dim: numbers in a vector, 1 to 1,024.
+            terms_max: terms that get a vector: the most frequent ones, of equals the last seen.
+            text_terms_max: different terms of one text that count, from its beginning.
+            pairs_max: about how many associated pairs of terms are kept, the strongest ones (8 bytes each).
+
+        Raises:
+            ValueError: a limit is out of its bounds.
+        """
+
+    def add(self, texts: Sequence[Sequence[str]]) -> None:
+        """Add texts, each as its terms in order.
+
+        Raises:
+            ValueError: the corpus was fitted.
+        """
+
+    def __len__(self) -> int: ...
+    def fit(self, seed: int) -> Space:
+        """The space of these texts; the same texts and seed give the same space. Other threads run meanwhile.
+
+        Raises:
+            ValueError: the corpus was fitted before.
+        """
+
+@final
+class Space:
+    """Terms with a direction each; immutable."""
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Space:
+        """The space that ``to_bytes`` wrote.
+
+        Raises:
+            ValueError: the bytes are damaged (a checksum is kept) or of another format.
+        """
+
+    def to_bytes(self) -> bytes:
+        """The space as bytes, with format and checksum."""
+
+    def embed(self, terms: Sequence[str]) -> bytes:
+        """``dim`` signed bytes of which only the direction counts; zeros where no term is known."""
+
+    def embed_many(self, texts: Sequence[Sequence[str]]) -> list[bytes]:
+        """``embed`` for each text, in their order; other threads run meanwhile."""
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+
+    @property
+    def documents(self) -> int:
+        """Texts that it was fitted to."""
+
+    @property
+    def terms(self) -> int:
+        """Terms that have a vector."""
+
+    @property
+    def footprint_bytes(self) -> int:
+        """Bytes of RAM that it takes, about."""

@@ -62,6 +62,10 @@ class Settings:
     redis_url: str = _url(
         ("redis://", "rediss://", "unix://"), "Redis or Valkey server of the L2 cache; empty is off"
     )
+    embedding_url: str = _url(
+        ("http://", "https://"),
+        "OpenAI-compatible endpoint, https://:KEY@host/v1/embeddings#MODEL; texts are sent to it; empty is off",
+    )
     planner: int = _knob(1, 0, 1, "0: always the plan lexical_first (answers do not change)")
     drain_interval_ms: int = _knob(250, 10, 60_000, "how often a live server looks into the spool")
     drain_batch: int = _knob(64, 1, 4_096, "most events of one transaction of the drain")
@@ -70,6 +74,7 @@ class Settings:
         0, 0, 1 << 50, "bytes of RAM the server should stay below; 0: control group, RLIMIT or machine"
     )
     pressure_interval_ms: int = _knob(10, 0, 60_000, "how often the footprint is read near a limit; 0 is off")
+    vectors: int = _knob(1, 0, 1, "0: no vectors are made of memories; recall goes by words alone")
     recall_drain_ms: int = _knob(50, 0, 60_000, "how long a recall may wait for events still in the spool")
 
     def __post_init__(self) -> None:
@@ -163,8 +168,9 @@ def without_password(url: str) -> str:
     """An address that may be shown: user, password and query are replaced by ``***``."""
     scheme, there, rest = url.partition("://")
     _, at, host = rest.rpartition("@")
+    host, _, model = host.partition("#")
     host, mark, _ = host.partition("?")
-    return scheme + there + ("***@" if at else "") + host + ("?***" if mark else "")
+    return scheme + there + ("***@" if at else "") + host + ("?***" if mark else "") + (model and f"#{model}")
 
 
 def _place(home: str | os.PathLike[str] | None) -> tuple[Path, str]:

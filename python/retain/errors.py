@@ -15,7 +15,8 @@
     ├── PoolClosed           the pool is closed
     ├── QueueFull            the batch queue is at its bound, or the item was shed to make room (retryable)
     ├── QueueClosed          the batch processor is closed
-    └── CacheLevelDown       a cache level below the first cannot be used now (retryable)
+    ├── CacheLevelDown       a cache level below the first cannot be used now (retryable)
+    └── EmbeddingFailed      an embedding model cannot be loaded or reached (retryable)
 
 Each class carries a stable ``code``, and says whether a retry can help. One table in
 ``retain.interfaces.replies`` maps codes to exit codes and to MCP answers.
@@ -150,4 +151,11 @@ class CacheLevelDown(RetainError):
     """A cache level below the first cannot be used now; ``MultiLevelCache`` goes on without it."""
 
     code = "cache_level_down"
+    retryable = True
+
+
+class EmbeddingFailed(RetainError):
+    """An embedding model cannot be loaded, reached or understood; recall goes on without it."""
+
+    code = "embedding_failed"
     retryable = True

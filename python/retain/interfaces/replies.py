@@ -58,6 +58,7 @@ REPLIES: Mapping[str, Reply] = {
     "pool_closed": Reply(exit=EXIT_FAILED),
     "queue_full": Reply(exit=EXIT_FAILED, hint="try again in a moment"),
     "queue_closed": Reply(exit=EXIT_FAILED),
+    "embedding_failed": Reply(exit=EXIT_FAILED),
     "cache_level_down": Reply(exit=EXIT_FAILED, hint="try again in a moment"),
     "retain_error": Reply(exit=EXIT_FAILED),
     "internal_error": Reply(exit=EXIT_FAILED, hint="RETAIN_DEBUG=1 shows where; please report it"),

@@ -6,17 +6,20 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from retain.cache import L1Cache
 from retain.config import project_directory, read_settings, session_id
 from retain.memory.drain import Drain
+from retain.memory.embedding import Embedding
 from retain.memory.recall_cache import open_recall_cache
 from retain.memory.recalling import Recaller
 from retain.memory.service import Channel, MemoryService
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
 from retain.retrieval import calibration
+from retain.retrieval.models import open_model
 from retain.retrieval.planner import QueryPlanner
 from retain.storage.sqlite import SqliteStore
 
@@ -69,12 +72,20 @@ async def open(  # noqa: A001 - the public name is retain.open
         drain=Drain(chosen, store, workspaces),
     )
     background = [asyncio.create_task(service.drain.keep_running())] if drain else []
+<<<<<<< HEAD
     if drain:  # whoever lives long
         await store.tend_readers()
+=======
+    embedding = Embedding(chosen, store, partial(open_model, chosen)) if drain and chosen.vectors else None
+    if embedding is not None:
+        background.append(asyncio.create_task(embedding.keep_running()))
+>>>>>>> space
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 
-        service.pressure = watched(chosen, store, service.drain, recalls.l1, frequencies, FREQUENCY_ENTRIES)
+        service.pressure = watched(
+            chosen, store, service.drain, embedding, recalls.l1, frequencies, FREQUENCY_ENTRIES
+        )
         background.append(asyncio.create_task(keep_watching(service.pressure)))
     try:
         yield service
@@ -82,4 +93,6 @@ async def open(  # noqa: A001 - the public name is retain.open
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        if embedding is not None:
+            await embedding.close()
         await service.close()

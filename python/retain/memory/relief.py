@@ -12,6 +12,7 @@ from retain.config import Settings
 from retain.errors import StoreError
 from retain.footprint import Level, degradation
 from retain.memory.drain import Drain
+from retain.memory.embedding import Embedding
 from retain.pressure import Gauge, MemoryManager
 from retain.storage.sqlite import SqliteStore
 
@@ -28,6 +29,7 @@ def watched(
     settings: Settings,
     store: SqliteStore,
     drain: Drain,
+    embedding: Embedding | None,
     recalls: L1Cache,
     frequencies: L1Cache,
     most: int,
@@ -44,6 +46,7 @@ def watched(
         settings: limit, interval and the usual sizes.
         store: its readers keep pages.
         drain: takes batches.
+        embedding: holds a model or a space, and works in the background; None where vectors are off.
         recalls: the cache of answers.
         frequencies: the cache of document frequencies.
         most: the usual number of its entries.
@@ -67,12 +70,21 @@ def watched(
     def shrink_batches(level: Level) -> None:
         drain.set_batch_share(degradation(level).batch_share)
 
+    def unload_embedder(_: Level) -> None:
+        if embedding is not None:
+            embedding.unload()
+
+    def resume_embedding(level: Level) -> None:
+        if embedding is not None and level < Level.MEDIUM:
+            embedding.resume()
+
     async def empty_readers(level: Level) -> None:
         await _empty_readers(store, level)
 
     manager.on_pressure(shrink_recalls, 10, name="recalls", restore=shrink_recalls)
     manager.on_pressure(shrink_frequencies, 20, name="frequencies", restore=shrink_frequencies)
     manager.on_pressure(shrink_batches, 30, name="batches", level=Level.MEDIUM, restore=shrink_batches)
+    manager.on_pressure(unload_embedder, 35, name="embedder", level=Level.MEDIUM, restore=resume_embedding)
     manager.on_pressure(empty_readers, 40, name="readers", level=Level.MEDIUM, deadline_ms=SLOW_MS)
     manager.on_pressure(give_back, 50, name="allocator", level=Level.MEDIUM, deadline_ms=SLOW_MS)
     return manager

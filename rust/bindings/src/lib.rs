@@ -18,6 +18,7 @@ mod guarded;
 mod key;
 mod queue;
 mod sampler;
+mod space;
 
 #[pyo3::pymodule(gil_used = true)]
 mod _core {
@@ -29,6 +30,8 @@ mod _core {
     use crate::queue::BatchQueue;
     #[pymodule_export]
     use crate::sampler::MemorySampler;
+    #[pymodule_export]
+    use crate::space::{Space, SpaceCorpus};
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

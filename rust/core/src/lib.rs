@@ -5,7 +5,8 @@
 //!
 //! - [`cache`]: a bounded map with expiry, tags and a choice of eviction policies;
 //! - [`queue`]: a priority queue with lanes and delayed items;
-//! - [`cost`]: how many rows a filter yields, and what a plan costs.
+//! - [`cost`]: how many rows a filter yields, and what a plan costs;
+//! - [`space`]: vectors of texts, from a space fitted to the texts themselves.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -27,5 +28,6 @@ pub mod cache;
 pub mod cost;
 mod error;
 pub mod queue;
+pub mod space;
 
 pub use error::CoreError;

@@ -1,0 +1,382 @@
+"""The background service that keeps a vector for every active memory.
+
+A space is fitted, or a model chosen; then what lacks a vector gets one, the newest memories first. A new space
+is built beside the one that serves and takes its place when it is whole. One process at a time does this, by
+a lock file; it stops under pressure and goes on later, since what is done is in the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import apsw
+
+from retain.batching import BatchProcessor
+from retain.config import Settings
+from retain.errors import EmbeddingFailed, RetainError, StoreCorrupt
+from retain.retrieval.space import CORPUS, MODEL, NAME, TEXTS_MAX, CorpusEmbedder, Embedder, Fit, Passage
+from retain.storage import spaces
+from retain.storage.reads import Reader
+from retain.storage.spaces import SpaceRow
+from retain.storage.sqlite import SqliteStore
+from retain.storage.vectors import put_vectors
+
+logger = logging.getLogger(__name__)
+
+EMBED_LOCK = "embed.lock"
+
+MEMORIES_MIN = 100
+"""Fewer memories say too little of what belongs together."""
+
+GROWTH = 1.5
+"""The corpus is fitted anew when it is so many times as large as at the last fit."""
+
+BATCH = 64
+KEYS_AHEAD = 1_024
+SWEPT_AT_ONCE = 2_000
+INTERVAL_S = 1.0
+WAIT_MAX_S = 300.0
+"""Longest wait before a model that failed is tried again."""
+
+KEY_MAX = 1 << 62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingProgress:
+    """What the service does now.
+
+    Attributes:
+        space: name of the space it works in; empty where it rests.
+        done: vectors made in this run.
+        lacking: memories without a vector in that space when the run began.
+        building: whether the space serves only when it is whole.
+    """
+
+    space: str = ""
+    done: int = 0
+    lacking: int = 0
+    building: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """Where vectors go, and who makes them."""
+
+    space: SpaceRow
+    embedder: Embedder
+
+
+class Embedding:
+    """Embeds what lacks a vector, and fits when due.
+
+    Args:
+        settings: where the lock file lies.
+        store: memories and vectors.
+        open_model: gives the embedder of the model that is installed or configured, or None; may take long.
+        on_progress: called after each batch.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: SqliteStore,
+        open_model: Callable[[], Embedder | None],
+        on_progress: Callable[[EmbeddingProgress], None] = lambda _: None,
+    ) -> None:
+        self._lock_path = settings.home / EMBED_LOCK
+        self._store = store
+        self._open_model = open_model
+        self._on_progress = on_progress
+        self._model: Embedder | None = None
+        self._corpus: tuple[int, CorpusEmbedder] | None = None
+        self._target: _Target | None = None
+        self._complete: dict[int, int] = {}
+        self._paused = False
+        self._running: asyncio.Task[int] | None = None
+        self.progress = EmbeddingProgress()
+        self._batches: BatchProcessor[int, bool] = BatchProcessor(self._embed, batch_size=BATCH)
+
+    async def keep_running(self) -> None:
+        """Looks after every change of the store, until cancelled."""
+        seen, wait_s = -1, INTERVAL_S
+        while True:
+            version = self._store.version()
+            if version != seen and not self._paused:
+                try:
+                    await self.run()
+                    seen, wait_s = version, INTERVAL_S
+                except (RetainError, OSError) as error:
+                    logger.warning("embedding.failed error=%s", error)
+                    wait_s = min(2 * wait_s, WAIT_MAX_S)
+            await asyncio.sleep(wait_s)
+
+    async def run(self) -> int:
+        """Brings every space up to date; returns how many vectors were made. Joins a run that is under way.
+
+        Where another process does it, or under pressure, this returns 0 at once.
+
+        Raises:
+            RetainError: store or model refused; what is done stays done.
+        """
+        if self._running is None:
+            self._running = asyncio.create_task(self._run(), name="retain-embedding")
+            self._running.add_done_callback(self._finished)
+        return await asyncio.shield(self._running)
+
+    def unload(self) -> None:
+        """Stops after the batch under way and gives up what embedders hold in RAM, until ``resume``."""
+        self._paused = True
+        self._model = self._corpus = None
+
+    def resume(self) -> None:
+        """Goes on."""
+        self._paused = False
+
+    async def close(self) -> None:
+        """Stops; what is not stored yet is embedded at the next start."""
+        self._paused = True
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        await self._batches.close(0)
+
+    def _finished(self, run: asyncio.Task[int]) -> None:
+        self._running = None
+        self.progress = EmbeddingProgress()
+        if not run.cancelled():
+            run.exception()
+
+    async def _run(self) -> int:
+        with _alone(self._lock_path) as alone:
+            if not alone or self._paused:
+                return 0
+            made = await self._corpus_up_to_date()
+            made += await self._model_up_to_date()
+            await self._sweep()
+            return made
+
+    async def _sweep(self) -> None:
+        """Deletes what retired spaces left, in small transactions."""
+        while await self._store.read(_has_retired_vectors) and not self._paused:
+            await self._store.write(lambda db: spaces.sweep(db, SWEPT_AT_ONCE))
+
+    async def _corpus_up_to_date(self) -> int:
+        serving, building, active = await self._store.read(_corpus_state)
+        if building is None and _is_due(serving, active):
+            building = await self._fit(active)
+        space = building or serving
+        if space is None:
+            return 0
+        if self._corpus is None or self._corpus[0] != space.key:
+            try:
+                self._corpus = (space.key, await self._store.read(lambda reader: _kept(reader, space.key)))
+            except ValueError as error:  # damaged, or of another version: begin again
+                logger.warning("embedding.not_loaded space=%s error=%s", space.name, error)
+                await self._store.write(lambda db: spaces.retire_kind(db, CORPUS))
+                return await self._corpus_up_to_date()
+        return await self._fill(_Target(space=space, embedder=self._corpus[1]))
+
+    async def _fit(self, active: int) -> SpaceRow:
+        keys = await self._store.read(lambda reader: spaces.sample(reader.connection, TEXTS_MAX))
+        fit = await self._store.read(lambda reader: Fit(reader.tokens))
+        for start in range(0, len(keys), BATCH):
+            await self._store.read(partial(_gather, fit=fit, keys=keys[start : start + BATCH]))
+        started = time.perf_counter()
+        embedder = await asyncio.to_thread(fit.embedder)
+        logger.info("embedding.fitted memories=%d seconds=%.2f", len(keys), time.perf_counter() - started)
+        model = await asyncio.to_thread(embedder.to_bytes)
+        return await self._begin(CORPUS, embedder, model, active)
+
+    async def _model_up_to_date(self) -> int:
+        if self._model is None:
+            self._model = await asyncio.to_thread(self._open_model)
+        serving, building, active = await self._store.read(_model_state)
+        if self._model is None:
+            if serving or building:
+                await self._store.write(lambda db: spaces.retire_kind(db, MODEL))
+            return 0
+        wanted = self._model.name
+        if building is not None and building.name != wanted:
+            building = None
+        if building is None and (serving is None or serving.name != wanted):
+            building = await self._begin(MODEL, self._model, b"", active)
+        space = building or serving
+        assert space is not None
+        return await self._fill(_Target(space=space, embedder=self._model))
+
+    async def _begin(self, kind: str, embedder: Embedder, model: bytes, active: int) -> SpaceRow:
+        def begin(db: apsw.Connection) -> SpaceRow | None:
+            now_us = time.time_ns() // 1000
+            spaces.add_space(
+                db,
+                name=embedder.name,
+                kind=kind,
+                dim=embedder.dim,
+                model=model,
+                fitted_rows=active,
+                now_us=now_us,
+            )
+            return spaces.space_in(db, kind, "building")
+
+        space = await self._store.write(begin)
+        assert space is not None
+        return space
+
+    async def _fill(self, target: _Target) -> int:
+        """Gives a vector to all that lack one; a space that was being built serves when that is done."""
+        space = target.space
+        above, below, made = self._complete.get(space.key, 0), KEY_MAX, 0
+        lacking = await self._store.read(
+            lambda reader: spaces.count_lacking(reader.connection, space.key, above)
+        )
+        building = space.state == "building"
+        self.progress = EmbeddingProgress(space=space.name, lacking=lacking, building=building)
+        self._target, newest = target, above
+        while not self._paused:
+            keys = await self._store.read(partial(_lacking, space=space.key, above=above, below=below))
+            if not keys:
+                break
+            newest, below = max(newest, keys[0]), keys[-1]
+            made += sum(await self._batches.submit_many(keys))
+        if self._paused:
+            return made
+        if building:
+            await self._store.write(lambda db: spaces.serve(db, space.key))
+        self._complete = {**self._complete, space.key: newest}
+        return made
+
+    async def _embed(self, keys: Sequence[int]) -> Sequence[bool]:
+        target = self._target
+        if target is None or self._paused:
+            return [False] * len(keys)
+        vectors = await self._vectors(target.embedder, keys)
+        await self._store.write(lambda db: put_vectors(db, target.space.key, vectors))
+        self.progress = replace(self.progress, done=self.progress.done + len(vectors))
+        self._on_progress(self.progress)
+        done = {key for key, _ in vectors}
+        return [key in done for key in keys]
+
+    async def _vectors(self, embedder: Embedder, keys: Sequence[int]) -> list[tuple[int, bytes]]:
+        def in_corpus(reader: Reader) -> list[tuple[int, bytes]]:
+            assert isinstance(embedder, CorpusEmbedder)
+            found = _passages(reader, keys)
+            made = embedder.on(reader.tokens).embed_documents(list(found.values()))
+            return list(zip(found, made, strict=True))
+
+        if isinstance(embedder, CorpusEmbedder):
+            return await self._store.read(in_corpus)
+        found = await self._store.read(lambda reader: _passages(reader, keys))
+        made = await asyncio.to_thread(embedder.embed_documents, list(found.values()))
+        return list(zip(found, made, strict=True))
+
+
+def _corpus_state(reader: Reader) -> tuple[SpaceRow | None, SpaceRow | None, int]:
+    return _state(reader, CORPUS)
+
+
+def _model_state(reader: Reader) -> tuple[SpaceRow | None, SpaceRow | None, int]:
+    return _state(reader, MODEL)
+
+
+def _state(reader: Reader, kind: str) -> tuple[SpaceRow | None, SpaceRow | None, int]:
+    """The space that serves, the one that is being built, and the active memories."""
+    db = reader.connection
+    serving, building = spaces.space_in(db, kind, "serving"), spaces.space_in(db, kind, "building")
+    return serving, building, spaces.active_memories(db)
+
+
+class Serving:
+    """The embedders of the spaces that serve, for questions; one for all readers of a process.
+
+    Args:
+        open_model: as for ``Embedding``.
+    """
+
+    def __init__(self, open_model: Callable[[], Embedder | None]) -> None:
+        self._open_model = open_model
+        self._kept: dict[int, Embedder] = {}
+
+    def at(self, reader: Reader) -> list[tuple[SpaceRow, Embedder]]:
+        """Each space that serves in this snapshot, and what makes a question's vector in it."""
+        found = []
+        for kind in (CORPUS, MODEL):
+            space = spaces.space_in(reader.connection, kind, "serving")
+            embedder = self._embedder(reader, space) if space else None
+            if space and embedder:
+                found.append((space, embedder))
+        return found
+
+    def unload(self) -> None:
+        """Gives up what is held in RAM; the next question loads it again."""
+        self._kept = {}
+
+    def _embedder(self, reader: Reader, space: SpaceRow) -> Embedder | None:
+        embedder = self._kept.get(space.key)
+        if embedder is None:
+            embedder = self._loaded(reader, space)
+            if embedder is None or embedder.name != space.name:
+                return None
+            self._kept = {**self._kept, space.key: embedder}
+        return embedder.on(reader.tokens) if isinstance(embedder, CorpusEmbedder) else embedder
+
+    def _loaded(self, reader: Reader, space: SpaceRow) -> Embedder | None:
+        try:
+            return _kept(reader, space.key) if space.kind == CORPUS else self._open_model()
+        except (ValueError, EmbeddingFailed) as error:
+            logger.warning("embedding.not_loaded space=%s error=%s", space.name, error)
+            return None
+
+
+def _has_retired_vectors(reader: Reader) -> bool:
+    return spaces.has_retired_vectors(reader.connection)
+
+
+def _gather(reader: Reader, fit: Fit, keys: Sequence[int]) -> None:
+    fit.add(_passages(reader, keys).values(), reader.tokens)
+
+
+def _lacking(reader: Reader, space: int, above: int, below: int) -> list[int]:
+    return spaces.lacking(reader.connection, space, KEYS_AHEAD, above=above, below=below)
+
+
+def _is_due(serving: SpaceRow | None, active: int) -> bool:
+    if serving is None:
+        return active >= MEMORIES_MIN
+    return serving.name != NAME or active >= GROWTH * serving.fitted_rows
+
+
+def _kept(reader: Reader, space: int) -> CorpusEmbedder:
+    return CorpusEmbedder.from_bytes(spaces.model_of(reader.connection, space), reader.tokens)
+
+
+def _passages(reader: Reader, keys: Sequence[int]) -> dict[int, Passage]:
+    """What is embedded of memories; those whose text is damaged are left out, `retain verify` tells of them."""
+    try:
+        return {key: Passage.of(memory) for key, memory in reader.load(keys).items()}
+    except StoreCorrupt:
+        if len(keys) == 1:
+            return {}
+        return {key: passage for each in keys for key, passage in _passages(reader, [each]).items()}
+
+
+@contextmanager
+def _alone(path: os.PathLike[str]) -> Iterator[bool]:
+    """Whether no other process holds the lock; it is held for the length of the block."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(fd)

@@ -13,6 +13,7 @@ from retain.config import project_directory, read_settings, session_id
 from retain.memory.drain import Drain
 from retain.memory.recall_cache import open_recall_cache
 from retain.memory.recalling import Recaller
+from retain.memory.receipts import Receipts
 from retain.memory.service import Channel, MemoryService
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
@@ -54,6 +55,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         await store.read(lambda reader: reader.fact(calibration.fact_name())), enabled=bool(chosen.planner)
     )
     workspaces = Workspaces(store)
+    receipts = Receipts(store)
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
     service = MemoryService(
         chosen,
@@ -67,7 +69,8 @@ async def open(  # noqa: A001 - the public name is retain.open
         recalls=recalls,
         recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100),
         workspaces=workspaces,
-        drain=Drain(chosen, store, workspaces),
+        drain=Drain(chosen, store, workspaces, receipts),
+        receipts=receipts,
     )
     background = [asyncio.create_task(service.drain.keep_running())] if drain else []
     if drain and chosen.pressure_interval_ms:

@@ -182,7 +182,12 @@ def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     explain.add_argument("--limit", metavar="N", type=_count("limit"), default=10, help="most memories (10)")
     explain.add_argument("--filter", metavar="JSON", help="as for recall")
     explain.add_argument("--workspace", metavar="ID", help="as for recall")
-    add("stats", reply)
+    stats = add("stats", reply)
+    stats.add_argument("--receipt", action="store_true", help="what the model was shown, and what it used")
+    stats.add_argument("--since", metavar="TIME", help="of the receipt: earliest moment (default: all)")
+    stats.add_argument(
+        "--workspace", metavar="ID", help="of the receipt: '*' for all (default: this folder's)"
+    )
     add("verify", reply)
     add("drain", reply)
     add("config", reply)

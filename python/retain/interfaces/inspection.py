@@ -32,7 +32,13 @@ def explain(arguments: Namespace, out: Output) -> int:
 
 
 def stats(arguments: Namespace, out: Output) -> int:
-    """Counts everything in the store."""
+    """Counts everything in the store, or what the model was shown and used."""
+    if arguments.receipt:
+        account = with_memory(
+            arguments, lambda memory: memory.receipt(since=arguments.since, workspace=arguments.workspace)
+        )
+        out.answer(account, receipt_text(account, out.paint))
+        return replies.EXIT_OK
     counts = with_memory(arguments, lambda memory: memory.stats())
     out.answer(counts, stats_text(counts, out.paint))
     return replies.EXIT_OK
@@ -121,6 +127,29 @@ def stats_text(counts: Mapping[str, Any], paint: replies.Paint) -> str:
         name = one_line(place["name"], 40)
         lines.append(f"  {place['memories']:>9,}  {name}  {paint.dim(one_line(place['root'], 120))}")
         lines.append(paint.dim(f"             {place['id']}"))
+    return "\n".join(lines)
+
+
+def receipt_text(account: Mapping[str, Any], paint: replies.Paint) -> str:
+    """What the model was shown and what it used, for people."""
+    shown, used = account["memories"], account["used"]
+    share = f" ({100 * used / shown:.0f} %)" if shown else ""
+    rows = [
+        ("asked", f"{replies.counted(account['injections'], 'time', 'times')}"),
+        ("said nothing", f"{account['abstained']:,}, because nothing fitted"),
+        ("memories shown", f"{shown:,}, {replies.counted(account['tokens'], 'token', 'tokens')}"),
+        ("used", f"{used:,}{share}" + (f": {_listed(account['used_by'])}" if used else "")),
+        ("repeats prevented", f"{account['prevented_repeats']:,}"),
+        ("withheld", replies.hidden_text(account["hidden"])),
+    ]
+    lines = [replies.table([(name, value) for name, value in rows if value], paint)]
+    if account["doors"]:
+        lines += ["", paint.bold("Doors")]
+    for name, door in account["doors"].items():
+        lines.append(
+            f"  {name.ljust(16)}  {replies.counted(door['injections'], 'time', 'times')}, "
+            f"{door['abstained']:,} silent, {replies.counted(door['tokens'], 'token', 'tokens')}"
+        )
     return "\n".join(lines)
 
 

@@ -28,6 +28,7 @@ from retain.capture.parse import parse_event
 from retain.capture.redact import redact, redact_json
 from retain.config import Settings
 from retain.errors import RetainError
+from retain.memory.receipts import Receipts, watch_uses
 from retain.memory.workspaces import Workspaces
 from retain.model import Draft, Event, new_id, to_us
 from retain.storage import writes
@@ -80,8 +81,11 @@ class Kept:
 class Drain:
     """Empties the spool of one data directory into its store."""
 
-    def __init__(self, settings: Settings, store: SqliteStore, workspaces: Workspaces) -> None:
+    def __init__(
+        self, settings: Settings, store: SqliteStore, workspaces: Workspaces, receipts: Receipts
+    ) -> None:
         self._settings = settings
+        self._receipts = receipts
         self._store = store
         self._workspaces = workspaces
         self._directory = str(settings.spool)
@@ -132,6 +136,7 @@ class Drain:
                     await self.run()
                 except (RetainError, OSError) as error:
                     logger.warning("drain.failed error=%s", error)
+            await self._receipts.flush()
             await asyncio.sleep(self._settings.drain_interval_ms / 1000)
 
     async def close(self) -> None:
@@ -150,6 +155,7 @@ class Drain:
         lock = await asyncio.to_thread(_try_lock, self._settings.spool)
         if lock is None:
             return report
+        await self._receipts.flush()  # what was shown before the events that may use it
         try:
             await asyncio.to_thread(spool.seal, self._directory, f"seal-{time.time_ns():020d}-{os.getpid()}")
             for name in await asyncio.to_thread(spool.segments, self._directory):
@@ -337,6 +343,7 @@ def _memories(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
     after = orjson.dumps(tracker.to_json()).decode()
     if after != before:
         writes.set_tracker_state(db, item.workspace, event.session, after)
+    watch_uses(db, event, item.workspace, item.drafts, fixes)
     outcome = "damaged" if event.damaged else "kept" if created else "merged" if drafts else "empty"
     return Kept(outcome=outcome, memories=created, redacted=redacted)
 

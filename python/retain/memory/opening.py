@@ -15,6 +15,7 @@ from retain.memory.drain import Drain
 from retain.memory.embedding import Embedding
 from retain.memory.recall_cache import open_recall_cache
 from retain.memory.recalling import Recaller
+from retain.memory.receipts import Receipts
 from retain.memory.service import Channel, MemoryService
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
@@ -56,6 +57,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     learned = await store.read(calibration.learned_before)
     planner = QueryPlanner(learned.coefficients, learned.corrections, enabled=bool(chosen.planner))
     workspaces = Workspaces(store)
+    receipts = Receipts(store)
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
     service = MemoryService(
         chosen,
@@ -69,17 +71,15 @@ async def open(  # noqa: A001 - the public name is retain.open
         recalls=recalls,
         recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100),
         workspaces=workspaces,
-        drain=Drain(chosen, store, workspaces),
+        drain=Drain(chosen, store, workspaces, receipts),
+        receipts=receipts,
     )
     background = [asyncio.create_task(service.drain.keep_running())] if drain else []
-<<<<<<< HEAD
     if drain:  # whoever lives long
         await store.tend_readers()
-=======
     embedding = Embedding(chosen, store, partial(open_model, chosen)) if drain and chosen.vectors else None
     if embedding is not None:
         background.append(asyncio.create_task(embedding.keep_running()))
->>>>>>> space
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 

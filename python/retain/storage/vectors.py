@@ -46,13 +46,13 @@ def put_vectors(db: apsw.Connection, space: int, vectors: Sequence[tuple[int, by
 
 def drop_vectors(db: apsw.Connection, memory: int) -> None:
     """Removes the vectors of a memory from every space."""
-    gone = db.execute(
+    gone: Iterator[tuple[int, int]] = db.execute(
         "DELETE FROM memory_vector WHERE space IN (SELECT key FROM vector_space) "
         "AND workspace = (SELECT workspace FROM memory WHERE key = ?) AND memory = ? RETURNING space, workspace",
         (memory, memory),
-    ).fetchall()
-    for space, workspace in gone:
-        _log(db, int(space), int(workspace), [memory])
+    )
+    for space, workspace in list(gone):
+        _log(db, space, workspace, [memory])
 
 
 def _log(db: apsw.Connection, space: int, workspace: int, memories: Sequence[int]) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,17 @@ class Spool:
         self._clock_us += 1
         record = spool.Record(payload, self._clock_us, cwd=str(self.folder), **about)
         spool.append(str(self.directory), record)
+
+    def edit(self, path: str, old: str, new: str, session: str = "s") -> None:
+        file = {"file_path": str(self.folder / path), "old_string": old, "new_string": new}
+        self.put(
+            "PostToolUse", session=session, tool_name="Edit", tool_input=file, tool_response={},
+            tool_use_id=f"t{self._clock_us}",
+        )  # fmt: skip
+
+    def go_on_now(self) -> None:
+        """The next event is of this moment."""
+        self._clock_us = time.time_ns() // 1000
 
     def prompts(self, count: int, session: str = "s") -> None:
         for i in range(count):

@@ -1,0 +1,128 @@
+"""Receipts: what was put before the model, kept a moment in RAM and stored together.
+
+A receipt is an account, not a memory: it is not worth a sync of its own on the way of an answer. It is stored
+before the next drain, by the live server's look into the spool, and when the service is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+
+import apsw
+
+from retain.errors import RetainError
+from retain.memory.uses import signs_of, use_of
+from retain.model import Draft, Event, new_id, to_us
+from retain.storage import injections, writes
+from retain.storage.injections import Injection
+from retain.storage.sqlite import SqliteStore
+
+logger = logging.getLogger(__name__)
+
+WAITING_MAX = 1_000
+"""Receipts kept while the store cannot be written; beyond, the oldest is dropped and counted."""
+
+USE_WINDOW_US = 45 * 60 * 1_000_000
+"""A memory can be used by what happens within this time after it was shown."""
+
+
+class Receipts:
+    """Notes what is shown, and stores it."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._waiting: list[Injection] = []
+        self._read: list[tuple[int, str]] = []
+        self.dropped = 0
+
+    def note(
+        self,
+        door: str,
+        *,
+        workspace: int,
+        session: str | None,
+        memories: Sequence[str],
+        tokens: int,
+        hidden: Mapping[str, int],
+    ) -> None:
+        """Notes that memories were shown, or that nothing was.
+
+        Args:
+            door: ``recall``, ``context``, or the hook that asked.
+            workspace: internal key.
+            session: the client's session where it is known.
+            memories: ids, best first.
+            tokens: of what was shown.
+            hidden: how many were withheld, by reason.
+        """
+        self._waiting.append(
+            Injection(
+                id=new_id(), workspace=workspace, session=session or "", door=door, at_us=_now_us(),
+                memories=tuple(memories), tokens=tokens, hidden=dict(hidden),
+            )
+        )  # fmt: skip
+        if len(self._waiting) > WAITING_MAX:
+            del self._waiting[0]
+            self.dropped += 1
+
+    def note_read(self, workspace: int, memories: Sequence[str]) -> None:
+        """Notes that the whole text of memories was asked for."""
+        self._read += [(workspace, memory) for memory in memories]
+        del self._read[:-WAITING_MAX]
+
+    async def flush(self) -> None:
+        """Stores what was noted; where the store refuses, it is kept for the next time."""
+        waiting, read = self._waiting, self._read
+        if not waiting and not read:
+            return
+        self._waiting, self._read = [], []
+        try:
+            await self._store.write(lambda db: _store(db, waiting, read))
+        except RetainError as error:
+            logger.warning("receipts.not_stored error=%s waiting=%d", error.code, len(waiting))
+            self._waiting[:0], self._read[:0] = waiting, read
+
+
+def _store(db: apsw.Connection, waiting: Sequence[Injection], read: Sequence[tuple[int, str]]) -> None:
+    for injection in waiting:
+        injections.add(db, injection)
+    for workspace, memory in read:
+        injections.mark_read(db, workspace, memory, _now_us() - USE_WINDOW_US)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def watch_uses(
+    db: apsw.Connection, event: Event, workspace: int, drafts: Sequence[Draft], fixes: Sequence[Draft]
+) -> int:
+    """Marks what a session was shown and this event shows as used; returns how many.
+
+    Args:
+        db: inside the transaction that stores the event.
+        event: prepared.
+        workspace: internal key.
+        drafts: what was distilled from it.
+        fixes: the errors that it ended.
+    """
+    signs = signs_of(event, drafts, fixes)
+    if not signs:
+        return 0
+    at_us = to_us(event.received_at)
+    prompts: list[str] = []
+
+    def asked() -> str:
+        if not prompts:
+            prompts.append(writes.last_prompt(db, workspace, event.session))
+        return prompts[0]
+
+    marked = 0
+    for shown in injections.unused(db, workspace, event.session, at_us - USE_WINDOW_US, at_us):
+        how = use_of(shown.memory, signs, asked)
+        if how is not None:
+            injections.mark_used(db, shown, how)
+            marked += 1
+    return marked

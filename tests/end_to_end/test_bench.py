@@ -192,3 +192,12 @@ def test_what_cannot_be_run_is_refused_with_its_name(arguments: list[str], probl
     ended = retain("bench", *arguments)
     assert ended.returncode == 2
     assert problem in ended.stderr
+
+
+def test_a_run_over_several_sets_ends_with_one_row_for_each_category(sets: Path) -> None:
+    folders = [str(sets / f"small-{name}") for name in ("known", "errors", "unanswerable")]
+    ended = retain("bench", "run", *folders, "--contestant", "fts5", "--split", "all")
+    assert ended.returncode == 0, ended.stderr
+    rows = ended.stdout.partition("R@10 (errors: hit@3")[2].splitlines()[1:]
+    names = ["small-known", "small-errors", "small-unanswerable, foreign", "small-unanswerable, answerable"]
+    assert [row.split("n=")[0].strip() for row in rows] == names

@@ -44,13 +44,14 @@ def values(judged: JudgedSet, answers: Sequence[Answers]) -> dict[str, Any]:
 
 
 def summary(accounts: Sequence[Mapping[str, Any]]) -> str:
-    """One row for each set and category: R@10 where there is an answer, else how many kept silent."""
-    lines = [f"R@10, for queries without an answer abstained; then the difference to {BASELINE}:"]
+    """One row for each set and category, by the measure that tells most of it."""
+    lines = [f"R@10 (errors: hit@3; no answer: abstained); then the difference to {BASELINE}:"]
     for one in accounts:
         for category, account in one["categories"].items():
-            name = f"{one['set']}, {category}" if category not in one["set"] else one["set"]
+            name = one["set"] if one["set"].endswith(f"-{category}") else f"{one['set']}, {category}"
             of, minus = account["measures"], account[f"minus_{BASELINE}"]
-            measure = next((m for m in ("R@10", ABSTAINED) if all(m in values for values in of.values())), "")
+            answered = all("R@10" in values for values in of.values())
+            measure = ABSTAINED if not answered else "hit@3" if category == "errors" else "R@10"
             cells = [f"{who} {values[measure]['mean']:.3f}" for who, values in of.items()]
             cells += [f"{who} {_cell(values[measure], sign='+')}" for who, values in minus.items()]
             lines.append(f"  {name.ljust(36)} n={account['questions']:<4} {' · '.join(cells)}")

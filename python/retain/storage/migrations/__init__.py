@@ -11,7 +11,7 @@ import apsw
 
 from retain.errors import StoreUnusable
 
-MIGRATIONS = ("0001_initial.sql",)
+MIGRATIONS = ("0001_initial.sql", "0002_vectors.sql")
 VERSION = len(MIGRATIONS)
 
 

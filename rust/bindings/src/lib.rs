@@ -17,6 +17,7 @@ mod guarded;
 mod key;
 mod queue;
 mod sampler;
+mod vector;
 
 #[pyo3::pymodule(gil_used = true)]
 mod _core {
@@ -28,6 +29,8 @@ mod _core {
     use crate::queue::BatchQueue;
     #[pymodule_export]
     use crate::sampler::MemorySampler;
+    #[pymodule_export]
+    use crate::vector::{VectorMatrix, quantise};
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

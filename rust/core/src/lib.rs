@@ -5,9 +5,12 @@
 //!
 //! - [`cache`]: a bounded map with expiry, tags and a choice of eviction policies;
 //! - [`queue`]: a priority queue with lanes and delayed items;
-//! - [`cost`]: how many rows a filter yields, and what a plan costs.
+//! - [`cost`]: how many rows a filter yields, and what a plan costs;
+//! - [`vector`]: exact search over int8 vectors, filters inside.
+//!
+//! Unsafe code is denied but in the inner loops of [`vector`], which say why.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(
     test,
     allow(clippy::float_cmp, reason = "tests choose numbers that are exact")
@@ -27,5 +30,6 @@ pub mod cache;
 pub mod cost;
 mod error;
 pub mod queue;
+pub mod vector;
 
 pub use error::CoreError;

@@ -18,6 +18,7 @@ from retain.memory.workspaces import Workspaces
 from retain.model import Origin
 from retain.retrieval import calibration
 from retain.retrieval.planner import QueryPlanner
+from retain.retrieval.vectors import VectorIndex
 from retain.storage.sqlite import SqliteStore
 
 FREQUENCY_ENTRIES = 16_384
@@ -55,6 +56,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     )
     workspaces = Workspaces(store)
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
+    vectors = VectorIndex()
     service = MemoryService(
         chosen,
         store,
@@ -73,7 +75,9 @@ async def open(  # noqa: A001 - the public name is retain.open
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 
-        service.pressure = watched(chosen, store, service.drain, recalls.l1, frequencies, FREQUENCY_ENTRIES)
+        service.pressure = watched(
+            chosen, store, service.drain, recalls.l1, frequencies, FREQUENCY_ENTRIES, vectors
+        )
         background.append(asyncio.create_task(keep_watching(service.pressure)))
     try:
         yield service

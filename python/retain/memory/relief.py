@@ -13,6 +13,7 @@ from retain.errors import StoreError
 from retain.footprint import Level, degradation
 from retain.memory.drain import Drain
 from retain.pressure import MemoryManager
+from retain.retrieval.vectors import VectorIndex
 from retain.storage.sqlite import SqliteStore
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,13 @@ SLOW_MS = 10_000
 
 
 def watched(
-    settings: Settings, store: SqliteStore, drain: Drain, recalls: L1Cache, frequencies: L1Cache, most: int
+    settings: Settings,
+    store: SqliteStore,
+    drain: Drain,
+    recalls: L1Cache,
+    frequencies: L1Cache,
+    most: int,
+    vectors: VectorIndex,
 ) -> MemoryManager:
     """A manager, not started, with a handler for each part of the server that can give bytes back.
 
@@ -33,6 +40,7 @@ def watched(
         recalls: the cache of answers.
         frequencies: the cache of document frequencies.
         most: the usual number of its entries.
+        vectors: loaded again by the next search that needs them.
     """
     limit, interval_ms = settings.memory_limit_bytes or None, settings.pressure_interval_ms
     manager = MemoryManager(limit, interval_ms=interval_ms, interval_max_ms=max(250, interval_ms))
@@ -46,6 +54,9 @@ def watched(
     def shrink_batches(level: Level) -> None:
         drain.set_batch_share(degradation(level).batch_share)
 
+    def unload_vectors(_: Level) -> None:
+        vectors.unload()
+
     async def empty_readers(level: Level) -> None:
         await _empty_readers(store, level)
 
@@ -53,6 +64,7 @@ def watched(
     manager.on_pressure(shrink_frequencies, 20, name="frequencies", restore=shrink_frequencies)
     manager.on_pressure(shrink_batches, 30, name="batches", level=Level.MEDIUM, restore=shrink_batches)
     manager.on_pressure(empty_readers, 40, name="readers", level=Level.MEDIUM, deadline_ms=SLOW_MS)
+    manager.on_pressure(unload_vectors, 45, name="vectors", level=Level.HIGH)
     manager.on_pressure(give_back, 50, name="allocator", level=Level.MEDIUM, deadline_ms=SLOW_MS)
     return manager
 

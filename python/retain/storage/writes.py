@@ -12,6 +12,7 @@ from retain.errors import Conflict, NotFound
 from retain.model import Draft, to_us
 from retain.storage.rows import content_hash, dedup_hash, split_body, to_json
 from retain.storage.text import indexed
+from retain.storage.vectors import drop_vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +166,7 @@ def supersede(db: apsw.Connection, old_id: str, new: NewMemory, reason: str) -> 
         (added.id, reason, old_key),
     )
     db.execute("UPDATE memory SET supersedes = ? WHERE key = ?", (old_id, added.key))
+    drop_vectors(db, old_key)
     link(db, added.key, old_key, "supersedes")
     return added
 
@@ -179,6 +181,7 @@ def forget(db: apsw.Connection, memory_id: str, reason: str) -> None:
     key = _active_key(db, memory_id)
     db.execute("UPDATE memory SET status = 'forgotten', reason = ? WHERE key = ?", (reason, key))
     db.execute("DELETE FROM memory_fts WHERE rowid = ?", (key,))
+    drop_vectors(db, key)
 
 
 def _active_key(db: apsw.Connection, memory_id: str) -> int:

@@ -50,7 +50,7 @@ impl FromStr for Way {
 /// What a way costs: `startup_us + row_us * rows`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Line {
-    /// Microseconds to begin; for the ways over bits this holds the rescoring of ten hits.
+    /// Microseconds to begin; for the ways over bits with the least that is scored again.
     pub startup_us: f64,
     /// Microseconds a row that is looked at.
     pub row_us: f64,
@@ -73,10 +73,13 @@ pub struct Costs {
 pub(super) const BITS_ROWS_MIN: usize = 20_000;
 
 /// Rows that are scored again for each hit wanted, after a search over bits.
-pub(super) const RESCORED_PER_HIT: usize = 50;
+const RESCORED_PER_HIT: usize = 50;
 
-/// Rows that are scored again at least.
-pub(super) const RESCORED_MIN: usize = 500;
+/// Rows that are scored again at least, however few hits are wanted,
+const RESCORED_MIN: usize = 500;
+
+/// and one of so many that match, for the more there are, the more of them lie as near by their signs.
+const MATCHING_PER_RESCORED: usize = 500;
 
 /// Asking a filter about one row: a binary search in cold memory.
 const TEST_US: f64 = 0.1;
@@ -157,9 +160,9 @@ impl Costs {
         };
         let kept = match way {
             Way::Scan | Way::Ids => k,
-            Way::Bits | Way::BitIds => rescored(k),
+            Way::Bits | Way::BitIds => rescored(k, found),
         };
-        let again = kept.saturating_sub(rescored(10)) as f64 * self.ids.row_us;
+        let again = kept.saturating_sub(RESCORED_MIN) as f64 * self.ids.row_us;
         let tests = match way {
             Way::Scan | Way::Bits if matching.is_some() => tests(rows as f64, found as f64, kept as f64),
             _ => 0.0,
@@ -168,9 +171,11 @@ impl Costs {
     }
 }
 
-/// Rows that are scored again to find `k`.
-pub(super) fn rescored(k: usize) -> usize {
-    (k * RESCORED_PER_HIT).max(RESCORED_MIN)
+/// Rows that are scored again to find `k` of `matching`.
+pub(super) fn rescored(k: usize, matching: usize) -> usize {
+    (k * RESCORED_PER_HIT)
+        .max(RESCORED_MIN)
+        .max(matching / MATCHING_PER_RESCORED)
 }
 
 /// About how often a late filter is asked: a row is among the `kept` best of the matching ones before it with
@@ -239,6 +244,7 @@ mod tests {
             let price = |k| costs.price(way, 1_000_000, Some(400_000), k);
             assert!(price(100) >= price(10));
         }
-        assert!(rescored(100) > rescored(10));
+        assert!(rescored(100, 0) > rescored(10, 0));
+        assert!(rescored(10, 1_000_000) > rescored(10, 100_000));
     }
 }

@@ -1,12 +1,14 @@
 //! Floats to signed bytes, and what a query looks like to the kernels.
 
 use super::kernel::{LINE, Line};
+use super::rotate::rotate;
 use crate::CoreError;
 
 /// The largest magnitude of a component; -128 has no counterpart, and the kernels rely on its absence.
 const LARGEST: f32 = 127.0;
+const LOWEST: i8 = -127;
 
-/// Rows of `dim` components as signed bytes, each row scaled so that its largest one is ±127.
+/// Vectors of `dim` components as rows of signed bytes: rotated, then scaled so that the largest is ±127.
 ///
 /// # Errors
 /// [`CoreError::Invalid`] if the values are no whole rows, or one is infinite or not a number.
@@ -15,26 +17,41 @@ pub fn quantise(values: &[f32], dim: usize) -> Result<Vec<i8>, CoreError> {
         let problem = format!("must be whole rows of {dim}, not {} values", values.len());
         return Err(CoreError::invalid("values", problem));
     }
+    if !values.iter().all(|value| value.is_finite()) {
+        return Err(CoreError::invalid("values", "must be finite"));
+    }
     let mut out = Vec::with_capacity(values.len());
-    for row in values.chunks_exact(dim) {
-        let largest = row
-            .iter()
-            .fold(0.0_f32, |largest, value| largest.max(value.abs()));
-        if !row.iter().all(|value| value.is_finite()) {
-            return Err(CoreError::invalid("values", "must be finite"));
-        }
-        // The inverse of a denormal is infinite; such a row is as good as zero.
-        let scale = LARGEST / largest;
-        let scale = if scale.is_finite() { scale } else { 0.0 };
-        #[expect(clippy::cast_possible_truncation, reason = "at most ±127 after scaling")]
-        out.extend(row.iter().map(|value| (value * scale).round() as i8));
+    let mut row = Vec::with_capacity(dim);
+    for values in values.chunks_exact(dim) {
+        row.clear();
+        row.extend_from_slice(values);
+        stretch(&mut row, 1.0);
+        rotate(&mut row);
+        stretch(&mut row, LARGEST);
+        #[expect(clippy::cast_possible_truncation, reason = "at most ±127 after stretching")]
+        out.extend(row.iter().map(|value| value.round() as i8));
     }
     Ok(out)
 }
 
+/// Scales so that the largest magnitude is the one given; what is too small for that becomes zero.
+fn stretch(row: &mut [f32], to: f32) {
+    let largest = row
+        .iter()
+        .fold(0.0_f32, |largest, value| largest.max(value.abs()));
+    let scale = to / largest;
+    let scale = if scale.is_finite() { scale } else { 0.0 };
+    for value in row {
+        *value *= scale;
+    }
+}
+
 /// One over the length of a vector; 0 for a zero vector, which then fits nothing.
 pub(super) fn inverse_norm(row: &[i8]) -> f32 {
-    let squares: i32 = row.iter().map(|value| i32::from(*value).pow(2)).sum();
+    let squares: i32 = row
+        .iter()
+        .map(|value| i32::from((*value).max(LOWEST)).pow(2))
+        .sum();
     if squares == 0 {
         0.0
     } else {
@@ -48,7 +65,7 @@ pub(super) fn lines(row: &[i8]) -> impl Iterator<Item = Line> {
         let mut line = Line([0; LINE]);
         for (to, from) in line.0.iter_mut().zip(part) {
             // What a damaged store might hold, and the kernels must not see.
-            *to = (*from).max(-127);
+            *to = (*from).max(LOWEST);
         }
         line
     })
@@ -91,12 +108,17 @@ mod tests {
     use super::{Query, inverse_norm, quantise};
 
     #[test]
-    fn a_row_uses_the_whole_range_and_keeps_its_direction() {
-        let row = quantise(&[0.1, -0.2, 0.05, 0.0], 4).unwrap();
-        assert_eq!(row, [64, -127, 32, 0]);
+    fn a_row_uses_the_whole_range_whatever_its_length() {
+        let values = [0.1, -0.2, 0.05, 0.0];
+        let row = quantise(&values, 4).unwrap();
+        assert_eq!(row.iter().map(|value| value.unsigned_abs()).max(), Some(127));
+        for scale in [1e-6, 1e30] {
+            assert_eq!(quantise(&values.map(|value| value * scale), 4).unwrap(), row);
+        }
         assert_eq!(quantise(&[0.0; 4], 2).unwrap(), [0; 4]);
         assert_eq!(quantise(&[1e-42, 0.0], 2).unwrap(), [0; 2]);
-        assert_eq!(quantise(&[f32::MAX, f32::MIN], 2).unwrap(), [127, -127]);
+        let extreme = quantise(&[f32::MAX, f32::MIN], 2).unwrap();
+        assert!(extreme.iter().any(|value| value.unsigned_abs() == 127));
         assert_eq!(inverse_norm(&[0, 0]), 0.0);
         assert_eq!(inverse_norm(&[3, -4]), 0.2);
     }

@@ -71,6 +71,7 @@ impl Matrix {
             }
         };
         let way = way.unwrap_or_else(|| self.costs.choose(self.len(), keys.map(<[i64]>::len), k));
+        let matching = keys.map_or(self.len(), <[i64]>::len);
         let mut top = Top::new(k);
         let way = match (way, among) {
             _ if k == 0 => way,
@@ -79,12 +80,12 @@ impl Matrix {
                 way
             }
             (Way::BitIds, Among::Keys(keys)) => {
-                let rows = self.nearest_of(&query, keys, rescored(k));
+                let rows = self.nearest_of(&query, keys, rescored(k, matching));
                 self.score(&query, rows.into_iter(), &mut top);
                 way
             }
             (Way::Bits | Way::BitIds, _) => {
-                let rows = self.nearest(&query, among, rescored(k));
+                let rows = self.nearest(&query, among, rescored(k, matching));
                 self.score(&query, rows.into_iter(), &mut top);
                 Way::Bits
             }

@@ -43,6 +43,7 @@ BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "pool": ((), ()),
     "pressure": ((), ("--crossings", "40", "--idle-s", "3")),
     "planner": ((), ("--memories", "10000", "--queries", "100")),
+    "vectors": ((), ("--sizes", "10000,100000", "--queries", "20")),
     "footprint": ((), ()),
 }
 """Arguments of a whole run and of a quick one, by bench."""

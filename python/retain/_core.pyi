@@ -1,5 +1,5 @@
 # ruff: noqa: PYI021 - this file is the contract, and its docstrings say what is promised
-"""The Rust core of retain: a cache, a batch queue, a cost estimator and a sampler of the footprint.
+"""The Rust core of retain: a cache, a batch queue, a cost estimator, a sampler of the footprint, a vector matrix.
 
 This file is the contract: how to call. How it works is written once, in the Rust sources
 (``rust/core``, ``rust/sampler``). All classes may be used from several threads at once.
@@ -8,7 +8,18 @@ This file is the contract: how to call. How it works is written once, in the Rus
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, final, overload
 
-__all__ = ["BUILD_PROFILE", "VERSION", "BatchQueue", "CostEstimator", "L1Cache", "MemorySampler"]
+from typing_extensions import Buffer
+
+__all__ = [
+    "BUILD_PROFILE",
+    "VERSION",
+    "BatchQueue",
+    "CostEstimator",
+    "L1Cache",
+    "MemorySampler",
+    "VectorMatrix",
+    "quantise",
+]
 
 VERSION: Final[str]
 """The version of the extension; equal to the package's."""
@@ -617,3 +628,98 @@ class Space:
     @property
     def footprint_bytes(self) -> int:
         """Bytes of RAM that it takes, about."""
+
+@final
+class VectorMatrix:
+    """int8 vectors by 64-bit key, searched exactly, with filters inside.
+
+    A row is a direction: ``dim`` signed bytes as ``quantise`` makes them, padded in RAM to whole 64 bytes;
+    beside them it takes about 20 bytes and ``dim / 8``. Keys, rows and queries are
+    contiguous buffers: int64, int8 and float32 of this machine. ``bytes`` are not copied. The interpreter
+    lock is released in every call; searches run side by side, and a change waits for them.
+    """
+
+    def __new__(cls, dim: int) -> VectorMatrix:
+        """An empty matrix.
+
+        Args:
+            dim: components of a vector, a multiple of 16 up to 1,024.
+
+        Raises:
+            ValueError: another dim.
+        """
+
+    def put(self, keys: Buffer, rows: Buffer) -> int:
+        """Take or replace rows, one for each key; how many keys are new.
+
+        Raises:
+            ValueError: not ``dim`` bytes for each key; nothing was changed.
+        """
+
+    def remove(self, keys: Buffer) -> int:
+        """Remove rows; how many of the keys were there."""
+
+    def clear(self) -> int:
+        """Remove every row; how many bytes that gave back."""
+
+    def search(
+        self, query: Buffer, k: int, keys: Buffer | None = None, way: str | None = None
+    ) -> tuple[list[tuple[int, float]], str]:
+        """The ``k`` rows that point most nearly where the query does.
+
+        A filter never leaves fewer: the ``k`` best among the keys come back, or all of them.
+
+        Args:
+            query: ``dim`` float32 of any length.
+            k: how many at most.
+            keys: search among these only; keys without a row are passed over. Ascending ones save a sort.
+            way: "vector_scan" (all rows, the filter asked late), "vector_ids" (the rows of the keys one by one),
+                "vector_bits" and "vector_bit_ids" (the same over the components' signs, the nearest
+                ``max(500, 50 * k, matching / 500)`` then scored); None for the cheapest by ``costs``, and then over signs only
+                where at least 20,000 rows match.
+
+        Returns:
+            Key and cosine, best first, of equals the larger key; and the way that was taken. Without keys that
+            is the first or third, whatever was asked for.
+
+        Raises:
+            ValueError: a query of another length or not finite, or an unknown way.
+            OverflowError: k is below 0.
+        """
+
+    def costs(self) -> dict[str, tuple[float, float]]:
+        """Microseconds to begin and for each row looked at, by way. Rows are all, or with "ids" the keys."""
+
+    def set_costs(self, costs: Mapping[str, tuple[float, float]]) -> None:
+        """Replace the costs of some ways by measured ones.
+
+        Raises:
+            ValueError: an unknown way, or a number that is negative or not finite; nothing was changed.
+        """
+
+    def prices(self, matching: int | None = None, k: int = 10) -> dict[str, float]:
+        """Microseconds that each way would take with so many keys, or without.
+
+        Raises:
+            OverflowError: a number below 0.
+        """
+
+    @property
+    def dim(self) -> int:
+        """Components of a vector."""
+
+    @property
+    def bytes(self) -> int:
+        """What rows and index take."""
+
+    def __len__(self) -> int: ...
+
+def quantise(values: Buffer, dim: int) -> bytes:
+    """Vectors of ``dim`` float32 as rows for ``VectorMatrix.put``, of ``dim`` signed bytes each.
+
+    All are turned by the same fixed rotation, which changes no cosine and lets every component say about as
+    much; then each is scaled so that its largest component is ±127.
+
+    Raises:
+        ValueError: no whole vectors, or a component is infinite or not a number.
+    """

@@ -23,6 +23,7 @@ from retain.batching import BatchProcessor
 from retain.config import Settings
 from retain.errors import EmbeddingFailed, RetainError, StoreCorrupt
 from retain.retrieval.space import CORPUS, MODEL, NAME, TEXTS_MAX, CorpusEmbedder, Embedder, Fit, Passage
+from retain.retrieval.vectors import floats, row_of
 from retain.storage import spaces
 from retain.storage.reads import Reader
 from retain.storage.spaces import SpaceRow
@@ -258,7 +259,8 @@ class Embedding:
         if target is None or self._paused:
             return [False] * len(keys)
         vectors = await self._vectors(target.embedder, keys)
-        await self._store.write(lambda db: put_vectors(db, target.space.key, vectors))
+        rows = [(key, row_of(floats(vector))) for key, vector in vectors]
+        await self._store.write(lambda db: put_vectors(db, target.space.key, rows))
         self.progress = replace(self.progress, done=self.progress.done + len(vectors))
         self._on_progress(self.progress)
         done = {key for key, _ in vectors}

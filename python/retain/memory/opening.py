@@ -22,6 +22,7 @@ from retain.model import Origin
 from retain.retrieval import calibration
 from retain.retrieval.models import open_model
 from retain.retrieval.planner import QueryPlanner
+from retain.retrieval.vectors import VectorIndex
 from retain.storage.sqlite import SqliteStore
 
 FREQUENCY_ENTRIES = 16_384
@@ -59,6 +60,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     workspaces = Workspaces(store)
     receipts = Receipts(store)
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
+    vectors = VectorIndex()
     service = MemoryService(
         chosen,
         store,
@@ -84,7 +86,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         from retain.memory.relief import keep_watching, watched
 
         service.pressure = watched(
-            chosen, store, service.drain, embedding, recalls.l1, frequencies, FREQUENCY_ENTRIES
+            chosen, store, service.drain, embedding, recalls.l1, frequencies, FREQUENCY_ENTRIES, vectors
         )
         background.append(asyncio.create_task(keep_watching(service.pressure)))
     try:

@@ -14,6 +14,7 @@ from retain.footprint import Level, degradation
 from retain.memory.drain import Drain
 from retain.memory.embedding import Embedding
 from retain.pressure import Gauge, MemoryManager
+from retain.retrieval.vectors import VectorIndex
 from retain.storage.sqlite import SqliteStore
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ def watched(
     recalls: L1Cache,
     frequencies: L1Cache,
     most: int,
+    vectors: VectorIndex,
     gauge: Gauge | None = None,
 ) -> MemoryManager:
     """A manager, not started, with a handler for each part of the server that can give bytes back.
@@ -50,6 +52,7 @@ def watched(
         recalls: the cache of answers.
         frequencies: the cache of document frequencies.
         most: the usual number of its entries.
+        vectors: loaded again by the next search that needs them.
         gauge: where readings come from; None is the native sampler.
     """
     limit, interval_ms = settings.memory_limit_bytes or None, settings.pressure_interval_ms
@@ -78,6 +81,9 @@ def watched(
         if embedding is not None and level < Level.MEDIUM:
             embedding.resume()
 
+    def unload_vectors(_: Level) -> None:
+        vectors.unload()
+
     async def empty_readers(level: Level) -> None:
         await _empty_readers(store, level)
 
@@ -86,6 +92,7 @@ def watched(
     manager.on_pressure(shrink_batches, 30, name="batches", level=Level.MEDIUM, restore=shrink_batches)
     manager.on_pressure(unload_embedder, 35, name="embedder", level=Level.MEDIUM, restore=resume_embedding)
     manager.on_pressure(empty_readers, 40, name="readers", level=Level.MEDIUM, deadline_ms=SLOW_MS)
+    manager.on_pressure(unload_vectors, 45, name="vectors", level=Level.HIGH)
     manager.on_pressure(give_back, 50, name="allocator", level=Level.MEDIUM, deadline_ms=SLOW_MS)
     return manager
 

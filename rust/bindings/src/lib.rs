@@ -19,6 +19,7 @@ mod key;
 mod queue;
 mod sampler;
 mod space;
+mod vector;
 
 #[pyo3::pymodule(gil_used = true)]
 mod _core {
@@ -32,6 +33,8 @@ mod _core {
     use crate::sampler::MemorySampler;
     #[pymodule_export]
     use crate::space::{Space, SpaceCorpus};
+    #[pymodule_export]
+    use crate::vector::{VectorMatrix, quantise};
 
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {

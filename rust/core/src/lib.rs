@@ -7,8 +7,11 @@
 //! - [`queue`]: a priority queue with lanes and delayed items;
 //! - [`cost`]: how many rows a filter yields, and what a plan costs;
 //! - [`space`]: vectors of texts, from a space fitted to the texts themselves.
+//! - [`vector`]: exact search over int8 vectors, filters inside.
+//!
+//! Unsafe code is denied but in the inner loops of [`vector`], which say why.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(
     test,
     allow(clippy::float_cmp, reason = "tests choose numbers that are exact")
@@ -29,5 +32,6 @@ pub mod cost;
 mod error;
 pub mod queue;
 pub mod space;
+pub mod vector;
 
 pub use error::CoreError;

@@ -10,7 +10,7 @@ CREATE TABLE vector_space (
     created_us  INTEGER NOT NULL
 ) STRICT;
 
--- The vector of an active memory: dim signed bytes. Their scale says nothing: only the direction is used.
+-- The vector of an active memory: dim signed bytes as the core's `quantise` makes them.
 CREATE TABLE memory_vector (
     memory    INTEGER NOT NULL REFERENCES memory (key),
     space     INTEGER NOT NULL REFERENCES vector_space (key),

@@ -5,8 +5,8 @@
 PATH is a git history, see ``corpora.py``. Speed of parts: L1 through ``get_nowait`` beside a bare L1, L2 beside
 redis-py's own asyncio client (both its pipeline of 100 GET and its one MGET of 100 keys), L3 beside diskcache and
 lmdb where they are installed; peers take turns in the same run. A read of L3 is of an entry that was read before.
-Savings: recalls asked anew, again (L1), and by a service opened anew (in this
-Python process) on a warm disk (L3) or a shared server (L2). Every answer is checked.
+Savings: recalls asked anew, again (L1), and by a service opened anew (in this Python process) on a warm disk (L3)
+or a shared server (L2). Every answer is checked.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ import apsw
 import pytest
 
 from retain.cache import L1Cache, MultiLevelCache
-from retain.cache.l3 import DiskCache, DiskLevel
+from retain.cache.disk_level import DiskLevel
+from retain.cache.l3 import DiskCache
 from retain.cache.levels import Level
 
 pytestmark = pytest.mark.benchmark(group="multi-level cache")

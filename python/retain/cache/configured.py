@@ -27,7 +27,8 @@ def disk_level(settings: Settings) -> Level | None:
     """L3, or None where it is off or cannot be had."""
     if not settings.cache_disk_bytes_max:
         return None
-    from retain.cache.l3 import DiskCache, DiskLevel
+    from retain.cache.disk_level import DiskLevel
+    from retain.cache.l3 import DiskCache
 
     try:
         folder = settings.home / DISK_FOLDER

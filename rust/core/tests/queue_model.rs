@@ -34,7 +34,7 @@ impl Twin {
 
 const LANES: [&str; 4] = ["", "embed", "link", "store"];
 
-fn run(seed: u64, operations: usize) {
+fn run(seed: u64, operations: u32) {
     let mut rng = Rng::with_seed(seed);
     let capacity = rng.bool().then(|| rng.usize(5..80));
     let mut queue = Queue::new(capacity).unwrap();
@@ -122,14 +122,11 @@ fn run(seed: u64, operations: usize) {
 
 #[test]
 fn the_queue_behaves_as_a_sorted_list() {
-    const SEEDS: u64 = 250;
-    const OPERATIONS: usize = 4_000;
-    (0..SEEDS).for_each(|seed| run(seed, OPERATIONS));
+    const SEEDS: u32 = 250;
+    const OPERATIONS: u32 = 4_000;
+    (0..SEEDS).for_each(|seed| run(u64::from(seed), OPERATIONS));
     // `cargo test -- --nocapture` shows the line.
-    println!(
-        "queue: {} random operations as the twin",
-        SEEDS as usize * OPERATIONS
-    );
+    println!("queue: {} random operations as the twin", SEEDS * OPERATIONS);
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub enum Operator {
     FtsTerm,
     /// Walk the full-text index and yield matching row ids.
     FtsMatch,
+    /// Pass an entry of the full-text index, in search of the next row of a phrase.
+    FtsSkip,
     /// Merge the rows of several words, a row and further word.
     FtsMerge,
     /// Count the rows of the words, which the first ranked row takes.
@@ -63,7 +65,7 @@ pub struct Coefficients {
     pub row_bytes: f64,
 }
 
-pub(crate) const OPERATOR_COUNT: usize = 19;
+pub(crate) const OPERATOR_COUNT: usize = 20;
 
 /// Name, operator, and what it costs on an ordinary machine until measured. A further operator is a line here,
 /// a variant in the same place, and a step of the ways that take it.
@@ -71,6 +73,7 @@ const OPERATORS: [(&str, Operator, [f64; 3]); OPERATOR_COUNT] = [
     ("statement", Operator::Statement, [0.0, 40.0, 512.0]),
     ("fts_term", Operator::FtsTerm, [0.0, 20.0, 1024.0]),
     ("fts_match", Operator::FtsMatch, [0.0, 0.1, 16.0]),
+    ("fts_skip", Operator::FtsSkip, [0.0, 0.03, 8.0]),
     ("fts_merge", Operator::FtsMerge, [0.0, 0.05, 0.0]),
     ("fts_count", Operator::FtsCount, [0.0, 0.2, 16.0]),
     ("fts_rank", Operator::FtsRank, [0.0, 1.0, 48.0]),

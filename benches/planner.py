@@ -1,7 +1,7 @@
 """Does the planner choose well? Every way of answering 1,000 mixed queries is timed, at 100,000 memories.
 
-    python benches/planner.py [--repo PATH] [--memories 100000] [--queries 1000] [--store FILE] [--clock busy]
-        [--table] [--json FILE]
+    python benches/planner.py [--repo PATH] [--memories 100000] [--queries 1000] [--store FILE]
+        [--times FILE] [--seconds N] [--clock busy] [--table] [--json FILE]
 
 Reports the regret (time of the chosen plan over that of the best one), the q-error of predicted time before and
 after calibration and 200 executions, and the time that planning takes; checks that all plans give one answer.
@@ -14,6 +14,7 @@ predictions are off, by way and by operator.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import random
@@ -25,6 +26,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,7 @@ from retain.storage.reads import Reader
 ROUNDS = 4
 LEARNT = 200
 FAR = 3.0
-"""A plan that takes so many times what the best one takes is timed once: its place is clear."""
+"""A plan that takes so many times what the best one takes is timed twice: its place is clear."""
 
 THREADS = 2
 BATCH = 2_000
@@ -58,7 +60,7 @@ class Timed:
     words: TextQuery
     plans: dict[str, Plan]
     rounds: dict[str, list[float]]
-    answers: set[tuple[tuple[int, float], ...]]
+    answers: set[str]
 
     @property
     def us(self) -> dict[str, float]:
@@ -71,11 +73,11 @@ class Timed:
 
 
 def plans_of(planner: QueryPlanner, query: Query, words: TextQuery) -> list[Plan]:
-    return planner.alternatives(query, words.postings if query.text else None, words.walked)
+    return planner.alternatives(query, words.postings if query.text else None, words.reading)
 
 
 def chosen_of(planner: QueryPlanner, one: Timed) -> Plan:
-    return planner.create_plan(one.query, one.words.postings if one.query.text else None, one.words.walked)
+    return planner.create_plan(one.query, one.words.postings if one.query.text else None, one.words.reading)
 
 
 def prepared(reader: Reader, planner: QueryPlanner, query: Query) -> Timed:
@@ -84,18 +86,45 @@ def prepared(reader: Reader, planner: QueryPlanner, query: Query) -> Timed:
     return Timed(query=query, words=words, plans=plans, rounds={name: [] for name in plans}, answers=set())
 
 
-def time_all(reader: Reader, measured: Sequence[Timed], clock: str) -> None:
-    """Times every plan of every query, in rounds that lie apart: a machine is slow for seconds at a time."""
+def time_all(reader: Reader, measured: Sequence[Timed], clock: str, deadline: float) -> bool:
+    """Times every plan of every query, in rounds that lie apart: a machine is slow for seconds at a time.
+
+    Returns:
+        Whether it came to its end before the deadline.
+    """
     for number in range(ROUNDS):
         for one in measured:
-            plans = list(one.plans.items())
-            far = FAR * min((min(times) for times in one.rounds.values() if times), default=math.inf)
-            for name, plan in plans[number % len(plans) :] + plans[: number % len(plans)]:
-                if number and min(one.rounds[name]) > far:
-                    continue
-                found = execute(reader, plan, one.query, one.words)
-                one.rounds[name].append(getattr(found.execution, clock))
-                one.answers.add(tuple((c.key, round(c.bm25, 9)) for c in found.candidates))
+            if time.perf_counter() > deadline:
+                return False
+            time_one(reader, one, clock, number)
+    return True
+
+
+def time_one(reader: Reader, one: Timed, clock: str, number: int) -> None:
+    """One round of a query, begun with another plan each time; what earlier runs of this bench timed is kept."""
+    plans = list(one.plans.items())
+    known = [min(times) for times in one.rounds.values() if times]
+    far = FAR * min(known) if number > 1 and known else math.inf
+    for name, plan in plans[number % len(plans) :] + plans[: number % len(plans)]:
+        if len(one.rounds[name]) > number or (one.rounds[name] and min(one.rounds[name]) > far):
+            continue
+        found = execute(reader, plan, one.query, one.words)
+        one.rounds[name].append(getattr(found.execution, clock))
+        rows = [(c.key, round(c.bm25, 9)) for c in found.candidates]
+        one.answers.add(blake2b(repr(rows).encode(), digest_size=8).hexdigest())
+
+
+def remember(path: Path, measured: Sequence[Timed]) -> None:
+    """Keeps the times, so that a later run of this bench goes on from them."""
+    kept = [{"rounds": one.rounds, "answers": sorted(one.answers)} for one in measured]
+    path.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def recall(path: Path, measured: Sequence[Timed]) -> None:
+    for one, kept in zip(measured, json.loads(path.read_text(encoding="utf-8")), strict=True):
+        assert set(kept["rounds"]) == set(one.rounds), "these times are of other plans"
+        one.rounds.update(kept["rounds"])
+        one.answers.update(kept["answers"])
 
 
 def judge(planner: QueryPlanner, measured: Sequence[Timed]) -> tuple[list[float], list[float], Counter[str]]:
@@ -235,6 +264,8 @@ def main() -> int:
     parser.add_argument("--memories", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=1_000)
     parser.add_argument("--store", type=Path, help="where the store is kept, to be used again")
+    parser.add_argument("--times", type=Path, help="where the times are kept, to go on from")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="how long to time in one run")
     parser.add_argument("--clock", choices=("elapsed", "busy"), default="elapsed")
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
@@ -257,7 +288,13 @@ def measure(
     known = statistics(reader)
     planner.update(known)
     measured = [prepared(reader, planner, effective(query)) for query in queries]
-    time_all(reader, measured, clock)
+    if args.times and args.times.exists():
+        recall(args.times, measured)
+    done = time_all(reader, measured, clock, time.perf_counter() + args.seconds)
+    if args.times:
+        remember(args.times, measured)
+    if not done:
+        sys.exit("not every plan is timed yet: run again with the same --times")
     regrets, q_errors, best = judge(planner, measured)
     details: dict[str, Any] = {"best": dict(best), "before": _figures_of(regrets, q_errors)}
     started = time.perf_counter()

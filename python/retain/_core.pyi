@@ -367,7 +367,7 @@ class CostEstimator:
         tree: object,
         words: int,
         postings: Sequence[float] | None,
-        walked: Sequence[float] | None,
+        reading: tuple[float, float, float] | None,
         limit: float,
         *,
         choose: bool = True,
@@ -378,8 +378,8 @@ class CostEstimator:
             tree: as for ``rows``.
             words: how many words are asked for; 0 asks for the newest rows.
             postings: in how many rows each word occurs; None takes a share of all rows for each.
-            walked: for each stem of the words, how many entries of the full-text index it reads; None takes
-                the postings.
+            reading: stems looked up in the full-text index, its entries that single stems read, and those that
+                phrases skip over; None takes the postings.
             limit: rows wanted.
             choose: False gives the way that needs no statistics.
 
@@ -397,18 +397,20 @@ class CostEstimator:
         tree: object,
         words: int,
         postings: Sequence[float] | None,
-        walked: Sequence[float] | None,
+        reading: tuple[float, float, float] | None,
         limit: float,
     ) -> list[_NamedPlan]:
         """Every way that ``plan`` considers, each with its steps and price, the cheapest first."""
 
     def plan_many(
         self,
-        questions: Sequence[tuple[object, int, Sequence[float] | None, Sequence[float] | None, float]],
+        questions: Sequence[
+            tuple[object, int, Sequence[float] | None, tuple[float, float, float] | None, float]
+        ],
         *,
         choose: bool = True,
     ) -> list[_NamedPlan]:
-        """``plan`` for each ``(tree, words, postings, walked, limit)``, in order; other threads run meanwhile."""
+        """``plan`` for each ``(tree, words, postings, reading, limit)``, in order; other threads run meanwhile."""
 
     def price(self, steps: Sequence[tuple[str, _Interval]], way: str | None = None) -> dict[str, _Interval]:
         """What a plan costs: ``{"us": interval, "bytes": interval}``.

@@ -70,7 +70,7 @@ class Shelf:
     def chosen(self, planner: QueryPlanner) -> list[Plan]:
         """Its plan for each pattern."""
         return [
-            planner.create_plan(q, w.postings or None, w.walked or None)
+            planner.create_plan(q, w.postings or None, w.reading if w.match else None)
             for q, w in zip(PATTERNS, self.words, strict=True)
         ]
 
@@ -109,7 +109,7 @@ def ways(
 ) -> dict[tuple[str, int | None], float]:
     found = {}
     answers = set()
-    for plan in planner.alternatives(query, words.postings or None, words.walked or None):
+    for plan in planner.alternatives(query, words.postings or None, words.reading if words.match else None):
         done = [execute(library.reader, plan, query, words) for _ in range(5)]
         found[plan.name, plan.driver] = min(one.execution.elapsed_us for one in done)
         answers.add(tuple(candidate.key for candidate in done[0].candidates))

@@ -218,7 +218,7 @@ def test_calibration_finds_what_operators_cost() -> None:
         us = (150 + 2.5 * rows + 40 * calls) * (8 if rng.random() < 0.1 else 1)
         return [("statement", 1.0), ("row_fetch", rows), ("glob_test", calls)], us
 
-    estimator.calibrate([run() for _ in range(120)])
+    estimator.calibrate([run() for _ in range(1_200)])
     found = estimator.coefficients()
     assert found["statement"][1] == pytest.approx(150, rel=0.2)
     assert found["row_fetch"][1] == pytest.approx(2.5, rel=0.2)

@@ -82,7 +82,7 @@ class Recaller:
         """Recalls on one snapshot; ``query`` must be ``effective``."""
         started = time.perf_counter_ns()
         words = self.analyse(reader, query.text) or NO_WORDS
-        plan = self._planner.create_plan(query, words.postings, words.walked)
+        plan = self._planner.create_plan(query, words.postings, words.reading)
         planned_us = (time.perf_counter_ns() - started) / 1000
         found = execute(reader, plan, query, words)
         ranked = rank(found.candidates, bound=words.bound, now_us=time.time_ns() // 1000)

@@ -28,7 +28,7 @@ MEMORIES_MIN = 500
 """Below this many memories every plan takes some microseconds, and nothing can be learnt."""
 
 BUDGET_MS = 800
-PLAN_US_MAX = 8_000
+PLAN_US_MAX = 15_000
 ROUNDS = 2
 """Each plan counts by its quickest run; a machine is slow for a while, so the runs of a plan lie apart."""
 TERMS_SEEN = 16
@@ -117,7 +117,7 @@ def calibrate(
     samples: list[tuple[Query, TextQuery, Plan, list[Execution]]] = []
     for query in sample_queries(reader, statistics):
         words = text_query(query.text, reader)
-        plans = planner.alternatives(query, words.postings if query.text else None, words.walked)
+        plans = planner.alternatives(query, words.postings if query.text else None, words.reading)
         samples += [(query, words, plan, []) for plan in plans if _teaches(plan)]
     for _ in range(ROUNDS):
         for query, words, plan, runs in samples:

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from retain.storage.text import identifier_parts
 
@@ -39,6 +39,17 @@ _WORD = re.compile(r"[\w\u0300-\u036f]+")
 """Combining marks belong to the word, as they do for the index: decomposed text is text like any other."""
 
 
+class Reading(NamedTuple):
+    """How much of the index words read: stems looked up, entries of single stems, entries that phrases skip over."""
+
+    stems: float = 0.0
+    walked: float = 0.0
+    skipped: float = 0.0
+
+
+NOTHING_READ = Reading()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextQuery:
     """The words of a query as the index will see them.
@@ -48,14 +59,14 @@ class TextQuery:
         postings: for each word, in how many memories it occurs.
         bound: the bm25 that a memory full of every word that occurs would reach, for scores in 0..1.
         stems: for each stem of the query, what finding it is worth; see ``information``.
-        walked: for each stem that is searched for, how many entries of the index are read.
+        reading: what looking the words up in the index takes.
     """
 
     match: str
     postings: Mapping[str, int]
     bound: float
     stems: Mapping[str, float]
-    walked: tuple[int, ...] = ()
+    reading: Reading = NOTHING_READ
 
 
 class Vocabulary(Protocol):
@@ -115,7 +126,11 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
         postings=dict(entry for _, entry in weighed),
         bound=sum(idf(count, total) for _, (_, count) in present) * (K1 + 1),
         stems={stem: information(counts.get(stem, 0), total) for stems, _ in weighed for stem in stems},
-        walked=tuple(counts.get(stem, 0) for stems, _ in present for stem in stems),
+        reading=Reading(
+            stems=sum(len(stems) for stems, _ in present),
+            walked=sum(count for stems, (_, count) in present if len(stems) == 1),
+            skipped=sum(counts.get(stem, 0) for stems, _ in present if len(stems) > 1 for stem in stems),
+        ),
     )
 
 

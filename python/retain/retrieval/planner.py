@@ -171,25 +171,31 @@ class QueryPlanner:
             self._estimator.set_histogram("time", list(statistics.time_bounds), statistics.total)
 
     def create_plan(
-        self, query: Query, postings: Mapping[str, int] | None = None, walked: Sequence[float] | None = None
+        self,
+        query: Query,
+        postings: Mapping[str, int] | None = None,
+        reading: tuple[float, float, float] | None = None,
     ) -> Plan:
         """The cheapest plan for a query.
 
         Args:
             query: what to recall.
             postings: for each word of the query, in how many memories it occurs; None estimates it.
-            walked: for each stem, how many entries of the index are read; None takes the postings.
+            reading: stems looked up, entries of single ones, entries that phrases skip over; None takes the postings.
         """
         tree = query.filter if query.filter is not None else NOTHING
-        asked = _asked(query, postings, walked)
+        asked = _asked(query, postings, reading)
         return _plan(tree, self._estimator.plan(tree, *asked, choose=self._enabled))
 
     def alternatives(
-        self, query: Query, postings: Mapping[str, int] | None = None, walked: Sequence[float] | None = None
+        self,
+        query: Query,
+        postings: Mapping[str, int] | None = None,
+        reading: tuple[float, float, float] | None = None,
     ) -> list[Plan]:
         """Every plan considered for a query, each with its steps and estimates, the cheapest first."""
         tree = query.filter if query.filter is not None else NOTHING
-        return [_plan(tree, raw) for raw in self._estimator.ways(tree, *_asked(query, postings, walked))]
+        return [_plan(tree, raw) for raw in self._estimator.ways(tree, *_asked(query, postings, reading))]
 
     async def create_plan_async(self, query: Query, postings: Mapping[str, int] | None = None) -> Plan:
         """Like ``create_plan``; planning takes microseconds, so it runs where it is awaited."""
@@ -293,11 +299,11 @@ class QueryPlanner:
 
 
 def _asked(
-    query: Query, postings: Mapping[str, int] | None, walked: Sequence[float] | None
-) -> tuple[int, list[float] | None, Sequence[float] | None, float]:
-    """Words, in how many rows each occurs, entries of the index that they read, and rows wanted."""
+    query: Query, postings: Mapping[str, int] | None, reading: tuple[float, float, float] | None
+) -> tuple[int, list[float] | None, tuple[float, float, float] | None, float]:
+    """Words, in how many rows each occurs, what looking them up takes, and rows wanted."""
     words = len(query.text.split())
-    return words, None if postings is None else list(postings.values()), walked, float(pool_of(query))
+    return words, None if postings is None else list(postings.values()), reading, float(pool_of(query))
 
 
 def _experienced(plan: Plan, taken: Sequence[float]) -> Plan:

@@ -59,9 +59,9 @@ def _measured(plan: Plan, words: TextQuery, found: int, pool: int) -> dict[str, 
         return {operator: 0.0 for operator, _ in plan.raw_steps}
     known: dict[str, float] = {"statement": 1.0} if plan.name == "lexical_first" else {}
     if plan.name != "filter_scan":
-        known["fts_term"] = float(len(words.walked))
+        known["fts_term"] = words.reading.stems
     if plan.name in {"lexical_first", "rank_first"}:
-        known["fts_match"] = float(sum(words.walked))
+        known["fts_match"] = words.reading.walked
     if plan.name == "lexical_first" and len(words.postings) == 1:
         known["row_fetch"] = float(sum(words.postings.values()))
     if found < pool and plan.name in {"lexical_first", "filter_first"}:

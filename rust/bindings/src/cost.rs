@@ -9,7 +9,7 @@ use pyo3::types::{PyDict, PyString};
 use retain_core::CoreError;
 use retain_core::cost::{
     self, Coefficients, Corrections, CostModel, Estimator, Interval, Learnt, Multiplicity, Observed,
-    Operator, Planned, Price, Question, Statistics, Step, Way, Weighed,
+    Operator, Planned, Price, Question, Reading, Statistics, Step, Way, Weighed,
 };
 
 use crate::error::to_python;
@@ -17,8 +17,8 @@ use crate::filters::filter;
 use crate::guarded::Guarded;
 
 type Triple = (f64, f64, f64);
-/// Tree, words, rows of each word, entries that they read, rows wanted.
-type Asked<'py> = (Bound<'py, PyAny>, usize, Option<Vec<f64>>, Option<Vec<f64>>, f64);
+/// Tree, words, rows of each word, what looking them up takes, rows wanted.
+type Asked<'py> = (Bound<'py, PyAny>, usize, Option<Vec<f64>>, Option<Triple>, f64);
 /// A way and its driver, its steps, the rows of the filter, microseconds, bytes, rows to rank ahead, and
 /// the other ways with their drivers and microseconds.
 type NamedPlan<'py> = (
@@ -127,18 +127,18 @@ impl CostEstimator {
         Ok(triple(rows))
     }
 
-    #[pyo3(signature = (tree, words, postings, walked, limit, *, choose=true))]
+    #[pyo3(signature = (tree, words, postings, reading, limit, *, choose=true))]
     fn plan<'py>(
         &self,
         tree: &Bound<'py, PyAny>,
         words: usize,
         postings: Option<Vec<f64>>,
-        walked: Option<Vec<f64>>,
+        reading: Option<Triple>,
         limit: f64,
         choose: bool,
     ) -> PyResult<NamedPlan<'py>> {
         let py = tree.py();
-        let question = question(tree, words, postings, walked, limit, choose)?;
+        let question = question(tree, words, postings, reading, limit, choose)?;
         let (statistics, model) = self.snapshot(py);
         Ok(named_plan(py, &cost::plan(&statistics, &model, &question)))
     }
@@ -148,11 +148,11 @@ impl CostEstimator {
         tree: &Bound<'py, PyAny>,
         words: usize,
         postings: Option<Vec<f64>>,
-        walked: Option<Vec<f64>>,
+        reading: Option<Triple>,
         limit: f64,
     ) -> PyResult<Vec<NamedPlan<'py>>> {
         let py = tree.py();
-        let question = question(tree, words, postings, walked, limit, true)?;
+        let question = question(tree, words, postings, reading, limit, true)?;
         let (statistics, model) = self.snapshot(py);
         let planned = cost::plan(&statistics, &model, &question);
         let alone = |way: &Weighed| named_way(py, &planned, way, Vec::new());
@@ -171,8 +171,8 @@ impl CostEstimator {
     ) -> PyResult<Vec<NamedPlan<'py>>> {
         let questions = questions
             .into_iter()
-            .map(|(tree, words, postings, walked, limit)| {
-                question(&tree, words, postings, walked, limit, choose)
+            .map(|(tree, words, postings, reading, limit)| {
+                question(&tree, words, postings, reading, limit, choose)
             });
         let questions = questions.collect::<PyResult<Vec<_>>>()?;
         let (statistics, model) = self.snapshot(py);
@@ -282,7 +282,7 @@ fn question(
     tree: &Bound<'_, PyAny>,
     words: usize,
     postings: Option<Vec<f64>>,
-    walked: Option<Vec<f64>>,
+    reading: Option<Triple>,
     limit: f64,
     choose: bool,
 ) -> PyResult<Question> {
@@ -290,7 +290,11 @@ fn question(
         filter: filter(tree, 0)?,
         words,
         postings,
-        walked,
+        reading: reading.map(|(stems, walked, skipped)| Reading {
+            stems,
+            walked,
+            skipped,
+        }),
         limit,
         choose,
     })

@@ -134,7 +134,7 @@ def test_every_plan_gives_the_same_answer(
     planner.update(known)
     query = Query(text=" ".join(words), filter=parse_filter(value), limit=limit)
     asked = text_query(query.text, store.reader)
-    plain, *others = planner.alternatives(query, asked.postings, asked.walked)
+    plain, *others = planner.alternatives(query, asked.postings, asked.reading)
     assert len(others) >= 1
     answer = execute(store.reader, plain, query, asked).candidates
     assert all(execute(store.reader, other, query, asked).candidates == answer for other in others)

@@ -16,8 +16,8 @@ const REWEIGHTS: usize = 20;
 const SWEEPS: usize = 40;
 /// A log error beyond this is an outlier.
 const OUTLIER: f64 = 0.2;
-/// How many runs the value before weighs.
-const RIDGE: f64 = 0.3;
+/// How many runs that consist of one operator alone the value before weighs.
+const RIDGE: f64 = 5.0;
 /// A coefficient changes by no more than this factor, beyond the machine's.
 const FACTOR_MAX: f64 = 30.0;
 /// Times below this count as this: no clock tells them apart.
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn slopes_and_fixed_costs_come_apart_and_outliers_count_little() {
         let mut rng = fastrand::Rng::with_seed(5);
-        let learnt = fitted(&CostModel::default(), &runs(&mut rng, 150, 0.2));
+        let learnt = fitted(&CostModel::default(), &runs(&mut rng, 1_500, 0.2));
         for (operator, truth) in [
             (Operator::Statement, 200.0),
             (Operator::FtsMatch, 0.5),

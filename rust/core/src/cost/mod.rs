@@ -21,7 +21,7 @@ mod ways;
 pub use correction::{Corrections, Learnt, Observed, QError};
 pub use interval::Interval;
 pub use model::{Coefficients, CostModel, Operator, Price, Step};
-pub use plan::{Planned, Question, Way, Weighed, plan};
+pub use plan::{Planned, Question, Reading, Way, Weighed, plan};
 pub use statistics::{Filter, Statistics};
 pub use values::Multiplicity;
 

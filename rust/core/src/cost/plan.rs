@@ -23,13 +23,23 @@ pub struct Question {
     pub words: usize,
     /// In how many rows each word occurs, if that is known.
     pub postings: Option<Vec<f64>>,
-    /// How many entries of the full-text index each stem of the words reads, if that is known; a phrase
-    /// has several.
-    pub walked: Option<Vec<f64>>,
+    /// What looking the words up takes, if that is known; if not, each is a stem that reads its rows.
+    pub reading: Option<Reading>,
     /// How many rows are wanted.
     pub limit: f64,
     /// Whether to choose; if not, the way that needs no statistics.
     pub choose: bool,
+}
+
+/// How much of the full-text index the words read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reading {
+    /// Stems looked up; a phrase has several.
+    pub stems: f64,
+    /// Entries of words of one stem.
+    pub walked: f64,
+    /// Entries of the stems of phrases, most of them skipped over.
+    pub skipped: f64,
 }
 
 /// What is done in which order.
@@ -218,7 +228,7 @@ mod tests {
                 filter: filter(&mut rng, 3),
                 words,
                 postings: rng.bool().then(|| (0..words).map(|_| rng.f64() * 1e3).collect()),
-                walked: None,
+                reading: None,
                 limit: 50.0,
                 choose: rng.bool(),
             };
@@ -243,7 +253,7 @@ mod tests {
             filter: Filter::All,
             words,
             postings: None,
-            walked: None,
+            reading: None,
             limit: 50.0,
             choose: false,
         };

@@ -3,7 +3,7 @@
 use super::interval::Interval;
 use super::model::{Operator, Step};
 use super::parts::{About, Part, Test};
-use super::plan::Question;
+use super::plan::{Question, Reading};
 use super::statistics::{Filter, Statistics};
 
 /// Share of the rows that a word is taken to occur in, where its frequency is not known.
@@ -17,6 +17,8 @@ const RISK: f64 = 0.2;
 pub(crate) const DRIVERS_MAX: usize = 3;
 /// Rows of the main table that share a page.
 const ROWS_OF_PAGE: f64 = 10.0;
+/// Rows whose lengths, which ranking takes, share a page.
+const LENGTHS_OF_PAGE: f64 = 230.0;
 /// The newest rows are looked for one workspace after the other, and each bounds the next ones: together they
 /// read about as much as twice the first.
 const WORKSPACES_READ: f64 = 2.0;
@@ -37,9 +39,7 @@ pub(crate) struct Seen {
     /// Words that occur at all, and in how many rows: counted once for each word, and once.
     terms: f64,
     postings: f64,
-    /// Stems of these words, and entries of the index that they read.
-    stems: f64,
-    walked: f64,
+    reading: Reading,
     matching: f64,
     limit: f64,
 }
@@ -104,7 +104,11 @@ impl Seen {
             vec![assumed; question.words]
         });
         postings.retain(|&rows| rows > 0.0);
-        let walked = question.walked.as_ref().unwrap_or(&postings);
+        let reading = question.reading.unwrap_or_else(|| Reading {
+            stems: postings.len() as f64,
+            walked: postings.iter().sum(),
+            skipped: 0.0,
+        });
         let missed: f64 = postings.iter().map(|&rows| 1.0 - share(rows).min(1.0)).product();
         Self {
             total,
@@ -117,8 +121,7 @@ impl Seen {
             span,
             terms: postings.len() as f64,
             postings: postings.iter().sum(),
-            stems: walked.len() as f64,
-            walked: walked.iter().sum(),
+            reading,
             matching: total * (1.0 - missed),
             limit: question.limit,
         }
@@ -164,7 +167,11 @@ impl Seen {
 
     fn fetch(&self, rows: f64, most: f64, steps: &mut Vec<Step>) {
         steps.push(at_most(Operator::RowFetch, rows, most));
-        steps.push(at_most(Operator::PageRead, self.pages(rows), most));
+        steps.push(at_most(
+            Operator::PageRead,
+            pages(rows, self.total / ROWS_OF_PAGE),
+            most,
+        ));
     }
 
     /// Tests the conditions on so many rows: those on the row's own columns first, the others on what is left.
@@ -197,20 +204,21 @@ impl Seen {
         steps.push(at_most(Operator::RowReturn, rows.min(self.limit), self.limit));
     }
 
-    /// Pages that hold so many rows, wherever they lie (Cardenas, CACM 1975).
-    fn pages(&self, rows: f64) -> f64 {
-        let pages = (self.total / ROWS_OF_PAGE).max(1.0);
-        pages * (1.0 - (-rows / pages).exp())
-    }
-
     /// Walks the words, of the given share of all rows.
     fn words(&self, share: f64, steps: &mut Vec<Step>) {
         let most = self.most();
-        let walked = self.walked * share;
+        let Reading {
+            stems,
+            walked,
+            skipped,
+        } = self.reading;
         let merged = self.matching * share * (self.terms - 1.0).max(0.0);
         steps.push(exactly(Operator::Statement, 1.0));
-        steps.push(exactly(Operator::FtsTerm, self.stems));
-        steps.push(at_most(Operator::FtsMatch, walked, self.walked));
+        steps.push(exactly(Operator::FtsTerm, stems));
+        steps.push(at_most(Operator::FtsMatch, walked * share, walked));
+        if skipped > 0.0 {
+            steps.push(at_most(Operator::FtsSkip, skipped * share, skipped));
+        }
         if merged > 0.0 {
             steps.push(at_most(Operator::FtsMerge, merged, most * self.terms));
         }
@@ -221,7 +229,13 @@ impl Seen {
         let most = self.most();
         let any = 1.0 - (-rows).exp();
         let hits = rows * self.postings / self.matching.max(1e-9);
-        steps.push(at_most(Operator::FtsCount, self.walked * any, self.walked));
+        let Reading { walked, skipped, .. } = self.reading;
+        steps.push(at_most(Operator::FtsCount, walked * any, walked));
+        if skipped > 0.0 {
+            steps.push(at_most(Operator::FtsSkip, skipped * any, skipped));
+        }
+        let pages = pages(rows, self.total / LENGTHS_OF_PAGE);
+        steps.push(at_most(Operator::PageRead, pages, most));
         steps.push(at_most(Operator::FtsRank, rows, most));
         steps.push(at_most(Operator::FtsHit, hits, self.postings));
         steps.push(at_most(Operator::Sort, rows.min(kept), most));
@@ -335,6 +349,12 @@ fn together(parts: &[Part], total: f64) -> Interval {
     }
     let expected = scope * Interval::all_of(&others, total).expected;
     Interval::within(bounds.min, expected, bounds.max, total)
+}
+
+/// How many of the pages hold so many rows, wherever they lie (Cardenas, CACM 1975).
+fn pages(rows: f64, pages: f64) -> f64 {
+    let pages = pages.max(1.0);
+    pages * (1.0 - (-rows / pages).exp())
 }
 
 fn since(field: &str, low: i64) -> Filter {

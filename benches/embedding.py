@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import random
 import statistics
 import sys
@@ -22,7 +23,7 @@ from typing import Any
 import apsw
 
 from retain.retrieval.models import OnnxEmbedder
-from retain.retrieval.space import CorpusEmbedder, Fit, Passage, Tokens
+from retain.retrieval.space import TEXTS_MAX, CorpusEmbedder, Fit, Passage, Tokens
 
 ROUNDS = 200
 QUESTION = (
@@ -54,24 +55,26 @@ def corpus(records: int) -> list[Passage]:
     pick = random.Random(1)
     names = list(TOPICS)
     others = [f"word{n}" for n in range(max(2_000, records // 2))]
-    weights = [1 / (n + 5) for n in range(len(others))]
+    weights = list(itertools.accumulate(1 / (n + 5) for n in range(len(others))))
     made = []
     for number in range(records):
         topic = names[number % len(names)]
         own = pick.sample(TOPICS[topic], 4)
-        rest = pick.choices(others, weights, k=30)
+        rest = pick.choices(others, cum_weights=weights, k=30)
         made.append(Passage(title=" ".join(own), text=" ".join(rest), paths=(f"src/{topic}{number % 9}.py",)))
     return made
 
 
-def per_question_us(embed: Callable[[str], Any]) -> tuple[float, float]:
-    times = []
+def per_question_us(embed: Callable[[str], Any]) -> tuple[float, float, float]:
+    """Median and p95 on the wall clock, median of the CPU time, which a busy machine disturbs less."""
+    times, cpu = [], []
     for _ in range(ROUNDS):
-        started = time.perf_counter_ns()
+        worked, started = time.process_time_ns(), time.perf_counter_ns()
         embed(QUESTION)
         times.append((time.perf_counter_ns() - started) / 1000)
+        cpu.append((time.process_time_ns() - worked) / 1000)
     times.sort()
-    return statistics.median(times), times[int(ROUNDS * 0.95)]
+    return statistics.median(times), times[int(ROUNDS * 0.95)], statistics.median(cpu)
 
 
 def margin(embed: Callable[[str], Any]) -> float:
@@ -96,15 +99,17 @@ def cosine(one: list[float], other: list[float]) -> float:
 
 
 def fitted(records: int) -> CorpusEmbedder:
-    stems = tokens()
+    stems, passages = tokens(), corpus(records)
+    passages = passages[:: -(-len(passages) // TEXTS_MAX)]  # as the service samples them
     started = time.process_time()
     fit = Fit(stems)
-    fit.add(corpus(records), stems)
+    fit.add(passages, stems)
     gathered = time.process_time()
     embedder = fit.embedder()
     ended = time.process_time()
     print(
-        f"fit of {records:,} records: {gathered - started:.2f} s of terms + {ended - gathered:.2f} s of fit (CPU), "
+        f"fit to {len(passages):,} of {records:,} records: {gathered - started:.2f} s of terms + "
+        f"{ended - gathered:.2f} s of fit (CPU), "
         f"{len(embedder.to_bytes()) / 1e6:.1f} MB"
     )
     return embedder
@@ -133,13 +138,15 @@ def main() -> int:
     if asked.peer_model:
         contestants["peer ONNX model"] = OnnxEmbedder(asked.peer_model).embed_query
     contestants |= peers()
-    print(f"{'':24} {'p50 us':>9} {'p95 us':>9}   same topic nearer by")
+    print(f"{'':24} {'p50 us':>9} {'p95 us':>9} {'CPU us':>9}   same topic nearer by")
     wrong = 0
     for name, embed in contestants.items():
-        median, p95 = per_question_us(embed)
+        median, p95, cpu = per_question_us(embed)
         nearer = margin(embed)
         wrong += nearer <= 0
-        print(f"{name:24} {median:9.0f} {p95:9.0f}   {nearer:+.3f}{'' if nearer > 0 else '  WRONG'}")
+        print(
+            f"{name:24} {median:9.0f} {p95:9.0f} {cpu:9.0f}   {nearer:+.3f}{'' if nearer > 0 else '  WRONG'}"
+        )
     return 1 if wrong else 0
 
 

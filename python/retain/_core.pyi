@@ -573,7 +573,7 @@ class SpaceCorpus:
             dim: numbers in a vector, 1 to 1,024.
             terms_max: terms that get a vector: the most frequent ones, of equals the last seen.
             text_terms_max: different terms of one text that count, from its beginning.
-            pairs_max: about how many associated pairs of terms are kept, the strongest ones (8 bytes each).
+            pairs_max: at most about so many pairs of terms count, those with the most evidence (8 bytes each).
 
         Raises:
             ValueError: a limit is out of its bounds.

@@ -26,7 +26,7 @@ TOKENIZER_FILE = "tokenizer.json"
 FILES = (MODEL_FILE, TOKENIZER_FILE)
 
 PINNED = {
-    "70f57db4f6654e3a94ca9b4f0e0baa63e023df3fc8fe105b2c323a8497f0ca4f": "all-minilm-l6-v2-int8",
+    "6b5d2f0e76d08a8e508e4d3f510332cfcacab4396acfed431ea1dbd4c4696964": "all-minilm-l6-v2-int8",
     "0071500a7e3c90424727656590e8816bd2c69c5b8b33d121d2e41910cf8ff965": "all-minilm-l6-v2",
 }
 """sha256 of the files that ``tools/convert_minilm.py`` makes."""

@@ -5,9 +5,11 @@ use super::corpus::Rows;
 /// Power of the marginals on one side, which keeps rare terms from seeming to belong to each other.
 const SMOOTHING: f64 = 0.75;
 
-/// Buckets of the histogram that finds the weakest pair to keep; each is an eighth of a doubling wide.
+/// Buckets of the histogram that finds the weakest evidence to keep; each is an eighth of a doubling wide,
+/// the first one ends at 2^-32.
 const BUCKETS: usize = 512;
 const BUCKETS_PER_DOUBLING: f32 = 8.0;
+const DOUBLINGS_BELOW_ONE: f32 = 32.0;
 
 /// A symmetric matrix by rows, without its zeros.
 #[derive(Debug, Default)]
@@ -35,31 +37,45 @@ impl Matrix {
 
 /// The matrix of `ln(ratio)` where a pair is seen together `ratio > 1` times as often as chance would have it.
 ///
-/// A text weighs the same in sum whatever its length. Of more than `pairs` pairs the weakest are left out.
+/// A text weighs the same in sum whatever its length. Of more than `pairs` pairs those are left out for which
+/// there is the least evidence. The lowest ratios would be the wrong ones to leave out: those are the pairs of
+/// common terms, while two rare terms that met once have a high one.
 pub(super) fn positive_information(texts: &Rows, frequencies: &[u32], pairs: usize) -> Matrix {
     let seen = Together::new(texts, frequencies);
-    let weakest = weakest_ratio(&seen, pairs);
+    let weakest = weakest_evidence(&seen, pairs);
     let mut matrix = Matrix::default();
     seen.each_row(|row| {
-        for &(column, ratio) in row {
-            if ratio > weakest {
-                matrix.columns.push(column);
-                matrix.values.push(ratio.ln());
-            }
+        for pair in row.iter().filter(|pair| pair.evidence() > weakest) {
+            matrix.columns.push(pair.other);
+            matrix.values.push(pair.ratio.ln());
         }
         matrix.ends.push(matrix.columns.len());
     });
     matrix
 }
 
-/// The ratio that a pair must exceed so that about `pairs` of them remain; at least 1.
-fn weakest_ratio(seen: &Together<'_>, pairs: usize) -> f32 {
+/// A term that stands in the same texts as the one of the row.
+struct Pair {
+    other: u32,
+    /// Sum over the texts of both.
+    weight: f32,
+    /// How much larger that is than by chance.
+    ratio: f32,
+}
+
+impl Pair {
+    /// How sure it is that the pair is more than chance: a part of the log-likelihood ratio (Dunning 1993).
+    fn evidence(&self) -> f32 {
+        self.weight * self.ratio.ln()
+    }
+}
+
+/// What a pair's evidence must exceed so that at most about `pairs` of them remain; at least 0.
+fn weakest_evidence(seen: &Together<'_>, pairs: usize) -> f32 {
     let mut histogram = vec![0_usize; BUCKETS];
     seen.each_row(|row| {
-        for &(_, ratio) in row {
-            if ratio > 1.0
-                && let Some(count) = histogram.get_mut(bucket(ratio))
-            {
+        for evidence in row.iter().map(Pair::evidence).filter(|&evidence| evidence > 0.0) {
+            if let Some(count) = histogram.get_mut(bucket(evidence)) {
                 *count += 1;
             }
         }
@@ -68,19 +84,20 @@ fn weakest_ratio(seen: &Together<'_>, pairs: usize) -> f32 {
     for (at, &count) in histogram.iter().enumerate().rev() {
         match left.checked_sub(count) {
             Some(rest) => left = rest,
-            None => return ((at + 1) as f32 / BUCKETS_PER_DOUBLING).exp2(),
+            None => return ((at + 1) as f32 / BUCKETS_PER_DOUBLING - DOUBLINGS_BELOW_ONE).exp2(),
         }
     }
-    1.0
+    0.0
 }
 
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a ratio above 1 has a logarithm above 0"
+    reason = "not below 0, and a cast saturates"
 )]
-fn bucket(ratio: f32) -> usize {
-    ((ratio.log2() * BUCKETS_PER_DOUBLING) as usize).min(BUCKETS - 1)
+fn bucket(evidence: f32) -> usize {
+    let doublings = (evidence.log2() + DOUBLINGS_BELOW_ONE).max(0.0);
+    ((doublings * BUCKETS_PER_DOUBLING) as usize).min(BUCKETS - 1)
 }
 
 /// Texts seen from both sides, with what turns a sum of weights into a ratio.
@@ -118,10 +135,10 @@ impl<'a> Together<'a> {
 
     /// Calls `take` with the ratios of every term in turn. A pair weighs one over the length of each text
     /// that holds it, so that what a term weighs in sum is the number of its texts.
-    fn each_row(&self, mut take: impl FnMut(&[(u32, f32)])) {
+    fn each_row(&self, mut take: impl FnMut(&[Pair])) {
         let mut sums = vec![0.0_f32; self.scales.len()];
         let mut touched: Vec<u32> = Vec::new();
-        let mut row: Vec<(u32, f32)> = Vec::new();
+        let mut row: Vec<Pair> = Vec::new();
         for (texts, scale) in self.postings.iter().zip(&self.scales) {
             for &number in texts {
                 let text = self.texts.row(number as usize);
@@ -139,7 +156,12 @@ impl<'a> Together<'a> {
             for &other in &touched {
                 let at = other as usize;
                 if let (Some(sum), Some(of_other)) = (sums.get_mut(at), self.scales.get(at)) {
-                    row.push((other, *sum * (scale * of_other)));
+                    let ratio = *sum * (scale * of_other);
+                    row.push(Pair {
+                        other,
+                        weight: *sum,
+                        ratio,
+                    });
                     *sum = 0.0;
                 }
             }

@@ -14,7 +14,7 @@ pub struct Limits {
     pub terms: usize,
     /// Different terms of one text that count, in the order of the text.
     pub terms_per_text: usize,
-    /// Pairs of terms that are kept, the strongest ones.
+    /// Pairs of terms that are kept, those with the most evidence.
     pub pairs: usize,
 }
 

@@ -126,6 +126,26 @@ fn limits_hold_whatever_is_given() {
 }
 
 #[test]
+fn where_pairs_are_short_common_terms_keep_their_company() {
+    let bounds = Limits {
+        pairs: 60,
+        ..limits(2)
+    };
+    let topics = [["pool", "lease", "socket"], ["stem", "porter", "fold"]];
+    let mut corpus = Corpus::new(bounds).unwrap();
+    for number in 0..300 {
+        let rare = [format!("once{number}"), format!("twice{}", number / 2)];
+        let topic = topics[number % 2].iter().copied();
+        corpus.add(topic.chain(rare.iter().map(String::as_str)));
+    }
+    let space = corpus.fit(1);
+    let near = cosine(&space.embed(["pool"]), &space.embed(["lease", "socket"]));
+    let far = cosine(&space.embed(["pool"]), &space.embed(["porter", "fold"]));
+    assert!(near > 0.9, "{near}");
+    assert!(far < 0.1, "{far}");
+}
+
+#[test]
 fn columns_become_perpendicular_even_where_one_repeats_another() {
     let mut random = fastrand::Rng::with_seed(5);
     let mut dense = Dense::zeros(300, 6);

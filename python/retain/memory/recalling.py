@@ -12,10 +12,11 @@ from retain.cache import L1Cache
 from retain.model import Hit, In, Memory, Query, Recall
 from retain.retrieval.context import count_tokens, line_of, snippet_of
 from retain.retrieval.filters import both, mentions
-from retain.retrieval.lexical import TextQuery, coverage, is_identifier, text_query, words_of
+from retain.retrieval.lexical import TextQuery, coverage, text_query, words_of
 from retain.retrieval.planner import Execution, QueryPlanner, Statistics, plan_as_json
-from retain.retrieval.rank import Ranked, boost_literal, rank
+from retain.retrieval.rank import Ranked
 from retain.retrieval.search import execute, truth_of
+from retain.retrieval.signals import gather, ordered
 from retain.storage.reads import Reader
 from retain.storage.text import indexed
 
@@ -28,9 +29,6 @@ NEAR_JACCARD = 0.8
 NEAR_WORDS_COUNTED = 8
 NEAR_WORDS_MAX = 3
 NEAR_CANDIDATES = 5
-LITERAL_POOL = 50
-"""How many of the best candidates are searched for the identifiers of the query, letter by letter."""
-
 JUDGED = 3
 """How many of the best candidates are asked whether they hold enough of the question."""
 
@@ -86,8 +84,8 @@ class Recaller:
         plan = self._planner.create_plan(query, words.postings)
         planned_us = (time.perf_counter_ns() - started) / 1000
         found = execute(reader, plan, query, words)
-        ranked = rank(found.candidates, bound=words.bound, now_us=time.time_ns() // 1000)
-        ranked = self._prefer_literal(reader, query.text, ranked)
+        signals = gather(reader, query, words, found.candidates)
+        ranked = ordered(reader, plan.filter, found.candidates, signals, words.bound)
         judged = self._judge(reader, query, words, ranked)
         truth = {**truth_of(found.execution), "planning_us": round(planned_us, 1), "candidates": len(ranked)}
         recall = Recall(
@@ -122,18 +120,6 @@ class Recaller:
         return tuple(
             found[c.key].id for c in candidates if _jaccard(mine, _said(reader, found[c.key])) >= NEAR_JACCARD
         )
-
-    def _prefer_literal(self, reader: Reader, text: str, ranked: list[Ranked]) -> list[Ranked]:
-        identifiers = [word.lower() for word in words_of(text) if is_identifier(word)]
-        if not identifiers:
-            return ranked
-        memories = reader.load([entry.candidate.key for entry in ranked[:LITERAL_POOL]])
-        literal = {
-            key
-            for key, memory in memories.items()
-            if any(name in f"{memory.title}\n{memory.text}".lower() for name in identifiers)
-        }
-        return boost_literal(ranked, literal)
 
     def _judge(self, reader: Reader, query: Query, words: TextQuery, ranked: Sequence[Ranked]) -> Judged:
         """Loads the best; where none of the first ones holds enough of the question, nothing is said."""

@@ -21,6 +21,10 @@ WORDS_MAX = 2_000
 WORD_CHARS_MAX = 128
 MEMORIES_ASSUMED = 200
 
+PARTS_WORDS_MAX = 6
+"""Up to so many words of a question the parts of an identifier are searched beside it. In a longer one they
+stand for less than the words around them and find what it does not ask for."""
+
 K1 = 1.2
 """Saturation of bm25 in FTS5: no term can bring more than (K1 + 1) times its idf."""
 
@@ -96,11 +100,12 @@ def is_identifier(word: str) -> bool:
 def text_query(text: str, index: Vocabulary) -> TextQuery:
     """Builds the expression for any text.
 
-    An identifier is searched whole; its parts join in only where the whole occurs nowhere.
+    In a long question the parts of an identifier join in only where the whole of it occurs nowhere.
     """
     chosen: dict[tuple[str, ...], tuple[str, int]] = {}
-    for word in words_of(text):
-        for key, entry in _entries(word, index):
+    words = words_of(text)
+    for word in words:
+        for key, entry in _entries(word, index, apart=len(words) <= PARTS_WORDS_MAX):
             chosen.setdefault(key, entry)
     total = max(1, index.total())
     rarest = sorted(chosen.items(), key=lambda item: item[1][1])
@@ -115,15 +120,16 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
     )
 
 
-def _entries(word: str, index: Vocabulary) -> list[tuple[tuple[str, ...], tuple[str, int]]]:
-    """A word, or its parts where it is an identifier that occurs nowhere, with stems and frequency."""
+def _entries(word: str, index: Vocabulary, *, apart: bool) -> list[tuple[tuple[str, ...], tuple[str, int]]]:
+    """A word, with stems and frequency; its parts as well with ``apart``, or where it occurs nowhere."""
     stems = tuple(index.tokens(word))
     if not stems:
         return []
     single = len(stems) == 1
     count = index.document_frequencies(stems).get(stems[0], 0) if single else index.phrase_frequency(word)
-    parts = [] if count else parts_of(word)
-    return [(stems, (word, count))] + [entry for part in parts for entry in _entries(part, index)]
+    parts = parts_of(word) if apart or not count else []
+    found = [(stems, (word, count))]
+    return found + [entry for part in parts for entry in _entries(part, index, apart=apart)]
 
 
 def _stem_weights(words: Sequence[tuple[str, ...]], index: Vocabulary, total: int) -> dict[str, float]:

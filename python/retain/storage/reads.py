@@ -13,7 +13,7 @@ from retain.model import Filter, Memory, Workspace, from_us
 from retain.storage.conditions import condition
 from retain.storage.rows import COLUMNS, TABLES, to_memory
 
-WEIGHTS = (2.0, 1.0, 2.0, 1.0, 0.4)
+WEIGHTS = (1.0, 1.0, 3.0, 1.0, 0.4)
 """bm25 weights of title, body, paths, symbols and context (retrieval.md section 3.1)."""
 
 BM25 = f"bm25(memory_fts, {', '.join(map(str, WEIGHTS))})"

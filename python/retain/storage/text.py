@@ -13,6 +13,16 @@ _WORD = re.compile(r"\w+")
 _HUMP = re.compile(r"[a-z0-9][A-Z]|[A-Z][A-Z][a-z]|[A-Za-z][0-9]|[0-9][A-Za-z]")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _WILD = re.compile(r"[*?]")
+_FILE = re.compile(
+    r"(?<![\w/.:@+~$-])((?:[\w.@+-]+/)*(?:[\w.@+-]*\w\.(?:"
+    "bash|c|cc|cfg|clj|cmake|conf|cpp|cs|css|csv|cxx|dart|erl|ex|exs|fs|go|gradle|graphql|h|hcl|hpp|hs|html|ini|"
+    "ipynb|java|jinja|jl|js|json|jsonl|jsx|kt|less|lock|lua|m|md|mjs|ml|mm|nix|php|pl|proto|ps1|py|pyi|pyx|r|rb|rs|"
+    r"rst|sass|scala|scss|sh|sql|svelte|svg|swift|tf|toml|ts|tsx|txt|vue|xml|yaml|yml|zig|zsh)"
+    r"|Dockerfile|Makefile|Justfile|LICENSE|\.[a-z]+ignore))(?![\w/])(?!\.\w)"
+)
+_BRAND = re.compile(r"[A-Z]\w*\.js")
+"""``Node.js`` and its kin are no files."""
+
 PARTS_MAX = 5_000
 """Identifier parts appended to one text at the most."""
 
@@ -35,6 +45,18 @@ def indexed(text: str) -> str:
         if len(parts) >= PARTS_MAX:
             break
     return text + "\n" + " ".join(parts[:PARTS_MAX]) if parts else text
+
+
+def mentioned_files(text: str, most: int) -> tuple[str, ...]:
+    """The files that a text names: paths and file names with an ending that code, data or prose has."""
+    found: dict[str, None] = {}
+    for match in _FILE.finditer(text):
+        name = match[1]
+        if ".." not in name.split("/") and not _BRAND.fullmatch(name):
+            found.setdefault(name)
+        if len(found) == most:
+            break
+    return tuple(found)
 
 
 def glob_matches(pattern: str, path: str) -> bool:

@@ -35,16 +35,21 @@ def gather(reader: Reader, query: Query, words: TextQuery, candidates: Sequence[
 
 
 def ordered(
-    reader: Reader, where: Filter, candidates: Sequence[Candidate], signals: rank.Signals, bound: float
+    reader: Reader,
+    where: Filter,
+    candidates: Sequence[Candidate],
+    signals: rank.Signals,
+    bound: float,
+    weights: rank.Weights = rank.WEIGHTS,
 ) -> list[rank.Ranked]:
     """The candidates in the order of an answer, and what is linked to the best of them."""
-    ranked = rank.rank(candidates, signals, bound=bound)
+    ranked = rank.rank(candidates, signals, bound=bound, weights=weights)
     if not bound:
         return ranked
-    files = rank.linking_files(ranked, signals)[:LINKING_FILES_MAX]
+    files = rank.linking_files(ranked, signals, weights)[:LINKING_FILES_MAX] if weights.linked else []
     if files:
-        most = COMMON * rank.WEIGHTS.sharers
-        ranked = rank.link(ranked, structure.sharing(reader.connection, files, where, most), signals)
+        shared = structure.sharing(reader.connection, files, where, COMMON * weights.sharers)
+        ranked = rank.link(ranked, shared, signals, weights)
     return with_fixes(reader, where, ranked)
 
 

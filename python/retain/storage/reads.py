@@ -89,6 +89,14 @@ class Reader:
                 found[term] = row[0]
         return found
 
+    def terms_from(self, start: str, most: int) -> list[tuple[str, int]]:
+        """Stems of the index that begin with ``start``, each with the number of its memories, in order."""
+        rows = self._db.execute(
+            "SELECT term, doc FROM memory_vocab WHERE term >= ? AND term < ? LIMIT ?",
+            (start, start + "\U0010ffff", most),
+        )
+        return [(str(term), int(count)) for term, count in rows]
+
     def phrase_frequency(self, phrase: str) -> int:
         """In how many memories the words of a phrase stand side by side, counted up to a limit."""
         quoted = '"' + phrase.replace('"', '""') + '"'

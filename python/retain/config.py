@@ -47,9 +47,11 @@ class Settings:
     items_max: int = _knob(10_000, 1, 1_000_000, "most memories of one remember_many")
     context_tokens: int = _knob(1_500, 50, 20_000, "token budget of a context block where none is given")
     recall_confidence: int = _knob(
-        10, 0, 100, "percent of a question that a recall must find, else it abstains"
+        4, 0, 100, "how likely, in percent, a recall must answer the question, else it abstains"
     )
-    context_confidence: int = _knob(30, 0, 100, "percent of a prompt that a context block must find")
+    context_confidence: int = _knob(
+        27, 0, 100, "how likely, in percent, a context block must fit the prompt, else it is empty"
+    )
     readers: int = _knob(4, 1, 64, "most reader connections")
     acquire_timeout_ms: int = _knob(5_000, 1, 600_000, "longest wait for a reader connection")
     write_timeout_ms: int = _knob(10_000, 10, 600_000, "longest wait for the write lock")

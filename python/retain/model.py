@@ -294,7 +294,7 @@ class Recall:
         hidden: how many candidates were withheld, by reason (for example ``below_confidence``).
         plan: the plan with its estimates beside the truth, as JSON values; see ``retain explain``.
         abstained: True where there were candidates and none was good enough, or none at all.
-        confidence: share of the question's information that the best hits hold, in 0..1; 1 without words.
+        confidence: how likely the best hits answer the question, in 0..1; 1 without words.
         elapsed_us: time of the whole recall in microseconds.
         tokens: tokens that the hits take when rendered, where a budget was given.
     """

@@ -164,7 +164,7 @@ class _Demo:
         plan = recall.plan
         why = (
             f"plan {plan['name']} (estimated {plan['cost_us'][1]:.0f} µs, took {plan['truth']['us']:.0f} µs); "
-            f"best memories hold {recall.confidence:.0%} of the question"
+            f"{recall.confidence:.0%} likely to answer the question"
         )
         withheld = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in recall.hidden.items())
         if block.over_budget:

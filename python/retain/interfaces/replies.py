@@ -279,7 +279,7 @@ def recall_text(recall: Recall, paint: Paint) -> str:
     hidden = hidden_text(recall.hidden)
     found = counted(len(recall.hits), "memory", "memories") if recall.hits else "Nothing found"
     if not recall.hits and hidden:
-        found = f"Nothing convincing (the best holds {recall.confidence:.0%} of the question)"
+        found = f"Nothing convincing ({recall.confidence:.0%} likely to answer the question)"
     tail = [found, f"{duration(recall.elapsed_us)}"]
     if recall.tokens:
         tail.append(f"{recall.tokens:,} tokens")

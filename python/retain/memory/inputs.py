@@ -10,6 +10,7 @@ from typing import Any
 from retain.capture.redact import redact
 from retain.errors import InvalidInput
 from retain.model import KINDS, Draft, Origin, read_time
+from retain.storage.text import mentioned_files
 
 TITLE_CHARS_MAX = 200
 TITLE_CHARS_DERIVED = 120
@@ -170,7 +171,7 @@ def _checked(item: Mapping[str, Any], stamp: Stamp) -> Draft:
     counts: dict[str, int] = {}
     text = redacted(text_field(given.get("text"), "text", stamp.text_chars_max), counts)
     title = text_field(given.get("title", ""), "title", TITLE_CHARS_MAX, empty=True)
-    paths = path_list(given.get("paths", ()), stamp.root)
+    paths = path_list(given.get("paths", ()), stamp.root) or path_list(_named_files(text), stamp.root)
     symbols = list_field(given.get("symbols", ()), "symbols", SYMBOLS_MAX, SYMBOL_CHARS_MAX)
     tags = list_field(given.get("tags", ()), "tags", TAGS_MAX, TAG_CHARS_MAX)
     return Draft(
@@ -188,6 +189,10 @@ def _checked(item: Mapping[str, Any], stamp: Stamp) -> Draft:
         source_id=_source_id(given["source_id"]) if "source_id" in given else None,
         redacted=counts,
     )
+
+
+def _named_files(text: str) -> tuple[str, ...]:
+    return tuple(path for path in mentioned_files(text, PATHS_MAX) if len(path) <= PATH_CHARS_MAX)
 
 
 def _all_redacted(texts: Sequence[str], counts: dict[str, int]) -> tuple[str, ...]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from typing import Any
 
 from retain.cache import L1Cache
 from retain.model import Hit, In, Memory, Query, Recall
+from retain.retrieval.confidence import JUDGED, Evidence, evidence_of, probability
 from retain.retrieval.context import count_tokens, line_of, snippet_of
 from retain.retrieval.filters import both, mentions
-from retain.retrieval.lexical import TextQuery, coverage, is_identifier, text_query, words_of
+from retain.retrieval.lexical import TextQuery, text_query, words_of
 from retain.retrieval.planner import Execution, QueryPlanner, Statistics, plan_as_json
-from retain.retrieval.rank import Ranked, boost_literal, rank
+from retain.retrieval.rank import WEIGHTS, Ranked, Signals, Weights
 from retain.retrieval.search import execute, truth_of
+from retain.retrieval.signals import gather, ordered
 from retain.storage.reads import Reader
 from retain.storage.text import indexed
 
@@ -27,12 +30,6 @@ NEAR_JACCARD = 0.8
 NEAR_WORDS_COUNTED = 8
 NEAR_WORDS_MAX = 3
 NEAR_CANDIDATES = 5
-LITERAL_POOL = 50
-"""How many of the best candidates are searched for the identifiers of the query, letter by letter."""
-
-JUDGED = 3
-"""How many of the best candidates are asked whether they hold enough of the question."""
-
 FREQUENCY_TTL_S = 60.0
 FREQUENT = 500
 """Counting the memories of a word takes time in proportion to their number, so only large counts are kept."""
@@ -48,11 +45,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The hits that may be shown, how much of the question they hold, and how many were withheld."""
+    """The hits that may be shown, how likely they answer the question and by what, and how many were withheld."""
 
     hits: tuple[Hit, ...]
     confidence: float
     withheld: int
+    evidence: Evidence | None
 
 
 def effective(query: Query) -> Query:
@@ -69,14 +67,17 @@ class Recaller:
         planner: plans them.
         frequencies: cache of document frequencies of stems; they only steer plans and scores, so a
             minute's age does no harm.
-        confidence: share of a question's information, in 0..1, that the best hits must hold; below it
-            nothing fits.
+        confidence: how likely, in 0..1, the best hits must answer the question; below it nothing fits.
+        weights: the numbers of the ranking.
     """
 
-    def __init__(self, planner: QueryPlanner, frequencies: L1Cache, confidence: float) -> None:
+    def __init__(
+        self, planner: QueryPlanner, frequencies: L1Cache, confidence: float, weights: Weights = WEIGHTS
+    ) -> None:
         self._planner = planner
         self._frequencies = frequencies
         self._confidence = confidence
+        self._weights = weights
 
     def answer(self, reader: Reader, query: Query) -> Answer:
         """Recalls on one snapshot; ``query`` must be ``effective``."""
@@ -85,10 +86,16 @@ class Recaller:
         plan = self._planner.create_plan(query, words.postings, words.reading)
         planned_us = (time.perf_counter_ns() - started) / 1000
         found = execute(reader, plan, query, words)
-        ranked = rank(found.candidates, bound=words.bound, now_us=time.time_ns() // 1000)
-        ranked = self._prefer_literal(reader, query.text, ranked)
-        judged = self._judge(reader, query, words, ranked)
-        truth = {**truth_of(found.execution), "planning_us": round(planned_us, 1), "candidates": len(ranked)}
+        signals = gather(reader, query, words, found.candidates)
+        ranked = ordered(reader, plan.filter, found.candidates, signals, words.bound, self._weights)
+        judged = self._judge(reader, query, words, ranked, signals)
+        truth: dict[str, Any] = {
+            **truth_of(found.execution),
+            "planning_us": round(planned_us, 1),
+            "candidates": len(ranked),
+        }
+        if judged.evidence:
+            truth["evidence"] = {name: round(value, 4) for name, value in asdict(judged.evidence).items()}
         recall = Recall(
             hits=judged.hits,
             hidden={"below_confidence": judged.withheld} if judged.withheld else {},
@@ -122,28 +129,20 @@ class Recaller:
             found[c.key].id for c in candidates if _jaccard(mine, _said(reader, found[c.key])) >= NEAR_JACCARD
         )
 
-    def _prefer_literal(self, reader: Reader, text: str, ranked: list[Ranked]) -> list[Ranked]:
-        identifiers = [word.lower() for word in words_of(text) if is_identifier(word)]
-        if not identifiers:
-            return ranked
-        memories = reader.load([entry.candidate.key for entry in ranked[:LITERAL_POOL]])
-        literal = {
-            key
-            for key, memory in memories.items()
-            if any(name in f"{memory.title}\n{memory.text}".lower() for name in identifiers)
-        }
-        return boost_literal(ranked, literal)
-
-    def _judge(self, reader: Reader, query: Query, words: TextQuery, ranked: Sequence[Ranked]) -> Judged:
-        """Loads the best; where none of the first ones holds enough of the question, nothing is said."""
+    def _judge(
+        self, reader: Reader, query: Query, words: TextQuery, ranked: Sequence[Ranked], signals: Signals
+    ) -> Judged:
+        """Loads the best; where they are not likely to answer the question, nothing is said."""
         chosen = ranked[: max(query.limit, JUDGED)]
         memories = reader.load([entry.candidate.key for entry in chosen])
-        first = [memories[entry.candidate.key] for entry in chosen[:JUDGED]]
-        confidence = max((coverage(words.stems, _words(reader, memory)) for memory in first), default=0.0)
-        if not words.stems:
-            confidence = float(bool(first))
+        confidence, evidence = float(bool(chosen)), None
+        if words.stems and chosen:
+            best = [(entry, memories[entry.candidate.key]) for entry in chosen[:JUDGED]]
+            scores = [entry.candidate.bm25 for entry in ranked]
+            evidence = evidence_of(reader, query.text, words, best, scores, signals)
+            confidence = probability(evidence, reader.total())
         if confidence < self._confidence:
-            return Judged(hits=(), confidence=confidence, withheld=len(ranked))
+            return Judged(hits=(), confidence=confidence, withheld=len(ranked), evidence=evidence)
         shown = words_of(query.text)
         hits = (
             Hit(
@@ -154,7 +153,7 @@ class Recaller:
             )
             for entry in chosen[: query.limit]
         )
-        return Judged(hits=tuple(hits), confidence=confidence, withheld=0)
+        return Judged(hits=tuple(hits), confidence=confidence, withheld=0, evidence=evidence)
 
 
 class _CachedVocabulary:
@@ -165,6 +164,7 @@ class _CachedVocabulary:
         self._frequencies = frequencies
         self.tokens = reader.tokens
         self.phrase_frequency = reader.phrase_frequency
+        self.terms_from = reader.terms_from
         self.total = reader.total
 
     def document_frequencies(self, terms: Sequence[str]) -> dict[str, int]:
@@ -209,14 +209,6 @@ def statistics(reader: Reader) -> Statistics:
         values={name: (count.common, count.distinct, count.rows) for name, count in counts.items()},
         time_bounds=reader.time_bounds(),
         samples={name: (count.sample, count.entries) for name, count in counts.items() if count.sample},
-    )
-
-
-def _words(reader: Reader, memory: Memory) -> set[str]:
-    return set(
-        reader.tokens(
-            indexed("\n".join((memory.title, memory.text, *memory.paths, *memory.symbols, *memory.tags)))
-        )
     )
 
 

@@ -113,7 +113,7 @@ class MemoryService:
             text: what to remember; secrets in it are replaced before anything is stored.
             title: one line; None takes the first line of the text.
             kind: one of ``retain.model.KINDS``.
-            paths: files it is about, relative to the repository or absolute.
+            paths: files it is about, relative to the repository or absolute; none takes those the text names.
             symbols: functions, classes, constants it is about.
             tags: words to find it by.
             occurred_at: when it happened (datetime, ISO 8601, seconds since the epoch); None is now.

@@ -12,14 +12,25 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from retain.storage.text import identifier_parts
+from retain.retrieval.spelling import Terms, resolve
+from retain.storage.text import identifier_parts, unspaced_parts
 
 TERMS_MAX = 64
 """Most words of a query that are searched for; of a longer query the rarest ones that occur at all."""
 
+RESOLVED_WORDS_MAX = 4
+"""Words without a memory that are resolved to others, the first ones of a query."""
+
+RESOLVED_DOUBT = 0.5
+"""What a word that was resolved still weighs itself: what was found is perhaps not what was meant."""
+
 WORDS_MAX = 2_000
 WORD_CHARS_MAX = 128
 MEMORIES_ASSUMED = 200
+
+SHORT_WORDS_MAX = 6
+"""Up to so many words of a question the parts of an identifier are searched beside it, and words that occur
+nowhere are resolved. In a longer one the other words say enough, and these find what it does not ask for."""
 
 K1 = 1.2
 """Saturation of bm25 in FTS5: no term can bring more than (K1 + 1) times its idf."""
@@ -48,6 +59,8 @@ class Reading(NamedTuple):
 
 
 NOTHING_READ = Reading()
+Entry = tuple[tuple[str, ...], tuple[str, int]]
+"""The stems of a word, the word, and in how many memories it occurs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +82,7 @@ class TextQuery:
     reading: Reading = NOTHING_READ
 
 
-class Vocabulary(Protocol):
+class Vocabulary(Terms, Protocol):
     """What a query needs to know of the index."""
 
     def tokens(self, text: str) -> Sequence[str]:
@@ -109,12 +122,19 @@ def is_identifier(word: str) -> bool:
 def text_query(text: str, index: Vocabulary) -> TextQuery:
     """Builds the expression for any text.
 
-    An identifier is searched whole; its parts join in only where the whole occurs nowhere.
+    In a long question the parts of an identifier join in only where the whole of it occurs nowhere.
     """
+    words = words_of(text)
+    short = len(words) <= SHORT_WORDS_MAX
+    entries = [entry for word in words for entry in _entries(word, index, apart=short)]
+    entries += [
+        entry for part in unspaced_parts(text, single=False) for entry in _entries(part, index, apart=False)
+    ]
+    unknown = [stems[0] for stems, (_, count) in entries if not count and len(stems) == 1] if short else []
+    resolved = _resolved(unknown, index)
     chosen: dict[tuple[str, ...], tuple[str, int]] = {}
-    for word in words_of(text):
-        for key, entry in _entries(word, index):
-            chosen.setdefault(key, entry)
+    for key, entry in entries + [pair for pairs in resolved.values() for pair in pairs]:
+        chosen.setdefault(key, entry)
     total = max(1, index.total())
     rarest = sorted(chosen.items(), key=lambda item: item[1][1])
     present = [item for item in rarest if item[1][1]][:TERMS_MAX]
@@ -125,7 +145,11 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
         match=" OR ".join(f'"{word}"' for _, (word, _) in present),
         postings=dict(entry for _, entry in weighed),
         bound=sum(idf(count, total) for _, (_, count) in present) * (K1 + 1),
-        stems={stem: information(counts.get(stem, 0), total) for stems, _ in weighed for stem in stems},
+        stems={
+            stem: information(counts.get(stem, 0), total) * (RESOLVED_DOUBT if stem in resolved else 1)
+            for stems, _ in weighed
+            for stem in stems
+        },
         reading=Reading(
             stems=sum(len(stems) for stems, _ in present),
             walked=sum(count for stems, (_, count) in present if len(stems) == 1),
@@ -134,15 +158,28 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
     )
 
 
-def _entries(word: str, index: Vocabulary) -> list[tuple[tuple[str, ...], tuple[str, int]]]:
-    """A word, or its parts where it is an identifier that occurs nowhere, with stems and frequency."""
+def _entries(word: str, index: Vocabulary, *, apart: bool) -> list[Entry]:
+    """A word, with stems and frequency; its parts as well with ``apart``, or where it occurs nowhere."""
     stems = tuple(index.tokens(word))
     if not stems:
         return []
     single = len(stems) == 1
     count = index.document_frequencies(stems).get(stems[0], 0) if single else index.phrase_frequency(word)
-    parts = [] if count else parts_of(word)
-    return [(stems, (word, count))] + [entry for part in parts for entry in _entries(part, index)]
+    if not count and len(word) > 2 and unspaced_parts(word, single=False):
+        return []  # its pairs of characters stand for it
+    parts = parts_of(word) if apart or not count else []
+    found = [(stems, (word, count))]
+    return found + [entry for part in parts for entry in _entries(part, index, apart=apart)]
+
+
+def _resolved(unknown: Sequence[str], index: Vocabulary) -> dict[str, list[Entry]]:
+    """For stems without a memory the terms that they likely stand for, where there are any."""
+    found: dict[str, list[Entry]] = {}
+    for stem in unknown[:RESOLVED_WORDS_MAX]:
+        terms = [pair for pair in resolve(stem, index) if list(index.tokens(pair[0])) == [pair[0]]]
+        if terms:
+            found[stem] = [((term,), (term, count)) for term, count in terms]
+    return found
 
 
 def coverage(stems: Mapping[str, float], found: Collection[str]) -> float:

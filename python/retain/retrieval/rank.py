@@ -1,18 +1,52 @@
-"""Scores from bm25, recency, kind and the letters of identifiers."""
+"""Scores from words and from structure: age, files in common, neighbours, kind, the letters of identifiers.
+
+Pure: what the store knows is gathered by ``signals.py``. The words of a question decide; structure decides
+between memories that the words leave close together, and fills the places after the first ones with
+memories about the same files. The more a question says, the less structure may say.
+"""
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from retain.storage.reads import Candidate
+from retain.storage.structure import AGE_RANKS, File, Fix
 
-DAY_US = 86_400_000_000
-RECENCY_WEIGHT = 0.10
-RECENCY_DAYS = 30.0
 
-LITERAL_BOOST = 1.2
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Every number of the ranking. Fitted on the tuning splits of four histories (docs/decisions.md).
+
+    Attributes:
+        recency_files: how much a memory that names files gains by being the newest of all.
+        recency: the same for a memory that names none: what is said of people and plans ages less than code.
+        recency_memories: in how many newer memories that gain falls to a third.
+        neighbour: share of the better neighbour's words that a memory gains; neighbours were stored one
+            after the other.
+        linked: what a file in common with the best memories brings, in shares of their scores.
+        linking: how many of the best memories link.
+        kept: how many of the best memories keep their places whatever is linked.
+        sharers: in how many memories a file may stand to link them.
+        words: up to so many words of a question structure has its full weight.
+        literal: factor for a memory that holds an identifier of the question letter by letter.
+    """
+
+    recency_files: float = 0.8
+    recency: float = 0.1
+    recency_memories: float = 60.0
+    neighbour: float = 0.1
+    linked: float = 1.0
+    linking: int = 3
+    kept: int = 3
+    sharers: int = 60
+    words: int = 5
+    literal: float = 1.35
+
+
+WEIGHTS = Weights()
 
 KIND_WEIGHTS: Mapping[str, float] = {
     "decision": 1.25,
@@ -31,6 +65,49 @@ KIND_WEIGHTS: Mapping[str, float] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ages:
+    """How many memories are newer than a moment, from a few moments whose number is known.
+
+    Attributes:
+        moments: microseconds since the epoch with ``AGE_RANKS`` newer memories each, newest first.
+        newest_key: where there are no moments, keys are counted from this one.
+    """
+
+    moments: tuple[int, ...] = ()
+    newest_key: int = 0
+
+    def of(self, candidate: Candidate) -> float:
+        """The number of newer memories, between the known moments by straight lines."""
+        if not self.moments:
+            return float(max(0, self.newest_key - candidate.key))
+        for place, moment in enumerate(self.moments):
+            if candidate.occurred_us >= moment:
+                if place == 0:
+                    return 0.0
+                low, high = AGE_RANKS[place - 1], AGE_RANKS[place]
+                newer = self.moments[place - 1]
+                return high - (high - low) * (candidate.occurred_us - moment) / (newer - moment)
+        return float(AGE_RANKS[len(self.moments) - 1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """What the store knows of the candidates besides their words.
+
+    Attributes:
+        ages: how old they are.
+        files: the files that each one names.
+        literal: keys of those that hold an identifier of the question letter by letter.
+        words: how many words of the question were searched for.
+    """
+
+    ages: Ages = field(default_factory=Ages)
+    files: Mapping[int, tuple[File, ...]] = field(default_factory=dict)
+    literal: Collection[int] = ()
+    words: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
     """A candidate with its score and the parts that it is made of; boosts may lift it above 1."""
 
@@ -39,46 +116,120 @@ class Ranked:
     parts: Mapping[str, float]
 
 
-def rank(candidates: Sequence[Candidate], *, bound: float, now_us: int) -> list[Ranked]:
+def rank(
+    candidates: Sequence[Candidate], signals: Signals, *, bound: float, weights: Weights = WEIGHTS
+) -> list[Ranked]:
     """Best first; equal scores keep the newer one first.
 
     Args:
         candidates: what the plan found.
+        signals: what is known of them.
         bound: the bm25 that a memory full of every word would reach; 0 where the query has no words.
-        now_us: the present, microseconds since the epoch.
+        weights: the numbers of the ranking.
     """
-    ranked = [_score(candidate, bound, now_us) for candidate in candidates]
-    if bound:
-        ranked.sort(key=lambda r: (-r.score, -r.candidate.occurred_us, -r.candidate.key))
+    if not bound:
+        return [Ranked(candidate=c, score=1.0, parts={"lexical": 1.0}) for c in candidates]
+    texts = {c.key: min(1.0, c.bm25 / bound) for c in candidates}
+    ranked = [_scored(candidate, texts, signals, weights) for candidate in candidates]
+    ranked.sort(key=lambda r: (-r.score, -r.candidate.occurred_us, -r.candidate.key))
     return ranked
 
 
-def boost_literal(ranked: Sequence[Ranked], literal: Collection[int]) -> list[Ranked]:
-    """Lifts the candidates that hold an identifier of the query letter by letter.
+def _scored(candidate: Candidate, texts: Mapping[int, float], signals: Signals, weights: Weights) -> Ranked:
+    key = candidate.key
+    neighbour = weights.neighbour * max(texts.get(key - 1, 0.0), texts.get(key + 1, 0.0))
+    factors = {
+        "recency": _recency(candidate, signals, weights, names_files=bool(signals.files.get(key))),
+        "kind": KIND_WEIGHTS.get(candidate.kind, 1.0),
+    }
+    if key in signals.literal:
+        factors["literal"] = weights.literal
+    score = (texts[key] * factors["recency"] + neighbour) * factors["kind"] * factors.get("literal", 1.0)
+    parts = {"lexical": texts[key], **factors} | ({"neighbour": neighbour} if neighbour else {})
+    return Ranked(
+        candidate=candidate, score=score, parts={name: round(value, 4) for name, value in parts.items()}
+    )
 
-    The index knows stems only: to it ``test_reporting`` and ``TestReport`` are the same.
+
+def _recency(candidate: Candidate, signals: Signals, weights: Weights, *, names_files: bool) -> float:
+    most = weights.recency_files * _say(signals, weights) ** 2 if names_files else weights.recency
+    return 1.0 + most * math.exp(-signals.ages.of(candidate) / weights.recency_memories)
+
+
+def _say(signals: Signals, weights: Weights) -> float:
+    """How much structure may say beside a question of so many words, in 0..1."""
+    return min(1.0, weights.words / signals.words) if signals.words else 1.0
+
+
+def linking_files(ranked: Sequence[Ranked], signals: Signals, weights: Weights = WEIGHTS) -> list[File]:
+    """The files of the best memories, each once."""
+    best = ranked[: weights.linking]
+    return list(dict.fromkeys(file for r in best for file in signals.files.get(r.candidate.key, ())))
+
+
+def link(
+    ranked: Sequence[Ranked],
+    shared: Mapping[File, Sequence[Candidate]],
+    signals: Signals,
+    weights: Weights = WEIGHTS,
+) -> list[Ranked]:
+    """Lifts what shares files with the best memories, behind the places that they keep.
+
+    A memory that holds none of the words comes in as well. The rarer a file, the more it links.
 
     Args:
         ranked: best first.
-        literal: keys of the candidates that hold one.
+        shared: for each linking file, the memories that name it, the best ones included.
+        signals: what is known of the candidates.
+        weights: the numbers of the ranking.
     """
-    lifted = [
-        replace(r, score=r.score * LITERAL_BOOST, parts={**r.parts, "literal": LITERAL_BOOST})
-        if r.candidate.key in literal
-        else r
-        for r in ranked
+    gains: defaultdict[int, float] = defaultdict(float)
+    found = {r.candidate.key: r for r in ranked}
+    say = weights.linked * _say(signals, weights)
+    for best in ranked[: weights.linking]:
+        for file in signals.files.get(best.candidate.key, ()):
+            sharers = shared.get(file, ())
+            if not 1 < len(sharers) <= weights.sharers:
+                continue
+            rare = 1 - math.log(len(sharers)) / math.log(weights.sharers + 1)
+            for candidate in sharers:
+                gains[candidate.key] += say * best.score * rare
+                if candidate.key not in found:
+                    found[candidate.key] = Ranked(candidate=candidate, score=0.0, parts={"lexical": 0.0})
+    kept = list(ranked[: weights.kept])
+    rest = [
+        _linked(found[key], gains.get(key, 0.0), signals, weights)
+        for key in found.keys() - {r.candidate.key for r in kept}
     ]
-    return sorted(lifted, key=lambda r: -r.score)
+    rest.sort(key=lambda r: (-r.score, -r.candidate.occurred_us, -r.candidate.key))
+    return kept + _at_most(rest, kept[-1].score if kept else 0.0)
 
 
-def _score(candidate: Candidate, bound: float, now_us: int) -> Ranked:
-    age_days = max(0, now_us - candidate.occurred_us) / DAY_US
-    recency = 1.0 + RECENCY_WEIGHT * math.exp(-age_days / RECENCY_DAYS)
-    kind = KIND_WEIGHTS.get(candidate.kind, 1.0)
-    lexical = min(1.0, candidate.bm25 / bound) if bound else 1.0
-    score = lexical * recency * kind if bound else 1.0
-    return Ranked(
-        candidate=candidate,
-        score=score,
-        parts={"lexical": round(lexical, 4), "recency": round(recency, 4), "kind": kind},
-    )
+def _linked(entry: Ranked, gain: float, signals: Signals, weights: Weights) -> Ranked:
+    if not gain:
+        return entry
+    if not entry.score:
+        gain *= _recency(entry.candidate, signals, weights, names_files=True)
+    return replace(entry, score=entry.score + gain, parts={**entry.parts, "linked": round(gain, 4)})
+
+
+def _at_most(ranked: Sequence[Ranked], most: float) -> list[Ranked]:
+    """Scores cut so that they fall with the places; the order says which of the cut ones is better."""
+    return [r if r.score <= most else replace(r, score=most) for r in ranked]
+
+
+def beside(ranked: Sequence[Ranked], fixes: Sequence[Fix]) -> list[Ranked]:
+    """Puts the newest fix of an error right behind it, where it does not stand before it already."""
+    newest: dict[int, Candidate] = {}
+    for one in fixes:
+        newest.setdefault(one.error, one.fix)
+    placed: dict[int, Ranked] = {}
+    known = {r.candidate.key: r for r in ranked}
+    for entry in ranked:
+        placed.setdefault(entry.candidate.key, entry)
+        fix = newest.get(entry.candidate.key)
+        if fix is not None:
+            found = known.get(fix.key, Ranked(candidate=fix, score=0.0, parts={"lexical": 0.0}))
+            fixing = replace(found, score=entry.score, parts={**found.parts, "fixes": round(entry.score, 4)})
+            placed.setdefault(fix.key, fixing)
+    return list(placed.values())

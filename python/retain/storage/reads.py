@@ -15,7 +15,7 @@ from retain.model import Filter, Memory, Workspace, from_us
 from retain.storage.conditions import condition
 from retain.storage.rows import COLUMNS, TABLES, to_memory
 
-WEIGHTS = (2.0, 1.0, 2.0, 1.0, 0.4)
+WEIGHTS = (1.0, 1.0, 3.0, 1.0, 0.4)
 """bm25 weights of title, body, paths, symbols and context (retrieval.md section 3.1)."""
 
 BM25 = f"bm25(memory_fts, {', '.join(map(str, WEIGHTS))})"
@@ -102,6 +102,14 @@ class Reader:
             if row:
                 found[term] = row[0]
         return found
+
+    def terms_from(self, start: str, most: int) -> list[tuple[str, int]]:
+        """Stems of the index that begin with ``start``, each with the number of its memories, in order."""
+        rows = self._db.execute(
+            "SELECT term, doc FROM memory_vocab WHERE term >= ? AND term < ? LIMIT ?",
+            (start, start + "\U0010ffff", most),
+        )
+        return [(str(term), int(count)) for term, count in rows]
 
     def phrase_frequency(self, phrase: str) -> int:
         """In how many memories the words of a phrase stand side by side, counted up to a limit."""

@@ -2,17 +2,39 @@
 
 SQLite's unicode61 tokenizer already splits at everything that is neither letter nor digit (snake_case,
 dotted names, paths, flags). What it leaves whole, camelCase and letters beside digits, is split here and
-appended, at indexing and at querying alike.
+appended, at indexing and at querying alike. Scripts without spaces between words (Chinese, Japanese, Thai) and
+Korean, whose particles cling to the word, are split into pairs of characters and single ones.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 _WORD = re.compile(r"\w+")
 _HUMP = re.compile(r"[a-z0-9][A-Z]|[A-Z][A-Z][a-z]|[A-Za-z][0-9]|[0-9][A-Za-z]")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _WILD = re.compile(r"[*?]")
+_FILE = re.compile(
+    r"(?<![\w/.:@+~$-])((?:[\w.@+-]+/)*(?:[\w.@+-]*\w\.(?:"
+    "bash|c|cc|cfg|clj|cmake|conf|cpp|cs|css|csv|cxx|dart|erl|ex|exs|fs|go|gradle|graphql|h|hcl|hpp|hs|html|ini|"
+    "ipynb|java|jinja|jl|js|json|jsonl|jsx|kt|less|lock|lua|m|md|mjs|ml|mm|nix|php|pl|proto|ps1|py|pyi|pyx|r|rb|rs|"
+    r"rst|sass|scala|scss|sh|sql|svelte|svg|swift|tf|toml|ts|tsx|txt|vue|xml|yaml|yml|zig|zsh)"
+    r"|Dockerfile|Makefile|Justfile|LICENSE|\.[a-z]+ignore))(?![\w/])(?!\.\w)"
+)
+_BRAND = re.compile(r"[A-Z]\w*\.js")
+"""``Node.js`` and its kin are no files."""
+
+_UNSPACED = re.compile(
+    "[\u0e01-\u0e30\u0e32\u0e33\u0e40-\u0e46\u0e81-\u0eb0\u0eb2\u0eb3\u0ec0-\u0ec6\u1000-\u102a\u103f\u1780-\u17b3"
+    "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003134f]+"
+)
+_MARKS = re.compile(
+    "[\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ecd\u102b-\u103e\u17b4-\u17d3]"
+)
+"""Vowels and tones above and below, at which the index would break a word."""
+
 PARTS_MAX = 5_000
 """Identifier parts appended to one text at the most."""
 
@@ -25,16 +47,47 @@ def identifier_parts(word: str) -> list[str]:
     return parts if len(parts) > 1 or (parts and parts[0] != word) else []
 
 
-def indexed(text: str) -> str:
-    """The text with the parts of its identifiers appended, each identifier once."""
-    if not _HUMP.search(text):
-        return text
+def unspaced_parts(text: str, *, single: bool) -> list[str]:
+    """The pairs of characters in stretches of a script without spaces; a stretch of one character is itself.
+
+    Args:
+        text: any text, in any normal form.
+        single: True adds each character alone.
+    """
+    if text.isascii():
+        return []
     parts: list[str] = []
-    for word in dict.fromkeys(_WORD.findall(text)):
-        parts.extend(identifier_parts(word))
-        if len(parts) >= PARTS_MAX:
+    for match in _UNSPACED.finditer(_MARKS.sub("", unicodedata.normalize("NFC", text))):
+        run = match[0]
+        parts += [run[i : i + 2] for i in range(len(run) - 1)]
+        if single or len(run) == 1:
+            parts += run
+    return parts
+
+
+def indexed(text: str) -> str:
+    """The text with the parts of its identifiers, each identifier once, and of unspaced writing appended."""
+    parts: list[str] = []
+    if _HUMP.search(text):
+        for word in dict.fromkeys(_WORD.findall(text)):
+            parts.extend(identifier_parts(word))
+            if len(parts) >= PARTS_MAX:
+                break
+        del parts[PARTS_MAX:]
+    parts += unspaced_parts(text, single=True)
+    return text + "\n" + " ".join(parts) if parts else text
+
+
+def mentioned_files(text: str, most: int) -> tuple[str, ...]:
+    """The files that a text names: paths and file names with an ending that code, data or prose has."""
+    found: dict[str, None] = {}
+    for match in _FILE.finditer(text):
+        name = match[1]
+        if ".." not in name.split("/") and not _BRAND.fullmatch(name):
+            found.setdefault(name)
+        if len(found) == most:
             break
-    return text + "\n" + " ".join(parts[:PARTS_MAX]) if parts else text
+    return tuple(found)
 
 
 def glob_matches(pattern: str, path: str) -> bool:

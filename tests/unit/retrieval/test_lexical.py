@@ -193,10 +193,17 @@ def test_an_identifier_is_found_whole_and_in_parts(library: Any, stored: str, as
     assert found(library, asked) == [wanted]
 
 
-def test_an_identifier_that_occurs_is_not_taken_apart(library: Any) -> None:
+def test_an_identifier_of_a_short_question_is_asked_for_whole_and_in_parts(library: Any) -> None:
     library.add("cart_total is wrong")
     library.add("the total of the cart")
-    assert text_query("cart_total", library.reader).match == '"cart_total"'
+    assert text_query("cart_total", library.reader).match == '"cart_total" OR "cart" OR "total"'
+
+
+def test_an_identifier_of_a_long_question_is_taken_apart_only_where_it_occurs_nowhere(library: Any) -> None:
+    library.add("cart_total is wrong and user")
+    long = "cart_total getUser in one more lengthy question about several things"
+    asked = set(text_query(long, library.reader).match.split(" OR "))
+    assert asked == {'"cart_total"', '"User"'}
 
 
 def test_an_identifier_that_occurs_nowhere_is_taken_apart(library: Any) -> None:

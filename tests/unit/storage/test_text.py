@@ -6,7 +6,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from retain.storage.text import PARTS_MAX, glob_matches, identifier_parts, indexed, literal_prefix
+from retain.storage.text import (
+    PARTS_MAX,
+    glob_matches,
+    identifier_parts,
+    indexed,
+    literal_prefix,
+    mentioned_files,
+)
 from twins import glob_twin
 
 PATTERNS = st.text("ab/*?.", max_size=12) | st.lists(
@@ -105,3 +112,27 @@ def test_the_number_of_parts_is_bounded_for_every_text(text: str) -> None:
 @given(st.text())
 def test_indexing_only_ever_appends(text: str) -> None:
     assert indexed(text) == text or indexed(text).startswith(text + "\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "files"),
+    [
+        ("see src/app.py, (docs/a.rst) and app.py.", ("src/app.py", "docs/a.rst", "app.py")),
+        ("Files: cart.py (+43 -0), .gitignore (+3 -0), Dockerfile", ("cart.py", ".gitignore", "Dockerfile")),
+        ("tests/test_a.py::test_b fails at tests/test_a.py:12", ("tests/test_a.py",)),
+        ("https://example.org/a.html and file:///a/b.py", ()),
+        ("Node.js 1.2.3, e.g. version 4.md5, ../other/x.py", ()),
+        ("fa\u00e7ade/\u6f22\u5b57.py", ("fa\u00e7ade/\u6f22\u5b57.py",)),
+        ("", ()),
+    ],
+)
+def test_the_files_that_a_text_names_are_found(text: str, files: tuple[str, ...]) -> None:
+    assert mentioned_files(text, 64) == files
+    assert mentioned_files(text, 1) == files[:1]
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 262_144, "a-" * 131_072, "a/" * 131_072, "a." * 131_072, "a.py/" * 50_000]
+)
+def test_looking_for_files_takes_time_in_proportion_to_the_text(text: str) -> None:
+    assert len(mentioned_files(text, 64)) <= 1

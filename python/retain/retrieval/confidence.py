@@ -1,0 +1,164 @@
+"""How likely it is that the best hits answer the question: a logistic regression over what they hold of it.
+
+``benches/fit_confidence.py`` fits the coefficients on the tuning splits of a few histories and prints what
+the gate then does on the test splits of others.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from itertools import pairwise
+
+from retain.model import Memory
+from retain.retrieval.lexical import TextQuery, coverage, information, is_identifier, words_of
+from retain.retrieval.rank import Ranked, Signals
+from retain.storage.reads import Reader
+from retain.storage.text import indexed
+
+JUDGED = 3
+"""How many of the best hits are asked what they hold of the question."""
+
+NAMES_MAX = 8
+"""Names of code in a question that are looked up."""
+
+MEMORIES_FITTED = 500
+"""From this number of memories on the coefficients hold; they were fitted on stores of a thousand and more."""
+
+HELD_POWER = 1.4
+"""Brings the share that is held to the scale of the probability: 10 % of a question is as good as nothing."""
+
+_NAME = re.compile(
+    r"`([^`\s]{3,80})`|(?<![\w/.-])(--[a-z][\w-]+)"
+    r"|(?<!\w)([A-Za-z]\w*(?:\.[A-Za-z_]\w+)+|\w+_\w+|[A-Z]?[a-z]+[A-Z]\w+|[A-Z]{2,}[a-z]\w+)"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What speaks for the best hits.
+
+    Attributes:
+        held: largest share of the question's information that one of them holds.
+        together: the share that they hold together.
+        unknown: the share of words that occur in no memory.
+        pairs: largest share of the question's neighbouring words that stand side by side in one of them.
+        matched: logarithm of the most words that one of them holds.
+        words: logarithm of the number of words.
+        rarest: worth of the rarest word found, against that of a word that occurs nowhere.
+        lead: how far the best text stands before the tenth, in shares of its score.
+        agreeing: share of the pairs among them that name a file in common.
+        names: 1 where the question names code.
+        absent: 1 where it names code and none of the names occurs in any memory.
+        literal: 1 where one of them holds a name letter by letter.
+    """
+
+    held: float
+    together: float
+    unknown: float
+    pairs: float
+    matched: float
+    words: float
+    rarest: float
+    lead: float
+    agreeing: float
+    names: float
+    absent: float
+    literal: float
+
+
+# Written by benches/fit_confidence.py.
+INTERCEPT = -0.287
+COEFFICIENTS: Mapping[str, float] = {
+    "held": 1.969,
+    "together": 1.531,
+    "unknown": -4.092,
+    "pairs": 5.722,
+    "matched": 0.539,
+    "words": 0.176,
+    "rarest": -3.362,
+    "lead": 3.477,
+    "agreeing": 1.172,
+    "names": -0.888,
+    "absent": -1.198,
+    "literal": 2.613,
+}
+
+
+def probability(evidence: Evidence, memories: int) -> float:
+    """That the best hits answer the question, in 0..1; where one holds nearly all of it there is no doubt.
+
+    A store of few memories knows few words, and a word that it does not know says little: there the share of
+    the question that the hits hold counts instead, the more the fewer memories there are.
+
+    Args:
+        evidence: what speaks for the hits.
+        memories: how many the store has.
+    """
+    known = min(1.0, memories / MEMORIES_FITTED)
+    pairs = zip(COEFFICIENTS.values(), astuple(evidence), strict=True)
+    likely = 1 / (1 + math.exp(-INTERCEPT - sum(weight * value for weight, value in pairs)))
+    return max(known * likely + (1 - known) * math.pow(evidence.held, HELD_POWER), 2 * evidence.held - 1)
+
+
+def evidence_of(
+    reader: Reader,
+    text: str,
+    words: TextQuery,
+    best: Sequence[tuple[Ranked, Memory]],
+    scores: Sequence[float],
+    signals: Signals,
+) -> Evidence:
+    """What the best hits hold of a question.
+
+    Args:
+        reader: the index.
+        text: the question.
+        words: its words; it must have some.
+        best: the first hits with their memories, at most ``JUDGED``.
+        scores: bm25 of all candidates.
+        signals: what is known of the candidates.
+    """
+    held = [reader.tokens(indexed(_all_of(memory))) for _, memory in best]
+    sets = [set(stems) for stems in held]
+    nowhere = information(0, reader.total())
+    found = [words.stems[stem] for stems in sets for stem in stems & words.stems.keys()]
+    keys = {entry.candidate.key for entry, _ in best}
+    named = [
+        name for match in _NAME.findall(text)[:NAMES_MAX] if (name := next(filter(None, match)).strip("`()"))
+    ]
+    return Evidence(
+        held=max((coverage(words.stems, stems) for stems in sets), default=0.0),
+        together=coverage(words.stems, set().union(*sets)),
+        unknown=coverage(words.stems, {stem for stem, worth in words.stems.items() if worth >= nowhere}),
+        pairs=_side_by_side(reader, text, held),
+        matched=math.log1p(max((len(stems & words.stems.keys()) for stems in sets), default=0)),
+        words=math.log1p(len(words.stems)),
+        rarest=max(found, default=0.0) / nowhere,
+        lead=_lead(scores),
+        agreeing=_agreeing([set(signals.files.get(entry.candidate.key, ())) for entry, _ in best]),
+        names=float(bool(named) or any(map(is_identifier, words_of(text)))),
+        absent=float(bool(named) and not any(map(reader.phrase_frequency, named))),
+        literal=float(any(key in signals.literal for key in keys)),
+    )
+
+
+def _all_of(memory: Memory) -> str:
+    return "\n".join((memory.title, memory.text, *memory.paths, *memory.symbols, *memory.tags))
+
+
+def _side_by_side(reader: Reader, text: str, held: Sequence[Sequence[str]]) -> float:
+    asked = set(pairwise(stem for word in words_of(text) for stem in reader.tokens(word)))
+    return max((len(asked & set(pairwise(stems))) for stems in held), default=0) / max(1, len(asked))
+
+
+def _lead(scores: Sequence[float]) -> float:
+    first = sorted(scores, reverse=True)[:10]
+    return (first[0] - first[-1]) / first[0] if first and first[0] > 0 else 0.0
+
+
+def _agreeing(files: Sequence[set[tuple[int, str]]]) -> float:
+    pairs = [(one, other) for i, one in enumerate(files) for other in files[i + 1 :]]
+    return sum(bool(one & other) for one, other in pairs) / len(pairs) if pairs else 0.0

@@ -1,0 +1,88 @@
+"""Gathers what the ranking needs to know of candidates besides their words, on one reader."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from retain.model import All, Between, Filter, In, Query
+from retain.retrieval import rank
+from retain.retrieval.lexical import TextQuery, is_identifier, words_of
+from retain.storage import structure
+from retain.storage.reads import Candidate, Reader
+
+LITERAL_POOL = 50
+"""How many of the best candidates are searched for the identifiers of the query, letter by letter."""
+
+LINKING_FILES_MAX = 24
+COMMON = 2
+"""A file that stands in more than this multiple of ``Weights.sharers`` memories is not looked up further."""
+
+_NAME = re.compile(r"[\w.-]*\w[/.]\w[\w./-]*\w")
+"""Dotted names and paths."""
+
+
+def gather(reader: Reader, query: Query, words: TextQuery, candidates: Sequence[Candidate]) -> rank.Signals:
+    """The signals of the candidates of a query; best first by words."""
+    if not words.match or not candidates:
+        return rank.Signals()
+    return rank.Signals(
+        ages=_ages(reader, query),
+        files=structure.files_of(reader.connection, [c.key for c in candidates]),
+        literal=_literal(reader, query.text, [c.key for c in candidates[:LITERAL_POOL]]),
+        words=words.match.count(" OR ") + 1,
+    )
+
+
+def ordered(
+    reader: Reader,
+    where: Filter,
+    candidates: Sequence[Candidate],
+    signals: rank.Signals,
+    bound: float,
+    weights: rank.Weights = rank.WEIGHTS,
+) -> list[rank.Ranked]:
+    """The candidates in the order of an answer, and what is linked to the best of them."""
+    ranked = rank.rank(candidates, signals, bound=bound, weights=weights)
+    if not bound:
+        return ranked
+    files = rank.linking_files(ranked, signals, weights)[:LINKING_FILES_MAX] if weights.linked else []
+    if files:
+        shared = structure.sharing(reader.connection, files, where, COMMON * weights.sharers)
+        ranked = rank.link(ranked, shared, signals, weights)
+    return with_fixes(reader, where, ranked)
+
+
+def with_fixes(reader: Reader, where: Filter, ranked: list[rank.Ranked]) -> list[rank.Ranked]:
+    """The same with the fix of each error right behind it."""
+    errors = [r.candidate.key for r in ranked[:LITERAL_POOL] if r.candidate.kind == "error"]
+    if not errors:
+        return ranked
+    return rank.beside(ranked, structure.fixes_of(reader.connection, errors, where))
+
+
+def _ages(reader: Reader, query: Query) -> rank.Ages:
+    """Ages in the workspace of the query, before the end of its time; over all workspaces by keys."""
+    parts = query.filter.parts if isinstance(query.filter, All) else (query.filter,)
+    places = {v for p in parts if isinstance(p, In) and p.field == "workspace" for v in p.values}
+    ends = [p.high for p in parts if isinstance(p, Between) and p.high is not None]
+    if len(places) != 1:
+        return rank.Ages(newest_key=reader.total())
+    return rank.Ages(moments=structure.moments(reader.connection, places.pop(), min(ends, default=None)))
+
+
+def _literal(reader: Reader, text: str, keys: Sequence[int]) -> frozenset[int]:
+    """Keys of the memories that hold an identifier, a path or a dotted name of the text letter by letter.
+
+    The index knows stems only: to it ``test_reporting`` and ``TestReport`` are the same.
+    """
+    names = [word.lower() for word in words_of(text) if is_identifier(word)]
+    names += [name.lower() for name in _NAME.findall(text)]
+    if not names:
+        return frozenset()
+    found = []
+    for key, memory in reader.load(keys).items():
+        held = "\n".join((memory.title, memory.text, *memory.paths, *memory.symbols)).lower()
+        if any(name in held for name in names):
+            found.append(key)
+    return frozenset(found)

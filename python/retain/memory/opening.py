@@ -12,10 +12,11 @@ from typing import Any
 from retain.cache import L1Cache
 from retain.config import project_directory, read_settings, session_id
 from retain.memory.drain import Drain
-from retain.memory.embedding import Embedding
+from retain.memory.embedding import Embedding, Serving
 from retain.memory.recall_cache import open_recall_cache
 from retain.memory.recalling import Recaller
 from retain.memory.receipts import Receipts
+from retain.memory.semantics import Semantics
 from retain.memory.service import Channel, MemoryService
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
@@ -60,7 +61,10 @@ async def open(  # noqa: A001 - the public name is retain.open
     workspaces = Workspaces(store)
     receipts = Receipts(store)
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
-    vectors = VectorIndex()
+    open_embedder = partial(open_model, chosen)
+    semantics = (
+        Semantics(Serving(open_embedder), VectorIndex(), planner, live=drain) if chosen.vectors else None
+    )
     service = MemoryService(
         chosen,
         store,
@@ -71,7 +75,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         ),
         planner=planner,
         recalls=recalls,
-        recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100),
+        recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100, semantics),
         workspaces=workspaces,
         drain=Drain(chosen, store, workspaces, receipts),
         receipts=receipts,
@@ -79,15 +83,16 @@ async def open(  # noqa: A001 - the public name is retain.open
     background = [asyncio.create_task(service.drain.keep_running())] if drain else []
     if drain:  # whoever lives long
         await store.tend_readers()
-    embedding = Embedding(chosen, store, partial(open_model, chosen)) if drain and chosen.vectors else None
+    embedding = Embedding(chosen, store, open_embedder) if drain and chosen.vectors else None
     if embedding is not None:
         background.append(asyncio.create_task(embedding.keep_running()))
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 
         service.pressure = watched(
-            chosen, store, service.drain, embedding, recalls.l1, frequencies, FREQUENCY_ENTRIES, vectors
-        )
+            chosen, store, service.drain, recalls.l1, frequencies, FREQUENCY_ENTRIES,
+            embedding=embedding, semantics=semantics,
+        )  # fmt: skip
         background.append(asyncio.create_task(keep_watching(service.pressure)))
     try:
         yield service

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from retain.cache import L1Cache
+from retain.memory.semantics import NOTHING, Semantics
 from retain.model import Hit, In, Memory, Query, Recall
 from retain.retrieval.confidence import JUDGED, Evidence, evidence_of, probability
 from retain.retrieval.context import count_tokens, line_of, snippet_of
@@ -18,7 +19,7 @@ from retain.retrieval.planner import Execution, QueryPlanner, Statistics, plan_a
 from retain.retrieval.rank import WEIGHTS, Ranked, Signals, Weights
 from retain.retrieval.search import execute, truth_of
 from retain.retrieval.signals import gather, ordered
-from retain.storage.reads import Reader
+from retain.storage.reads import Candidate, Reader
 from retain.storage.text import indexed
 
 ACTIVE = In(field="status", values=("active",))
@@ -37,10 +38,14 @@ FREQUENT = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one snapshot gave: the recall, and the execution that the planner learns from."""
+    """What one snapshot gave: the recall, the execution that the planner learns from, and whether it is whole.
+
+    It is not where vectors were still to be read: a later answer may be better.
+    """
 
     recall: Recall
     execution: Execution
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +73,19 @@ class Recaller:
         frequencies: cache of document frequencies of stems; they only steer plans and scores, so a
             minute's age does no harm.
         confidence: how likely, in 0..1, the best hits must answer the question; below it nothing fits.
+        semantics: searches by meaning; None goes by words alone.
         weights: the numbers of the ranking.
     """
 
     def __init__(
-        self, planner: QueryPlanner, frequencies: L1Cache, confidence: float, weights: Weights = WEIGHTS
+        self,
+        planner: QueryPlanner,
+        frequencies: L1Cache,
+        confidence: float,
+        semantics: Semantics | None = None,
+        weights: Weights = WEIGHTS,
     ) -> None:
+        self._semantics = semantics
         self._planner = planner
         self._frequencies = frequencies
         self._confidence = confidence
@@ -86,14 +98,18 @@ class Recaller:
         plan = self._planner.create_plan(query, words.postings, words.reading)
         planned_us = (time.perf_counter_ns() - started) / 1000
         found = execute(reader, plan, query, words)
-        signals = gather(reader, query, words, found.candidates)
-        ranked = ordered(reader, plan.filter, found.candidates, signals, words.bound, self._weights)
+        near = self._semantics.nearest(reader, query, plan) if self._semantics else NOTHING
+        candidates = _with(found.candidates, near.candidates)
+        signals = gather(reader, query, words, candidates, near.shares)
+        ranked = ordered(reader, plan.filter, candidates, signals, words.bound, self._weights)
         judged = self._judge(reader, query, words, ranked, signals)
         truth: dict[str, Any] = {
             **truth_of(found.execution),
             "planning_us": round(planned_us, 1),
             "candidates": len(ranked),
         }
+        if near.way:
+            truth["meaning"] = {"us": near.us, "way": near.way, "candidates": len(near.candidates)}
         if judged.evidence:
             truth["evidence"] = {name: round(value, 4) for name, value in asdict(judged.evidence).items()}
         recall = Recall(
@@ -104,7 +120,12 @@ class Recaller:
             confidence=round(judged.confidence, 4),
             elapsed_us=(time.perf_counter_ns() - started) // 1000,
         )
-        return Answer(recall=recall, execution=found.execution)
+        return Answer(recall=recall, execution=found.execution, whole=near.whole)
+
+    def load_vectors(self, reader: Reader) -> None:
+        """Reads the vectors that an answer had to do without."""
+        if self._semantics:
+            self._semantics.load(reader)
 
     def analyse(self, reader: Reader, text: str) -> TextQuery | None:
         """The words of a text with their frequencies; None for an empty text."""
@@ -175,6 +196,12 @@ class _CachedVocabulary:
             self._frequencies.set_many({s: n for s, n in fresh.items() if n >= FREQUENT}, ttl=FREQUENCY_TTL_S)
             known = {**known, **fresh}
         return known
+
+
+def _with(found: Sequence[Candidate], near: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates of the words, then those that are only near."""
+    known = {candidate.key for candidate in found}
+    return [*found, *(candidate for candidate in near if candidate.key not in known)]
 
 
 NO_WORDS = TextQuery(match="", postings={}, bound=0.0, stems={})

@@ -13,8 +13,8 @@ from retain.errors import StoreError
 from retain.footprint import Level, degradation
 from retain.memory.drain import Drain
 from retain.memory.embedding import Embedding
+from retain.memory.semantics import Semantics
 from retain.pressure import Gauge, MemoryManager
-from retain.retrieval.vectors import VectorIndex
 from retain.storage.sqlite import SqliteStore
 
 logger = logging.getLogger(__name__)
@@ -30,11 +30,12 @@ def watched(
     settings: Settings,
     store: SqliteStore,
     drain: Drain,
-    embedding: Embedding | None,
     recalls: L1Cache,
     frequencies: L1Cache,
     most: int,
-    vectors: VectorIndex,
+    *,
+    embedding: Embedding | None = None,
+    semantics: Semantics | None = None,
     gauge: Gauge | None = None,
 ) -> MemoryManager:
     """A manager, not started, with a handler for each part of the server that can give bytes back.
@@ -48,11 +49,11 @@ def watched(
         settings: limit, interval and the usual sizes.
         store: its readers keep pages.
         drain: takes batches.
-        embedding: holds a model or a space, and works in the background; None where vectors are off.
         recalls: the cache of answers.
         frequencies: the cache of document frequencies.
         most: the usual number of its entries.
-        vectors: loaded again by the next search that needs them.
+        embedding: holds a model or a space, and works in the background; None where vectors are off.
+        semantics: holds vectors, read again by the next question that needs them; None where vectors are off.
         gauge: where readings come from; None is the native sampler.
     """
     limit, interval_ms = settings.memory_limit_bytes or None, settings.pressure_interval_ms
@@ -73,28 +74,41 @@ def watched(
     def shrink_batches(level: Level) -> None:
         drain.set_batch_share(degradation(level).batch_share)
 
-    def unload_embedder(_: Level) -> None:
-        if embedding is not None:
-            embedding.unload()
-
-    def resume_embedding(level: Level) -> None:
-        if embedding is not None and level < Level.MEDIUM:
-            embedding.resume()
-
-    def unload_vectors(_: Level) -> None:
-        vectors.unload()
-
     async def empty_readers(level: Level) -> None:
         await _empty_readers(store, level)
 
     manager.on_pressure(shrink_recalls, 10, name="recalls", restore=shrink_recalls)
     manager.on_pressure(shrink_frequencies, 20, name="frequencies", restore=shrink_frequencies)
     manager.on_pressure(shrink_batches, 30, name="batches", level=Level.MEDIUM, restore=shrink_batches)
-    manager.on_pressure(unload_embedder, 35, name="embedder", level=Level.MEDIUM, restore=resume_embedding)
     manager.on_pressure(empty_readers, 40, name="readers", level=Level.MEDIUM, deadline_ms=SLOW_MS)
-    manager.on_pressure(unload_vectors, 45, name="vectors", level=Level.HIGH)
     manager.on_pressure(give_back, 50, name="allocator", level=Level.MEDIUM, deadline_ms=SLOW_MS)
+    if embedding is not None:
+        _unload_embedder(manager, embedding)
+    if semantics is not None:
+        _unload_vectors(manager, semantics)
     return manager
+
+
+def _unload_embedder(manager: MemoryManager, embedding: Embedding) -> None:
+    """The background work rests; it goes on below medium pressure."""
+
+    def unload(_: Level) -> None:
+        embedding.unload()
+
+    def resume(level: Level) -> None:
+        if level < Level.MEDIUM:
+            embedding.resume()
+
+    manager.on_pressure(unload, 35, name="embedder", level=Level.MEDIUM, restore=resume)
+
+
+def _unload_vectors(manager: MemoryManager, semantics: Semantics) -> None:
+    """The next question that needs them reads them again."""
+
+    def unload(_: Level) -> None:
+        semantics.unload()
+
+    manager.on_pressure(unload, 45, name="vectors", level=Level.HIGH)
 
 
 async def keep_watching(manager: MemoryManager) -> None:

@@ -14,7 +14,7 @@ import apsw
 
 from retain.cache import MultiLevelCache, Unstored
 from retain.config import Settings
-from retain.errors import InvalidInput, NotFound
+from retain.errors import InvalidInput, NotFound, RetainError
 from retain.git import head
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.drain import Drain
@@ -466,9 +466,16 @@ class MemoryService:
             lambda reader: (reader.fact(writes.STATE_FACT), self._recaller.answer(reader, query))
         )
         self._upkeep.observe(answer.execution)
-        self._run_in_background(self._upkeep.refresh_quietly)
+        self._run_in_background(self._upkeep.refresh_quietly if answer.whole else self._load_vectors)
         fresh.append(answer.recall)
-        return answer.recall if seen == token else Unstored(answer.recall)
+        return answer.recall if seen == token and answer.whole else Unstored(answer.recall)
+
+    async def _load_vectors(self) -> None:
+        """Reads the vectors that an answer had to do without."""
+        try:
+            await self._store.read(self._recaller.load_vectors)
+        except RetainError as error:
+            logger.warning("recall.vectors_not_loaded error=%s", error.code)
 
     def _run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs work beside the answers until it ends or the service is closed; one at a time."""

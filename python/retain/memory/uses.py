@@ -7,7 +7,7 @@ that it is about went away). ``read`` (its whole text was asked for) is known wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from retain.model import Draft, Event, Memory
@@ -79,21 +79,3 @@ def _echoed(memory: Memory, said: frozenset[str], asked: frozenset[str]) -> bool
 def _telling(found: Iterable[str]) -> frozenset[str]:
     lowered = (word.lower() for word in found)
     return frozenset(word for word in lowered if len(word) >= WORD_CHARS_MIN and word not in STOP_WORDS)
-
-
-def shrunk(counts: Mapping[int, tuple[int, int]], usual: tuple[int, int]) -> dict[int, float]:
-    """How much more often than usual a memory was used when it was shown, by key, in -1..1.
-
-    The share of a memory that was seldom shown is drawn towards that of all: ``(used + p*PRIOR) / (shown +
-    PRIOR) - p`` with ``p`` the usual share (an empirical Bayes estimate with a beta prior).
-
-    Args:
-        counts: (shown, used) by key.
-        usual: (shown, used) of all memories.
-    """
-    share = (usual[1] + 1) / (usual[0] + 4)
-    return {key: (used + share * PRIOR) / (shown + PRIOR) - share for key, (shown, used) in counts.items()}
-
-
-PRIOR = 8
-"""So many showings weigh as much as what is usual."""

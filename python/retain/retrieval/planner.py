@@ -170,6 +170,11 @@ class QueryPlanner:
                 self._estimator.set_sample(name, list(sample), entries)
             self._estimator.set_histogram("time", list(statistics.time_bounds), statistics.total)
 
+    @property
+    def total(self) -> int:
+        """Memories in the store at the last statistics; 0 before the first."""
+        return self._total
+
     def create_plan(
         self,
         query: Query,

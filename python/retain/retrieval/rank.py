@@ -32,6 +32,9 @@ class Weights:
         sharers: in how many memories a file may stand to link them.
         words: up to so many words of a question structure has its full weight.
         literal: factor for a memory that holds an identifier of the question letter by letter.
+        corpus: what being the nearest in the space fitted to the memories brings, in shares of the best words.
+        model: the same in the space of a model.
+        feedback: how much of the difference from the usual use a memory gains or loses.
     """
 
     recency_files: float = 0.8
@@ -44,9 +47,18 @@ class Weights:
     sharers: int = 60
     words: int = 5
     literal: float = 1.35
+    corpus: float = 0.3
+    model: float = 0.3
+    feedback: float = 0.3
 
 
 WEIGHTS = Weights()
+
+WORDLESS = 0.2
+"""What the best words count where no word of the question stands in any candidate."""
+
+USUAL_WEIGHT = 8
+"""So many showings of a memory weigh as much as what is usual."""
 
 KIND_WEIGHTS: Mapping[str, float] = {
     "decision": 1.25,
@@ -99,12 +111,16 @@ class Signals:
         files: the files that each one names.
         literal: keys of those that hold an identifier of the question letter by letter.
         words: how many words of the question were searched for.
+        near: by kind of space, how near the memories point to where the question does, in 0..1.
+        feedback: how much more often than usual they were of use when they were shown, in -1..1.
     """
 
     ages: Ages = field(default_factory=Ages)
     files: Mapping[int, tuple[File, ...]] = field(default_factory=dict)
     literal: Collection[int] = ()
     words: int = 0
+    near: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    feedback: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,25 +143,33 @@ def rank(
         bound: the bm25 that a memory full of every word would reach; 0 where the query has no words.
         weights: the numbers of the ranking.
     """
-    if not bound:
+    if not bound and not signals.near:
         return [Ranked(candidate=c, score=1.0, parts={"lexical": 1.0}) for c in candidates]
-    texts = {c.key: min(1.0, c.bm25 / bound) for c in candidates}
-    ranked = [_scored(candidate, texts, signals, weights) for candidate in candidates]
+    texts = {c.key: min(1.0, c.bm25 / bound) if bound else 0.0 for c in candidates}
+    most = max(texts.values(), default=0.0) or WORDLESS
+    ranked = [_scored(candidate, texts, most, signals, weights) for candidate in candidates]
     ranked.sort(key=lambda r: (-r.score, -r.candidate.occurred_us, -r.candidate.key))
     return ranked
 
 
-def _scored(candidate: Candidate, texts: Mapping[int, float], signals: Signals, weights: Weights) -> Ranked:
+def _scored(
+    candidate: Candidate, texts: Mapping[int, float], most: float, signals: Signals, weights: Weights
+) -> Ranked:
     key = candidate.key
     neighbour = weights.neighbour * max(texts.get(key - 1, 0.0), texts.get(key + 1, 0.0))
+    meaning = most * sum(getattr(weights, kind) * near.get(key, 0.0) for kind, near in signals.near.items())
     factors = {
         "recency": _recency(candidate, signals, weights, names_files=bool(signals.files.get(key))),
         "kind": KIND_WEIGHTS.get(candidate.kind, 1.0),
     }
     if key in signals.literal:
         factors["literal"] = weights.literal
-    score = (texts[key] * factors["recency"] + neighbour) * factors["kind"] * factors.get("literal", 1.0)
-    parts = {"lexical": texts[key], **factors} | ({"neighbour": neighbour} if neighbour else {})
+    if key in signals.feedback:
+        factors["feedback"] = 1 + weights.feedback * signals.feedback[key]
+    score = (texts[key] + meaning) * factors["recency"] + neighbour
+    score *= factors["kind"] * factors.get("literal", 1.0) * factors.get("feedback", 1.0)
+    parts = {"lexical": texts[key], **factors}
+    parts |= {name: value for name, value in (("meaning", meaning), ("neighbour", neighbour)) if value}
     return Ranked(
         candidate=candidate, score=score, parts={name: round(value, 4) for name, value in parts.items()}
     )
@@ -233,3 +257,20 @@ def beside(ranked: Sequence[Ranked], fixes: Sequence[Fix]) -> list[Ranked]:
             fixing = replace(found, score=entry.score, parts={**found.parts, "fixes": round(entry.score, 4)})
             placed.setdefault(fix.key, fixing)
     return list(placed.values())
+
+
+def shrunk(counts: Mapping[int, tuple[int, int]], usual: tuple[int, int]) -> dict[int, float]:
+    """How much more often than usual a memory was used when it was shown, by key, in -1..1.
+
+    The share of a memory that was seldom shown is drawn towards that of all: ``(used + p*USUAL_WEIGHT) / (shown +
+    USUAL_WEIGHT) - p`` with ``p`` the usual share (an empirical Bayes estimate with a beta prior).
+
+    Args:
+        counts: (shown, used) by key.
+        usual: (shown, used) of all memories.
+    """
+    share = (usual[1] + 1) / (usual[0] + 4)
+    return {
+        key: (used + share * USUAL_WEIGHT) / (shown + USUAL_WEIGHT) - share
+        for key, (shown, used) in counts.items()
+    }

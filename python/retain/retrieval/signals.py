@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from retain.model import All, Between, Filter, In, Query
 from retain.retrieval import rank
 from retain.retrieval.lexical import TextQuery, is_identifier, words_of
-from retain.storage import structure
+from retain.storage import injections, structure
 from retain.storage.reads import Candidate, Reader
 
 LITERAL_POOL = 50
@@ -18,15 +19,26 @@ LINKING_FILES_MAX = 24
 COMMON = 2
 """A file that stands in more than this multiple of ``Weights.sharers`` memories is not looked up further."""
 
+NO_SPACES: Mapping[str, Mapping[int, float]] = MappingProxyType({})
+
 _NAME = re.compile(r"[\w.-]*\w[/.]\w[\w./-]*\w")
 """Dotted names and paths."""
 
 
-def gather(reader: Reader, query: Query, words: TextQuery, candidates: Sequence[Candidate]) -> rank.Signals:
-    """The signals of the candidates of a query; best first by words."""
-    if not words.match or not candidates:
+def gather(
+    reader: Reader,
+    query: Query,
+    words: TextQuery,
+    candidates: Sequence[Candidate],
+    near: Mapping[str, Mapping[int, float]] = NO_SPACES,
+) -> rank.Signals:
+    """The signals of the candidates of a query; best first by words, then those that are only near."""
+    if not candidates or not (words.match or near):
         return rank.Signals()
+    shown = injections.feedback(reader.connection, [c.key for c in candidates])
     return rank.Signals(
+        near=near,
+        feedback=rank.shrunk(shown, injections.usual(reader.connection)) if shown else {},
         ages=_ages(reader, query),
         files=structure.files_of(reader.connection, [c.key for c in candidates]),
         literal=_literal(reader, query.text, [c.key for c in candidates[:LITERAL_POOL]]),
@@ -44,7 +56,7 @@ def ordered(
 ) -> list[rank.Ranked]:
     """The candidates in the order of an answer, and what is linked to the best of them."""
     ranked = rank.rank(candidates, signals, bound=bound, weights=weights)
-    if not bound:
+    if not bound and not signals.near:
         return ranked
     files = rank.linking_files(ranked, signals, weights)[:LINKING_FILES_MAX] if weights.linked else []
     if files:

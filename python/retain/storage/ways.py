@@ -180,3 +180,21 @@ def _statuses(parts: Sequence[Filter]) -> tuple[str, ...]:
 
 def _candidates(rows: Iterable[tuple[Any, ...]]) -> list[Candidate]:
     return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
+
+
+def workspaces_of(db: apsw.Connection, where: Filter) -> list[int]:
+    """Keys of the workspaces that a filter names; of all where it names none."""
+    return _workspace_keys(db, _parts(where))
+
+
+def keys_fitting(db: apsw.Connection, where: Filter, driver: int | None) -> list[int]:
+    """The keys of the memories that fit a filter, ascending, read through the index of one of its conditions."""
+    sql, values = _keys(where, driver)
+    return [int(key) for (key,) in db.execute(f"{sql} ORDER BY m.key", values)]
+
+
+def candidates_at(db: apsw.Connection, keys: Sequence[int]) -> list[Candidate]:
+    """Memories by key, at most a few hundred, as candidates without words."""
+    marks = ", ".join("?" * len(keys))
+    sql = f"SELECT {_COLUMNS.format(score='0.0')} FROM memory m WHERE m.key IN ({marks})"
+    return _candidates(db.execute(sql, tuple(keys)))

@@ -8,7 +8,7 @@ import pytest
 
 from retain.interfaces.mcp_tools import call, tools
 from retain.memory.service import MemoryService
-from retain.memory.uses import shrunk
+from retain.retrieval.rank import shrunk
 
 pytestmark = pytest.mark.anyio
 

@@ -69,7 +69,7 @@ class Server:
         self.gauge = gauge
         settings, _ = read_settings(None, {"cache_entries_max": ENTRIES, "cache_bytes_max": 1 << 20})
         self.manager = relief.watched(
-            settings, self.store, self.drain, self.recalls, self.frequencies, ENTRIES, gauge
+            settings, self.store, self.drain, self.recalls, self.frequencies, ENTRIES, gauge=gauge
         )
         self.manager._timing._restore_s = 0
 

@@ -35,7 +35,8 @@ def stats(arguments: Namespace, out: Output) -> int:
     """Counts everything in the store, or what the model was shown and used."""
     if arguments.receipt:
         account = with_memory(
-            arguments, lambda memory: memory.receipt(since=arguments.since, workspace=arguments.workspace)
+            arguments,
+            lambda memory: memory.receipts.account(since=arguments.since, workspace=arguments.workspace),
         )
         out.answer(account, receipt_text(account, out.paint))
         return replies.EXIT_OK

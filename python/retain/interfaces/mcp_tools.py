@@ -270,7 +270,7 @@ async def _recall(service: MemoryService, arguments: Mapping[str, Any]) -> str:
     )
     lines = [f"{line_of(hit.memory, hit.snippet)} {hit.score:.2f}" for hit in recall.hits]
     ids = [hit.memory.id for hit in recall.hits]
-    await service.shown("recall", ids, tokens=recall.tokens or 0, hidden=recall.hidden)
+    await service.receipts.shown("recall", ids, tokens=recall.tokens or 0, hidden=recall.hidden)
     return "\n".join([*([HEADING, *lines] if lines else [NOTHING]), *_hidden(recall.hidden)])
 
 
@@ -278,7 +278,7 @@ async def _get(service: MemoryService, arguments: Mapping[str, Any]) -> str:
     found, missing = await service.get_many(arguments["ids"])
     if not found:
         raise NotFound(f"no memory {_ids(missing)}") if missing else InvalidInput("ids", "must not be empty")
-    await service.read_whole([memory.id for memory in found])
+    await service.receipts.read_whole([memory.id for memory in found])
     share = TEXTS_TOKENS_MAX // len(found)
     parts = [_whole(memory, share) for memory in found]
     if missing:
@@ -314,7 +314,7 @@ async def _context(service: MemoryService, arguments: Mapping[str, Any]) -> str:
     hidden = dict(recall.hidden) if recall else {}
     if block.over_budget:
         hidden["over_budget"] = block.over_budget
-    await service.shown("context", block.ids, tokens=block.tokens, hidden=hidden)
+    await service.receipts.shown("context", block.ids, tokens=block.tokens, hidden=hidden)
     return "\n".join([block.text or NOTHING, *_hidden(hidden)])
 
 

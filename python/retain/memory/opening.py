@@ -59,7 +59,9 @@ async def open(  # noqa: A001 - the public name is retain.open
     learned = await store.read(calibration.learned_before)
     planner = QueryPlanner(learned.coefficients, learned.corrections, enabled=bool(chosen.planner))
     workspaces = Workspaces(store)
-    receipts = Receipts(store)
+    place = os.fspath(folder) if folder is not None else str(project_directory())
+    channel = Channel(origin=origin, folder=place, session=session or session_id())
+    receipts = Receipts(store, workspaces, folder=channel.folder, session=channel.session)
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
     open_embedder = partial(open_model, chosen)
     semantics = (
@@ -68,11 +70,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     service = MemoryService(
         chosen,
         store,
-        channel=Channel(
-            origin=origin,
-            folder=os.fspath(folder) if folder is not None else str(project_directory()),
-            session=session or session_id(),
-        ),
+        channel=channel,
         planner=planner,
         recalls=recalls,
         recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100, semantics),
@@ -80,19 +78,17 @@ async def open(  # noqa: A001 - the public name is retain.open
         drain=Drain(chosen, store, workspaces, receipts),
         receipts=receipts,
     )
-    background = [asyncio.create_task(service.drain.keep_running())] if drain else []
-    if drain:  # whoever lives long
-        await store.tend_readers()
     embedding = Embedding(chosen, store, open_embedder) if drain and chosen.vectors else None
-    if embedding is not None:
-        background.append(asyncio.create_task(embedding.keep_running()))
+    background: list[asyncio.Task[None]] = []
+    if drain:
+        await store.tend_readers()  # whoever lives long
+        keeping = [service.drain.keep_running(), *([embedding.keep_running()] if embedding else [])]
+        background += map(asyncio.create_task, keeping)
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 
-        service.pressure = watched(
-            chosen, store, service.drain, recalls.l1, frequencies, FREQUENCY_ENTRIES,
-            embedding=embedding, semantics=semantics,
-        )  # fmt: skip
+        given = (chosen, store, service.drain, recalls.l1, frequencies, FREQUENCY_ENTRIES)
+        service.pressure = watched(*given, embedding=embedding, semantics=semantics)
         background.append(asyncio.create_task(keep_watching(service.pressure)))
     try:
         yield service

@@ -9,12 +9,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 import apsw
 
 from retain.errors import RetainError
+from retain.memory import inputs
 from retain.memory.uses import signs_of, use_of
-from retain.model import Draft, Event, new_id, to_us
+from retain.memory.workspaces import Workspaces
+from retain.model import Draft, Event, new_id, read_time, to_us
 from retain.storage import injections, writes
 from retain.storage.injections import Injection
 from retain.storage.sqlite import SqliteStore
@@ -29,48 +33,76 @@ USE_WINDOW_US = 45 * 60 * 1_000_000
 
 
 class Receipts:
-    """Notes what is shown, and stores it."""
+    """Notes what is shown, stores it, and gives account.
 
-    def __init__(self, store: SqliteStore) -> None:
+    Args:
+        store: keeps the receipts.
+        workspaces: tell the workspace of the folder.
+        folder: where the session works.
+        session: the client's session where it is known.
+    """
+
+    def __init__(
+        self, store: SqliteStore, workspaces: Workspaces, *, folder: str, session: str | None
+    ) -> None:
         self._store = store
+        self._workspaces = workspaces
+        self._folder = folder
+        self._session = session
         self._waiting: list[Injection] = []
         self._read: list[tuple[int, str]] = []
         self.dropped = 0
 
-    def note(
-        self,
-        door: str,
-        *,
-        workspace: int,
-        session: str | None,
-        memories: Sequence[str],
-        tokens: int,
-        hidden: Mapping[str, int],
+    async def shown(
+        self, door: str, ids: Sequence[str], *, tokens: int = 0, hidden: Mapping[str, int] | None = None
     ) -> None:
-        """Notes that memories were shown, or that nothing was.
+        """Notes that memories were put before the model, or (no ids) that nothing fitted.
 
         Args:
             door: ``recall``, ``context``, or the hook that asked.
-            workspace: internal key.
-            session: the client's session where it is known.
-            memories: ids, best first.
+            ids: best first.
             tokens: of what was shown.
-            hidden: how many were withheld, by reason.
+            hidden: how many memories were withheld, by reason.
         """
+        _, workspace = await self._workspaces.at(self._folder)
         self._waiting.append(
             Injection(
-                id=new_id(), workspace=workspace, session=session or "", door=door, at_us=_now_us(),
-                memories=tuple(memories), tokens=tokens, hidden=dict(hidden),
+                id=new_id(), workspace=workspace, session=self._session or "", door=door, at_us=_now_us(),
+                memories=tuple(ids), tokens=tokens, hidden=dict(hidden or {}),
             )
         )  # fmt: skip
         if len(self._waiting) > WAITING_MAX:
             del self._waiting[0]
             self.dropped += 1
 
-    def note_read(self, workspace: int, memories: Sequence[str]) -> None:
-        """Notes that the whole text of memories was asked for."""
-        self._read += [(workspace, memory) for memory in memories]
+    async def read_whole(self, ids: Sequence[str]) -> None:
+        """Notes that the whole text of memories was asked for: those that were shown before were of use."""
+        _, workspace = await self._workspaces.at(self._folder)
+        self._read += [(workspace, memory) for memory in ids]
         del self._read[:-WAITING_MAX]
+
+    async def account(
+        self, *, since: datetime | str | float | None = None, workspace: str | None = None
+    ) -> dict[str, Any]:
+        """What was put before the model, what showed that it was used, and what was withheld, as JSON values.
+
+        Args:
+            since: earliest moment; None takes everything.
+            workspace: id of a workspace, ``"*"`` for all; None is that of the folder.
+
+        Raises:
+            InvalidInput: a field is wrong.
+            NotFound: no such workspace.
+        """
+        since_us = 0 if since is None else to_us(read_time(since, "since"))
+        key = None
+        if workspace is None:
+            _, key = await self._workspaces.at(self._folder)
+        elif workspace != "*":
+            _, key = await self._workspaces.by_id(inputs.id_field(workspace, "workspace"))
+        await self.flush()
+        found = await self._store.read(lambda reader: injections.receipt(reader.connection, key, since_us))
+        return {**found, "dropped": self.dropped}
 
     async def flush(self) -> None:
         """Stores what was noted; where the store refuses, it is kept for the next time."""

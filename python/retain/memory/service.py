@@ -37,7 +37,7 @@ from retain.model import (
 from retain.retrieval.context import Block, block_of
 from retain.retrieval.filters import both, parse_filter
 from retain.retrieval.planner import QueryPlanner
-from retain.storage import injections, writes
+from retain.storage import writes
 from retain.storage.integrity import verify
 from retain.storage.reads import memories_by_id
 from retain.storage.sqlite import SqliteStore
@@ -88,7 +88,7 @@ class MemoryService:
         self._recaller = recaller
         self._workspaces = workspaces
         self._upkeep = PlannerUpkeep(planner, store, enabled=bool(settings.planner))
-        self._receipts = receipts
+        self.receipts = receipts
         self._background: set[asyncio.Task[None]] = set()
         self.pressure: MemoryManager | None = None
 
@@ -354,50 +354,6 @@ class MemoryService:
             )
         )
 
-    async def shown(
-        self, door: str, ids: Sequence[str], *, tokens: int = 0, hidden: Mapping[str, int] | None = None
-    ) -> None:
-        """Notes that memories were put before the model, or (no ids) that nothing fitted.
-
-        Args:
-            door: ``recall``, ``context``, or the hook that asked.
-            ids: best first.
-            tokens: of what was shown.
-            hidden: how many memories were withheld, by reason.
-        """
-        _, key = await self._scope(None)
-        self._receipts.note(
-            door,
-            workspace=key,
-            session=self._channel.session,
-            memories=ids,
-            tokens=tokens,
-            hidden=hidden or {},
-        )
-
-    async def read_whole(self, ids: Sequence[str]) -> None:
-        """Notes that the whole text of memories was asked for: those that were shown before were of use."""
-        _, key = await self._scope(None)
-        self._receipts.note_read(key, ids)
-
-    async def receipt(
-        self, *, since: datetime | str | float | None = None, workspace: str | None = None
-    ) -> dict[str, Any]:
-        """What was put before the model, what showed that it was used, and what was withheld, as JSON values.
-
-        Args:
-            since: earliest moment; None takes everything.
-            workspace: id of a workspace, ``"*"`` for all; None is that of the folder.
-
-        Raises:
-            InvalidInput: a field is wrong.
-        """
-        key = None if workspace == "*" else (await self._scope(workspace))[1]
-        since_us = 0 if since is None else to_us(read_time(since, "since"))
-        await self.drain.before_recall()
-        await self._receipts.flush()
-        return await self._store.read(lambda reader: injections.receipt(reader.connection, key, since_us))
-
     async def status(self) -> dict[str, Any]:
         """A short account for a person: where, how much, and whether anything is wrong."""
         place, _ = await self._scope(None)
@@ -418,7 +374,7 @@ class MemoryService:
             task.cancel()
         await self._upkeep.close()
         await self.drain.close()
-        await self._receipts.flush()
+        await self.receipts.flush()
         await self._recalls.close()
         await self._store.close()
 

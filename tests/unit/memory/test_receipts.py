@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import retain
 from retain.interfaces.mcp_tools import call, tools
 from retain.memory.service import MemoryService
 from retain.retrieval.rank import shrunk
@@ -26,7 +28,7 @@ async def test_a_recall_by_the_model_leaves_a_receipt_of_ids_tokens_and_what_was
     await memory.remember("The cart total is rounded half to even", paths=["src/cart.py"])
     await tool(memory, "recall", query="how is the cart total rounded")
     await tool(memory, "recall", query="zebra quokka")
-    account = await memory.receipt()
+    account = await memory.receipts.account()
     assert (account["injections"], account["memories"], account["abstained"]) == (2, 1, 1)
     assert account["doors"]["recall"]["tokens"] == account["tokens"] > 10
     assert (account["used"], account["used_by"]) == (0, {})
@@ -35,7 +37,7 @@ async def test_a_recall_by_the_model_leaves_a_receipt_of_ids_tokens_and_what_was
 async def test_a_recall_by_a_person_is_no_injection(memory: MemoryService) -> None:
     await memory.remember("The cart total is rounded half to even")
     await memory.recall("cart total")
-    assert (await memory.receipt())["injections"] == 0
+    assert (await memory.receipts.account())["injections"] == 0
 
 
 async def test_a_memory_whose_whole_text_is_asked_for_was_of_use(memory: MemoryService) -> None:
@@ -43,7 +45,7 @@ async def test_a_memory_whose_whole_text_is_asked_for_was_of_use(memory: MemoryS
     await tool(memory, "recall", query="cart total rounded")
     await tool(memory, "get", ids=[kept.id])
     await tool(memory, "get", ids=[kept.id])
-    assert (await memory.receipt())["used_by"] == {"read": 1}
+    assert (await memory.receipts.account())["used_by"] == {"read": 1}
 
 
 async def test_a_memory_whose_file_is_changed_afterwards_was_of_use(
@@ -55,7 +57,7 @@ async def test_a_memory_whose_file_is_changed_afterwards_was_of_use(
     events.go_on_now()
     events.edit("src/cart.py", "round(x)", "round(x, 2)")
     await memory.drain.run()
-    account = await memory.receipt()
+    account = await memory.receipts.account()
     assert (account["memories"], account["used_by"]) == (2, {"file": 1})
 
 
@@ -65,7 +67,7 @@ async def test_a_change_before_the_showing_proves_nothing(memory: MemoryService,
     events.edit("src/cart.py", "round(x)", "round(x, 2)")
     await tool(memory, "recall", query="totals")
     await memory.drain.run()
-    assert (await memory.receipt())["used"] == 0
+    assert (await memory.receipts.account())["used"] == 0
 
 
 async def test_a_message_that_says_what_the_memory_says_used_it_and_words_of_the_prompt_prove_nothing(
@@ -78,13 +80,13 @@ async def test_a_message_that_says_what_the_memory_says_used_it_and_words_of_the
     events.go_on_now()
     events.put("Stop", last_assistant_message="Rounding follows the bankers convention here, as asked.")
     await memory.drain.run()
-    assert (await memory.receipt())["used"] == 0
+    assert (await memory.receipts.account())["used"] == 0
     events.put(
         "Stop",
         last_assistant_message="It does, because the auditors compare quarterly ledgers of each branch.",
     )
     await memory.drain.run()
-    assert (await memory.receipt())["used_by"] == {"words": 1}
+    assert (await memory.receipts.account())["used_by"] == {"words": 1}
 
 
 async def test_an_error_that_was_shown_and_then_mended_is_a_repeat_prevented_until_it_comes_back(
@@ -97,21 +99,23 @@ async def test_an_error_that_was_shown_and_then_mended_is_a_repeat_prevented_unt
     events.go_on_now()
     events.bash("pytest tests/a.py", "1 passed", failed=False)
     await memory.drain.run()
-    account = await memory.receipt()
+    account = await memory.receipts.account()
     assert (account["used_by"], account["prevented_repeats"]) == ({"fix": 1}, 1)
     events.bash("pytest tests/a.py", failure, failed=True, session="later")
     await memory.drain.run()
-    assert (await memory.receipt())["prevented_repeats"] == 0
+    assert (await memory.receipts.account())["prevented_repeats"] == 0
 
 
-async def test_receipts_of_other_sessions_are_left_alone(memory: MemoryService, events: Any) -> None:
+async def test_receipts_of_other_sessions_are_left_alone(
+    memory: MemoryService, events: Any, folder: Path
+) -> None:
     kept = await memory.remember("Totals are rounded half to even", paths=["src/cart.py"])
-    _, key = await memory._scope(None)
-    memory._receipts.note("prompt", workspace=key, session="other", memories=[kept.id], tokens=9, hidden={})
+    async with retain.open(folder=folder, session="other") as elsewhere:
+        await elsewhere.receipts.shown("prompt", [kept.id], tokens=9)
     events.go_on_now()
     events.edit("src/cart.py", "round(x)", "round(x, 2)")
     await memory.drain.run()
-    assert (await memory.receipt())["used"] == 0
+    assert (await memory.receipts.account())["used"] == 0
 
 
 def test_feedback_of_few_showings_is_drawn_towards_what_is_usual() -> None:

@@ -3,7 +3,7 @@
 The estimator in Rust holds the statistics of the store (most common values, distinct counts, a histogram
 of times), turns a filter tree into an interval of rows, and prices the steps of a plan. The planner
 enumerates the plans that give the same answer, prices them, and takes the cheapest one. What a plan really
-cost comes back through ``observe`` and corrects the coefficients.
+cost comes back through ``observe`` and corrects the prices; the choice stays with the calibrated coefficients.
 
 Plans:
 

@@ -10,9 +10,9 @@ pub(super) struct Dense {
 /// Rows summed in `f32` before they are added in `f64`.
 const BLOCK_ROWS: usize = 64;
 
-/// What is added to a squared length, as a share of the longest, so that a direction that has vanished
-/// divides by something.
-const RIDGE: f64 = 1e-10;
+/// A column of which less than this share (of its squared length) is new beside the columns before it is
+/// nothing but rounding: where the matrix has fewer axes than are looked for, such columns are made zero.
+const NEW_SHARE_MIN: f64 = 1e-6;
 
 /// Sweeps after which the eigenvectors are taken as they are; they converge in six to ten.
 const SWEEPS_MAX: usize = 16;
@@ -64,8 +64,8 @@ impl Dense {
         total
     }
 
-    /// Makes the columns perpendicular and of length 1, keeping what they span (Cholesky QR, twice, since
-    /// the first pass leaves errors of the square of the condition).
+    /// Makes the columns perpendicular and of length 1 (or 0), keeping what they span (Cholesky QR, twice,
+    /// since the first pass leaves errors of the square of the condition).
     pub(super) fn orthonormalise(&mut self) {
         for _ in 0..2 {
             let products = self.transposed_times(self);
@@ -87,21 +87,21 @@ impl Dense {
 /// The inverse of the upper triangle `r` with `r' r = square`, by rows.
 #[expect(clippy::cast_possible_truncation, reason = "it multiplies f32")]
 fn inverse_of_cholesky(square: &[f64], width: usize) -> Vec<f32> {
-    let longest = square
-        .iter()
-        .step_by(width + 1)
-        .fold(0.0_f64, |most, &own| most.max(own));
-    let ridge = (longest * RIDGE).max(f64::MIN_POSITIVE);
     // Row `i` of `lower` is column `i` of the triangle; row `i` of `inverse` is that of its inverse.
     let mut lower: Vec<Vec<f64>> = Vec::with_capacity(width);
     for (i, products) in square.chunks_exact(width).enumerate() {
         let mut row: Vec<f64> = Vec::with_capacity(i + 1);
         for (above, &product) in lower.iter().zip(products) {
             let rest = product - dot(&row, above);
-            row.push(rest / above.last().copied().unwrap_or(1.0));
+            row.push(over(rest, above.last()));
         }
         let own = products.get(i).copied().unwrap_or_default();
-        row.push((own - dot(&row, &row)).max(ridge).sqrt());
+        let new = own - dot(&row, &row);
+        row.push(if new > own * NEW_SHARE_MIN {
+            new.sqrt()
+        } else {
+            0.0
+        });
         lower.push(row);
     }
     let mut inverse: Vec<Vec<f64>> = Vec::with_capacity(width);
@@ -112,10 +112,10 @@ fn inverse_of_cholesky(square: &[f64], width: usize) -> Vec<f32> {
         let mut fresh = vec![0.0_f64; before.len()];
         for (&factor, done) in before.iter().zip(&inverse) {
             for (slot, &value) in fresh.iter_mut().zip(done) {
-                *slot -= factor * value / pivot;
+                *slot -= over(factor * value, Some(&pivot));
             }
         }
-        fresh.push(1.0 / pivot);
+        fresh.push(over(1.0, Some(&pivot)));
         inverse.push(fresh);
     }
     let mut upper = vec![0.0_f32; width * width];
@@ -127,6 +127,13 @@ fn inverse_of_cholesky(square: &[f64], width: usize) -> Vec<f32> {
         }
     }
     upper
+}
+
+/// A quotient, 0 where there is nothing to divide by: the column has vanished.
+fn over(value: f64, pivot: Option<&f64>) -> f64 {
+    pivot
+        .filter(|&&pivot| pivot > 0.0)
+        .map_or(0.0, |pivot| value / pivot)
 }
 
 fn dot(one: &[f64], other: &[f64]) -> f64 {

@@ -73,7 +73,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         channel=channel,
         planner=planner,
         recalls=recalls,
-        recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100, semantics),
+        recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100, semantics=semantics),
         workspaces=workspaces,
         drain=Drain(chosen, store, workspaces, receipts),
         receipts=receipts,

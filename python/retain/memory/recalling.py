@@ -73,8 +73,8 @@ class Recaller:
         frequencies: cache of document frequencies of stems; they only steer plans and scores, so a
             minute's age does no harm.
         confidence: how likely, in 0..1, the best hits must answer the question; below it nothing fits.
-        semantics: searches by meaning; None goes by words alone.
         weights: the numbers of the ranking.
+        semantics: searches by meaning; None goes by words alone.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class Recaller:
         planner: QueryPlanner,
         frequencies: L1Cache,
         confidence: float,
-        semantics: Semantics | None = None,
         weights: Weights = WEIGHTS,
+        semantics: Semantics | None = None,
     ) -> None:
         self._semantics = semantics
         self._planner = planner

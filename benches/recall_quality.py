@@ -4,7 +4,9 @@
 
 DIR holds sets as the referee writes them (``NAME-files``, ``NAME-known``); each is asked through the store, the
 planner and the ranking of the product, once a variant, beside plain FTS5 (porter, one column) in the same run. In a
-*files* set only records before the query are searched. A signal whose ``without`` line is no lower does not pay.
+*files* set only records before the query are searched. The space is fitted to
+the records before the first query, as a store would have done it by then: fitted to all, it would have read the
+answers. A signal whose ``without`` line is no lower does not pay.
 """
 
 from __future__ import annotations
@@ -23,15 +25,21 @@ import apsw
 import retain
 from corpora import WORD
 from measuring import Figure, arguments, at_least, publish
-from quality_sets import Asked, QualitySet, ndcg_at, read_set, recall_at
+from quality_sets import Asked, QualitySet, Record, ndcg_at, read_set, recall_at
 from retain.cache import L1Cache
 from retain.config import read_settings
+from retain.memory.embedding import Serving
 from retain.memory.recalling import Recaller, effective
+from retain.memory.semantics import Semantics
 from retain.model import Between, Query, to_us
 from retain.retrieval.planner import QueryPlanner
 from retain.retrieval.rank import WEIGHTS, Weights
+from retain.retrieval.space import CorpusEmbedder, Fit, Passage
+from retain.retrieval.vectors import VectorIndex, floats, row_of
+from retain.storage import spaces
 from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
+from retain.storage.vectors import put_vectors
 
 OFF: Mapping[str, Mapping[str, float]] = {
     "age of files": {"recency_files": 0.0},
@@ -46,6 +54,10 @@ VARIANTS: dict[str, Weights] = {
     **{f"without {name}": replace(WEIGHTS, **off) for name, off in OFF.items()},  # type: ignore[arg-type]
     "words only": replace(WEIGHTS, **WORDS_ONLY),  # type: ignore[arg-type]
 }
+VARIANTS["without meaning"] = WEIGHTS
+SPACELESS = ("words only", "without meaning")
+"""The variants that search no space."""
+
 ROUNDS = 1_000
 Scores = dict[str, list[tuple[float, float]]]
 
@@ -64,7 +76,14 @@ async def ours(one: QualitySet, queries: Sequence[Asked], home: Path) -> Scores:
     store = await SqliteStore.open(read_settings(home)[0])
     asked = [effective(_query(one, query, workspace)) for query in queries]
     planner = QueryPlanner(enabled=False)
-    recallers = {name: Recaller(planner, L1Cache(1_024), 0.0, weights) for name, weights in VARIANTS.items()}
+    first = one.records if one.queries[0].order is None else _before(one, queries)
+    await fit_space(store, len(first))
+    semantics = Semantics(Serving(lambda: None), VectorIndex(), planner, live=False)
+    meaning = {name: semantics for name in VARIANTS if name not in SPACELESS}
+    recallers = {
+        name: Recaller(planner, L1Cache(1_024), 0.0, weights=weights, semantics=meaning.get(name))
+        for name, weights in VARIANTS.items()
+    }
 
     def answers(reader: Reader, recaller: Recaller) -> list[list[str]]:
         return [[stored[hit.memory.id] for hit in recaller.answer(reader, q).recall.hits] for q in asked]
@@ -76,6 +95,35 @@ async def ours(one: QualitySet, queries: Sequence[Asked], home: Path) -> Scores:
         }
     finally:
         await store.close()
+
+
+def _before(one: QualitySet, queries: Sequence[Asked]) -> Sequence[Record]:
+    """The records that were there when the first of these queries was asked."""
+    start = min(query.order for query in queries if query.order is not None)
+    return [record for record in one.records if record.order < start]
+
+
+async def fit_space(store: SqliteStore, count: int) -> None:
+    """Fits a space to the first memories, and gives every memory a vector in it."""
+
+    def fitted(reader: Reader) -> tuple[CorpusEmbedder, list[tuple[int, bytes]]]:
+        keys = range(1, reader.total() + 1)
+        passages = [Passage.of(memory) for _, memory in sorted(reader.load(keys).items())]
+        fit = Fit(reader.tokens)
+        fit.add(passages[:count], reader.tokens)
+        embedder = fit.embedder()
+        rows = embedder.on(reader.tokens).embed_documents(passages)
+        return embedder, [(key, row_of(floats(row))) for key, row in zip(keys, rows, strict=True)]
+
+    embedder, rows = await store.read(fitted)
+
+    def serve(db: apsw.Connection) -> None:
+        about = {"name": embedder.name, "kind": "corpus", "dim": embedder.dim, "model": embedder.to_bytes()}
+        space = spaces.add_space(db, **about, fitted_rows=count, now_us=0)
+        put_vectors(db, space, rows)
+        spaces.serve(db, space)
+
+    await store.write(serve)
 
 
 def _query(one: QualitySet, query: Asked, workspace: str) -> Query:

@@ -15,8 +15,9 @@ from typing import NamedTuple, Protocol
 from retain.retrieval.spelling import Terms, resolve
 from retain.storage.text import identifier_parts, unspaced_parts
 
-TERMS_MAX = 64
-"""Most words of a query that are searched for; of a longer query the rarest ones that occur at all."""
+TERMS_MAX = 20
+"""Most words of a query that are searched for; of a longer query the rarest ones that occur at all. The common ones
+of a long query cost the most and change nothing."""
 
 RESOLVED_WORDS_MAX = 4
 """Words without a memory that are resolved to others, the first ones of a query."""

@@ -138,7 +138,7 @@ mod tests {
             ];
             let disturbed = if rng.usize(..10) == 0 { 5.0 } else { 1.0 };
             let factor = (noise * (rng.f64() - 0.5)).exp() * disturbed;
-            (steps, (200.0 + 2.0 * rows + 3.0 * fetched) * factor)
+            (steps, (600.0 + 0.09 * rows + 0.3 * fetched) * factor)
         };
         (0..count).map(run).collect()
     }
@@ -148,9 +148,9 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(5);
         let learnt = fitted(&CostModel::default(), &runs(&mut rng, 1_500, 0.2));
         for (operator, truth) in [
-            (Operator::Statement, 200.0),
-            (Operator::FtsMatch, 2.0),
-            (Operator::RowFetch, 3.0),
+            (Operator::Statement, 600.0),
+            (Operator::FtsMatch, 0.09),
+            (Operator::RowFetch, 0.3),
         ] {
             let found = learnt.of(operator).row_us;
             assert!((found / truth).ln().abs() < 0.25, "{operator:?}: {found}");

@@ -677,7 +677,7 @@ class VectorMatrix:
             keys: search among these only; keys without a row are passed over. Ascending ones save a sort.
             way: "vector_scan" (all rows, the filter asked late), "vector_ids" (the rows of the keys one by one),
                 "vector_bits" and "vector_bit_ids" (the same over the components' signs, the nearest
-                ``max(500, 50 * k, matching / 500)`` then scored); None for the cheapest by ``costs``, and then
+                ``max(1000, 100 * k, matching / 250)`` then scored); None for the cheapest by ``costs``, and then
                 over signs only where at least 20,000 rows match.
 
         Returns:

@@ -29,7 +29,7 @@ LOADED_AT_ONCE = 8_192
 CALIBRATED_ROWS_MIN = 20_000
 """Below this, all ways but the plain ones are out of the question, and those need no measuring."""
 
-CALIBRATED_KEYS = 4_096
+CALIBRATED_KEYS = 8_192
 WIDENED_BY = 4
 CALIBRATED_ROUNDS = 3
 FLOAT_BYTES = 4
@@ -172,7 +172,8 @@ class VectorIndex:
 
 def _chunks(rows: Iterator[tuple[int, bytes]]) -> Iterator[tuple[array[int], bytes]]:
     while chunk := list(islice(rows, LOADED_AT_ONCE)):
-        yield array("q", [key for key, _ in chunk]), b"".join([data for _, data in chunk])
+        keys, parts = zip(*chunk, strict=True)
+        yield array("q", keys), b"".join(parts)
 
 
 def _search(
@@ -212,23 +213,28 @@ def calibrated(
         clock_ns: nanoseconds from any beginning.
     """
     rows = len(keys)
-    spread = array("q", keys[:: max(1, rows // CALIBRATED_KEYS)])
-    few = spread[:: len(spread) // (CALIBRATED_KEYS // 8)]
     query = array("f", [(-1.0) ** (i * i // 3) for i in range(matrix.dim)])
 
-    def us(way: str, among: array[int] | None) -> float:
+    def us(way: str, count: int) -> float:
+        step = max(1, rows // count)
         times = []
-        for _ in range(CALIBRATED_ROUNDS):
+        for turn in range(CALIBRATED_ROUNDS):  # each time other rows, which are not in a cache yet
+            among = (
+                None if count == rows else array("q", keys[turn * step // CALIBRATED_ROUNDS :: step][:count])
+            )
             start = clock_ns()
             matrix.search(query, 10, among, way)
             times.append(clock_ns() - start)
         return min(times) / 1000
 
-    one = us("vector_ids", few[:1])
-    rescoring = us("vector_bit_ids", few)
+    def by_row(way: str, count: int, startup_us: float) -> tuple[float, float]:
+        return startup_us, max(0.0, us(way, count) - startup_us) / count
+
+    one = us("vector_ids", 1)
+    rescoring = us("vector_bit_ids", CALIBRATED_KEYS // 8)
     return {
-        "vector_scan": (one, max(0.0, us("vector_scan", None) - one) / rows),
-        "vector_ids": (one, max(0.0, us("vector_ids", spread) - one) / len(spread)),
-        "vector_bits": (rescoring, max(0.0, us("vector_bits", None) - rescoring) / rows),
-        "vector_bit_ids": (rescoring, max(0.0, us("vector_bit_ids", spread) - rescoring) / len(spread)),
+        "vector_scan": by_row("vector_scan", rows, one),
+        "vector_ids": by_row("vector_ids", CALIBRATED_KEYS, one),
+        "vector_bits": by_row("vector_bits", rows, rescoring),
+        "vector_bit_ids": by_row("vector_bit_ids", CALIBRATED_KEYS, rescoring),
     }

@@ -179,7 +179,7 @@ impl VectorMatrix {
 
 /// Unit vectors as rows for [`VectorMatrix::put`].
 #[pyfunction]
-pub(crate) fn quantise<'py>(py: Python<'py>, values: Octets, dim: i64) -> PyResult<Bound<'py, PyBytes>> {
+pub(crate) fn quantise(py: Python<'_>, values: Octets, dim: i64) -> PyResult<Bound<'_, PyBytes>> {
     let Ok(dim) = usize::try_from(dim) else {
         return Err(PyValueError::new_err("dim: must be above 0"));
     };

@@ -73,13 +73,13 @@ pub struct Costs {
 pub(super) const BITS_ROWS_MIN: usize = 20_000;
 
 /// Rows that are scored again for each hit wanted, after a search over bits.
-const RESCORED_PER_HIT: usize = 50;
+const RESCORED_PER_HIT: usize = 100;
 
 /// Rows that are scored again at least, however few hits are wanted,
-const RESCORED_MIN: usize = 500;
+const RESCORED_MIN: usize = 1_000;
 
 /// and one of so many that match, for the more there are, the more of them lie as near by their signs.
-const MATCHING_PER_RESCORED: usize = 500;
+const MATCHING_PER_RESCORED: usize = 250;
 
 /// Asking a filter about one row: a binary search in cold memory.
 const TEST_US: f64 = 0.1;
@@ -92,8 +92,8 @@ impl Costs {
         Self {
             scan: line(2.0, 0.0005 + 0.0025 * width),
             ids: line(2.0, 0.01 + 0.008 * width),
-            bits: line(30.0, 0.001 + 0.0004 * width),
-            bit_ids: line(30.0, 0.02 + 0.001 * width),
+            bits: line(60.0, 0.001 + 0.0004 * width),
+            bit_ids: line(60.0, 0.02 + 0.001 * width),
         }
     }
 

@@ -73,8 +73,13 @@ pub(super) fn lines(row: &[i8]) -> impl Iterator<Item = Line> {
 
 /// The signs of a line: 1 where a component is above 0.
 pub(super) fn signs(line: &Line) -> u64 {
-    let bits = line.0.iter().enumerate();
-    bits.fold(0, |word, (place, value)| word | (u64::from(*value > 0) << place))
+    /// Brings the lowest bits of eight bytes side by side into the highest byte.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let ones = line.0.map(|value| u8::from(value > 0));
+    let eights = ones.as_chunks::<8>().0.iter().enumerate();
+    eights.fold(0, |word, (place, eight)| {
+        word | ((u64::from_le_bytes(*eight).wrapping_mul(GATHER) >> 56) << (8 * place))
+    })
 }
 
 /// A query as the kernels take it.
@@ -105,7 +110,8 @@ impl Query {
 
 #[cfg(test)]
 mod tests {
-    use super::{Query, inverse_norm, quantise};
+    use super::super::kernel::{LINE, Line};
+    use super::{Query, inverse_norm, quantise, signs};
 
     #[test]
     fn a_row_uses_the_whole_range_whatever_its_length() {
@@ -121,6 +127,17 @@ mod tests {
         assert!(extreme.iter().any(|value| value.unsigned_abs() == 127));
         assert_eq!(inverse_norm(&[0, 0]), 0.0);
         assert_eq!(inverse_norm(&[3, -4]), 0.2);
+    }
+
+    #[test]
+    fn signs_are_one_bit_for_each_component() {
+        let mut random = fastrand::Rng::with_seed(8);
+        for _ in 0..200 {
+            let line = Line([0; LINE].map(|_: i8| random.i8(-2..=2)));
+            for (place, value) in line.0.iter().enumerate() {
+                assert_eq!(signs(&line) >> place & 1 == 1, *value > 0);
+            }
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(super) fn rotate(values: &mut [f32]) {
     }
 }
 
-/// Turns about half of the signs, at places that the round decides (SplitMix64).
+/// Turns about half of the signs, at places that the round decides (`SplitMix64`).
 fn flip(values: &mut [f32], round: u64) {
     for (place, value) in (1_u64..).zip(values) {
         let mut mixed = ((round << 32) + place).wrapping_mul(0x9E37_79B9_7F4A_7C15);

@@ -9,6 +9,9 @@ use crate::CoreError;
 /// Rows of a block. A power of two, so that a row's place is a shift and a mask.
 pub(super) const BLOCK: usize = 4096;
 
+/// Rows for which a block makes room at first.
+const ROOM_MIN: usize = 16;
+
 const DIM_MAX: usize = 1024;
 const DIM_STEP: usize = 16;
 
@@ -28,6 +31,18 @@ impl Block {
             + self.inverse_norms.capacity() * size_of::<f32>()
             + self.lines.capacity() * size_of::<Line>()
             + self.bits.capacity() * size_of::<u64>()
+    }
+
+    /// Makes room for a row. Doubles up to a whole block, and not beyond it.
+    fn reserve(&mut self, width: usize) {
+        let rows = self.keys.len();
+        if rows == self.keys.capacity() {
+            let more = rows.max(ROOM_MIN).min(BLOCK - rows);
+            self.keys.reserve_exact(more);
+            self.inverse_norms.reserve_exact(more);
+            self.lines.reserve_exact(more * width);
+            self.bits.reserve_exact(more * width);
+        }
     }
 
     fn pop(&mut self, width: usize) {
@@ -150,7 +165,9 @@ impl Matrix {
         }
         #[expect(clippy::cast_possible_truncation, reason = "put() bounds the rows")]
         let number = self.len() as u32;
+        let width = self.width;
         if let Some(last) = self.blocks.last_mut() {
+            last.reserve(width);
             last.keys.push(key);
             last.inverse_norms.push(inverse_norm(row));
             for line in lines(row) {

@@ -23,19 +23,33 @@ pub struct Found {
     pub way: Way,
 }
 
-/// The keys to search among, ascending.
+/// The keys to search among, ascending; all where there are none.
 #[derive(Debug, Clone, Copy)]
-enum Among<'a> {
-    All,
-    Keys(&'a [i64]),
+struct Among<'a> {
+    keys: Option<&'a [i64]>,
+    /// Where the last key that was asked for stands, or would: rows mostly lie in the order of their keys, so
+    /// the next one is near.
+    place: usize,
 }
 
 impl Among<'_> {
-    fn has(self, key: i64) -> bool {
-        match self {
-            Self::All => true,
-            Self::Keys(keys) => keys.binary_search(&key).is_ok(),
+    fn has(&mut self, key: i64) -> bool {
+        let Some(keys) = self.keys else {
+            return true;
+        };
+        let mut start = self.place;
+        if keys.get(start).is_none_or(|here| *here > key) {
+            start = 0;
         }
+        let mut step = 1;
+        while keys.get(start + step).is_some_and(|there| *there < key) {
+            start += step;
+            step *= 2;
+        }
+        let end = (start + step + 1).min(keys.len());
+        let near = keys.get(start..end).unwrap_or_default();
+        self.place = start + near.partition_point(|there| *there < key);
+        keys.get(self.place) == Some(&key)
     }
 }
 
@@ -59,27 +73,27 @@ impl Matrix {
         let query = Query::new(query, self.dim())?;
         let k = k.min(self.len());
         let sorted;
-        let among = match keys {
-            None => Among::All,
-            Some(keys) if keys.is_sorted_by(|one, next| one < next) => Among::Keys(keys),
-            Some(keys) => {
+        let keys = match keys {
+            Some(keys) if !keys.is_sorted_by(|one, next| one < next) => {
                 let mut own = keys.to_vec();
                 own.sort_unstable();
                 own.dedup();
                 sorted = own;
-                Among::Keys(&sorted)
+                Some(&sorted[..])
             }
+            keys => keys,
         };
+        let among = Among { keys, place: 0 };
         let way = way.unwrap_or_else(|| self.costs.choose(self.len(), keys.map(<[i64]>::len), k));
         let matching = keys.map_or(self.len(), <[i64]>::len);
         let mut top = Top::new(k);
-        let way = match (way, among) {
+        let way = match (way, keys) {
             _ if k == 0 => way,
-            (Way::Ids, Among::Keys(keys)) => {
+            (Way::Ids, Some(keys)) => {
                 self.score(&query, keys.iter().filter_map(|key| self.map.get(*key)), &mut top);
                 way
             }
-            (Way::BitIds, Among::Keys(keys)) => {
+            (Way::BitIds, Some(keys)) => {
                 let rows = self.nearest_of(&query, keys, rescored(k, matching));
                 self.score(&query, rows.into_iter(), &mut top);
                 way
@@ -102,7 +116,7 @@ impl Matrix {
     }
 
     /// Scores every row in order. Scores lack the query's own length until the end.
-    fn scan(&self, query: &Query, among: Among<'_>, top: &mut Top) {
+    fn scan(&self, query: &Query, mut among: Among<'_>, top: &mut Top) {
         let (mut dots, mut scores) = ([0; CHUNK], [0.0; CHUNK]);
         for block in &self.blocks {
             let keys = block.keys.chunks(CHUNK);
@@ -150,7 +164,7 @@ impl Matrix {
     }
 
     /// Rows whose signs are nearest to the query's, of all that the filter allows.
-    fn nearest(&self, query: &Query, among: Among<'_>, wanted: usize) -> Vec<u32> {
+    fn nearest(&self, query: &Query, mut among: Among<'_>, wanted: usize) -> Vec<u32> {
         let mut nearest = Nearest::new(wanted, self.distance_max());
         let mut far = [0; CHUNK];
         let mut first = 0;
@@ -244,4 +258,32 @@ fn scale(dots: &[i32], inverse_norms: &[f32], scores: &mut [f32]) -> f32 {
         best = if *score > best { *score } else { best };
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Among;
+
+    #[test]
+    fn a_key_is_found_wherever_the_last_one_was() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for len in [0, 1, 2, 3, 40, 200] {
+            let mut keys: Vec<i64> = (0..len).map(|_| random.i64(-100..100)).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            let mut among = Among {
+                keys: Some(&keys),
+                place: 0,
+            };
+            for turn in 0..600 {
+                let key = if turn < 220 {
+                    turn - 110
+                } else {
+                    random.i64(-110..110)
+                };
+                assert_eq!(among.has(key), keys.contains(&key), "{key} in {keys:?}");
+            }
+        }
+        assert!(Among { keys: None, place: 0 }.has(5));
+    }
 }

@@ -76,11 +76,17 @@ class _Session:
         self._written.prompts += 1
         self._written.questions.append(note.name)
         yield self._line("user", note.text)
-        yield {"type": "file-history-snapshot", "messageId": self._uuid(), "snapshot": {"trackedFileBackups": {}}}
+        yield {
+            "type": "file-history-snapshot",
+            "messageId": self._uuid(),
+            "snapshot": {"trackedFileBackups": {}},
+        }
         for step in range(self._rng.randint(4, 14)):
             about = self._notes[20 + (turn * 17 + step) % 380]
             signature = "".join(self._rng.choices("ABCDEFabcdef0123456789+/", k=600))
-            yield self._line("assistant", [{"type": "thinking", "thinking": about.text, "signature": signature}])
+            yield self._line(
+                "assistant", [{"type": "thinking", "thinking": about.text, "signature": signature}]
+            )
             if self._rng.random() < 0.4:
                 yield self._line("assistant", [{"type": "text", "text": about.text}])
             yield from self._call(turn, step)
@@ -130,9 +136,9 @@ class _Session:
         old = "\n".join(before.split("\n")[10:16])
         new = f"{old}\n    guard_{turn}_{step} = True"
         patch = [{"oldStart": 11, "oldLines": 6, "newStart": 11, "newLines": 7,
-                  "lines": [*(f" {line}" for line in old.split("\n")), f"+    guard_{turn}_{step} = True"]}]  # fmt: skip
+                  "lines": [*(f" {line}" for line in old.split("\n")), f"+{new[len(old) + 1:]}"]}]  # fmt: skip
         asked = {"file_path": path, "old_string": old, "new_string": new, "replace_all": False}
-        response = {**{"filePath": path, "oldString": old, "newString": new}, "originalFile": before,
+        response = {"filePath": path, "oldString": old, "newString": new, "originalFile": before,
                     "structuredPatch": patch, "userModified": False, "replaceAll": False}  # fmt: skip
         return asked, f"The file {path} has been updated.\n{new}", response, False
 

@@ -30,7 +30,17 @@ from retain.capture.wording import (
 )
 from retain.model import Draft, Event, Origin
 
-__all__ = ["DISTILLERS", "REDACTED_KEY", "TOOLS", "ErrorTracker", "can_tell", "distil", "is_prompt_noise", "prepare", "prompt_title"]
+__all__ = [
+    "DISTILLERS",
+    "REDACTED_KEY",
+    "TOOLS",
+    "ErrorTracker",
+    "can_tell",
+    "distil",
+    "is_prompt_noise",
+    "prepare",
+    "prompt_title",
+]
 
 REDACTED_KEY = "retain.redacted"
 """Where ``prepare`` leaves the counts per rule in the payload."""

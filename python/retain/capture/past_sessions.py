@@ -195,7 +195,9 @@ def _copy(payload: Mapping[str, Any]) -> bytes:
     elif name == "SessionEnd":
         parts = [name, payload["session_id"], payload.get("timestamp")]
     else:
-        said = [payload.get(key) for key in ("prompt", "last_assistant_message", "compact_summary", "agent_id")]
+        said = [
+            payload.get(key) for key in ("prompt", "last_assistant_message", "compact_summary", "agent_id")
+        ]
         parts = [name, payload.get("timestamp"), *said]
     return blake2b(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 

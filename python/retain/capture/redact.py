@@ -81,7 +81,7 @@ def _gather(value: Any, strings: list[str]) -> None:
 
 
 def _may_find(rule: Rule, lowered: str) -> bool:
-    for keyword in rule.keywords:  # a loop, since a generator for each rule and text is most of the cost
+    for keyword in rule.keywords:  # noqa: SIM110 - a generator for each rule and text would be most of the cost
         if keyword in lowered:
             return True
     return False

@@ -19,6 +19,7 @@ from retain.interfaces import replies
 from retain.model import from_us
 
 if TYPE_CHECKING:
+    from retain.capture.moving.records import Source
     from retain.interfaces.cli import Output
     from retain.memory.imports import Progress
     from retain.memory.service import MemoryService
@@ -114,15 +115,22 @@ async def _read(
 ) -> dict[str, Any]:
     if arguments.format == "transcripts":
         return await memory.imports.transcripts(place, workspace=arguments.workspace, tell=tell)
-    if place.is_file() and place.samefile(memory.settings.database):
-        raise InvalidInput("file", "is the store itself")
-    source = FORMATS[arguments.format].open(place)
+    source = await asyncio.to_thread(_opened, arguments.format, place, memory.settings.database)
     return await memory.imports.records(arguments.format, source, workspace=arguments.workspace, tell=tell)
+
+
+def _opened(name: str, place: Path, database: Path) -> Source:
+    """The source at a place that is not the store itself: a second opening would drop SQLite's locks on it."""
+    if place.is_file() and place.samefile(database):
+        raise InvalidInput("file", "is the store itself")
+    return FORMATS[name].open(place)
 
 
 def told(report: Mapping[str, Any]) -> str:
     """The account of an import for people."""
-    lines = [f"{'Tried' if report['dry_run'] else 'Import'} {report['import']}: {report['source']} from {report['place']}"]
+    lines = [
+        f"{'Tried' if report['dry_run'] else 'Import'} {report['import']}: {report['source']} from {report['place']}"
+    ]
     if report["source"] == "transcripts":
         lines.append(_of_transcripts(report))
     else:
@@ -130,9 +138,14 @@ def told(report: Mapping[str, Any]) -> str:
         lines.append(" · ".join(f"{report[name]:,} {name}" for name in names))
         extra = [f"{report[name]:,} {name}" for name in ("revised", "redacted") if report[name]]
         lines += [" · ".join(extra)] if extra else []
-        lines += [f"  skipped {count:,}: {reason}" for reason, count in list(report["reasons"].items())[:REASONS_SHOWN]]
+        lines += [
+            f"  skipped {count:,}: {reason}"
+            for reason, count in list(report["reasons"].items())[:REASONS_SHOWN]
+        ]
         lines += [f"  {one['record']}: {one['reason']}" for one in report["records"][:REASONS_SHOWN]]
-    lines += ["Nothing was stored." if report["dry_run"] else f"Undo it with: retain import undo {report['import']}"]
+    lines += [
+        "Nothing was stored." if report["dry_run"] else f"Undo it with: retain import undo {report['import']}"
+    ]
     return "\n".join(lines)
 
 

@@ -10,21 +10,20 @@ from __future__ import annotations
 import asyncio
 import os
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import apsw
-import orjson
 
 from retain.capture import past_sessions
-from retain.capture.past_sessions import Told, Transcript
 from retain.capture.parse import event_of
+from retain.capture.past_sessions import Told, Transcript
 from retain.memory.drain import Digested, Kept, digest, keep
 from retain.memory.workspaces import Workspaces
 from retain.model import Event
-from retain.storage import imports, writes
+from retain.storage import imports
 from retain.storage.sqlite import SqliteStore
 
 BATCH_EVENTS = 256
@@ -215,10 +214,12 @@ class Backfill:
             else:
                 by_hooks.append((one.told.copy, twin))
         if by_hooks:
-            await self._store.write(lambda db: [
-                imports.note_event(db, self._run.key, copy, event, own=False) for copy, event in by_hooks
-            ])  # fmt: skip
+            await self._store.write(lambda db: self._note(db, by_hooks))
         return fresh
+
+    def _note(self, db: apsw.Connection, by_hooks: Sequence[tuple[bytes, str]]) -> None:
+        for copy, event in by_hooks:
+            imports.note_event(db, self._run.key, copy, event, own=False)
 
     async def _twin(self, one: _Placed) -> str | None:
         """The receipt of the hook that brought this event under an id of its own; calls of tools have the same."""

@@ -360,9 +360,7 @@ def _memories(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
     return Kept(outcome=outcome, memories=created, redacted=redacted, added=added)
 
 
-def _store_draft(
-    db: apsw.Connection, item: Digested, draft: Draft, context: str, at_us: int
-) -> writes.Added:
+def _store_draft(db: apsw.Connection, item: Digested, draft: Draft, context: str, at_us: int) -> writes.Added:
     event = item.event
     placed = replace(
         draft,

@@ -84,7 +84,7 @@ def runs(db: apsw.Connection) -> list[Run]:
 
 def _runs(db: apsw.Connection, where: str, values: tuple[Any, ...]) -> list[Run]:
     rows = db.execute(
-        f"SELECT key, id, source, place, status, started_us, ended_us, report FROM import_run {where}",  # noqa: S608
+        f"SELECT key, id, source, place, status, started_us, ended_us, report FROM import_run {where}",
         values,
     )
     names = ("key", "id", "source", "place", "status", "started_us", "ended_us")
@@ -142,11 +142,12 @@ def with_receipts(db: apsw.Connection, events: Sequence[str]) -> set[str]:
 
 def captured_by_hooks(db: apsw.Connection, workspace: int, session: str) -> list[tuple[str, str, int]]:
     """Id, name and time of the events of a session that hooks brought, in order of time."""
-    return db.execute(
+    rows = db.execute(
         "SELECT id, name, received_us FROM event_receipt r WHERE workspace = ? AND session = ? "
         "AND NOT EXISTS (SELECT 1 FROM import_event i WHERE i.event = r.id) ORDER BY received_us",
         (workspace, session),
-    ).fetchall()
+    )
+    return [(str(event), str(name), int(at_us)) for event, name, at_us in rows]
 
 
 def _many(db: apsw.Connection, select: str, values: Sequence[Any]) -> Iterable[tuple[Any, ...]]:
@@ -173,7 +174,7 @@ def undo_run(db: apsw.Connection, run_id: str, reason: str, now_us: int) -> Undo
         (run.key,),
     ).fetchall()
     for (memory_id,) in rows:
-        _take_back(db, memory_id, reason)
+        _take_back(db, str(memory_id), reason)
     kept = db.execute(
         "SELECT count(*) FROM import_memory i JOIN memory m ON m.key = i.memory "
         "WHERE i.run = ? AND i.created AND m.status != 'forgotten'",

@@ -12,9 +12,7 @@ FORMATS: Mapping[str, Format] = {
     "claude-md": Format(default=".", open=markdown.open_claude_md),
     "history": Format(default=None, open=json_lines.open_history),
     "claude-mem": Format(default="~/.claude-mem", open=claude_mem.open_source),
-    "mcp-memory-service": Format(
-        default="~/.local/share/mcp-memory", open=mcp_memory_service.open_source
-    ),
+    "mcp-memory-service": Format(default="~/.local/share/mcp-memory", open=mcp_memory_service.open_source),
     "basic-memory": Format(default="~/basic-memory", open=markdown.open_basic_memory),
     "server-memory": Format(default=None, open=json_lines.open_graph),
     "mem0": Format(default=None, open=mem0.open_source),

@@ -29,7 +29,9 @@ def open_source(place: Path) -> Source:
     """
     path = place / DATABASE if place.is_dir() else place
     db = opened(path, "observations", "claude-mem")
-    return Source(place=str(path), count=sum(count(db, table) for table in TABLES), records=_records(db, path))
+    return Source(
+        place=str(path), count=sum(count(db, table) for table in TABLES), records=_records(db, path)
+    )
 
 
 def _records(db: apsw.Connection, path: Path) -> Iterator[Found]:
@@ -45,7 +47,11 @@ def _records(db: apsw.Connection, path: Path) -> Iterator[Found]:
 
 def _observation(row: Row, record: str) -> Item | None:
     facts = _list(row, "facts")
-    parts = [_said(row, "subtitle"), _said(row, "narrative") or _said(row, "text"), *(f"- {fact}" for fact in facts)]
+    parts = [
+        _said(row, "subtitle"),
+        _said(row, "narrative") or _said(row, "text"),
+        *(f"- {fact}" for fact in facts),
+    ]
     text = "\n".join(part for part in parts if part)
     title = _said(row, "title")
     if not (text or title):

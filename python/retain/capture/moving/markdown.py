@@ -144,7 +144,11 @@ def _note(path: Path, top: Path, data: bytes) -> Item | str:
     if not read.body.strip():
         return "has no text"
     where = clean(str(path.relative_to(top)))
-    tags = ["basic-memory", *_tags(read.fields.get("tags")), *_HASHTAG.findall("\n".join(_OBSERVATION.findall(text)))]
+    tags = [
+        "basic-memory",
+        *_tags(read.fields.get("tags")),
+        *_HASHTAG.findall("\n".join(_OBSERVATION.findall(text))),
+    ]
     kind = clean(read.fields.get("type"))
     return item(
         clean(read.fields.get("permalink")) or where,
@@ -169,7 +173,11 @@ def _auto_memory(path: Path, _top: Path, data: bytes) -> Item | str:
         f"{clean(project.name)}/{clean(path.stem)}",
         f"{about}\n\n{read.body.strip()}" if about else read.body.strip(),
         title=about or clean(read.fields.get("name")) or path.stem,
-        tags=["auto-memory", *([kind] if kind else []), *([] if folder else [f"project:{clean(project.name)}"[:64]])],
+        tags=[
+            "auto-memory",
+            *([kind] if kind else []),
+            *([] if folder else [f"project:{clean(project.name)}"[:64]]),
+        ],
         at=read.fields.get("modified") or path.stat().st_mtime,
         folder=folder,
     )
@@ -194,7 +202,9 @@ def _reference(path: Path, top: Path, data: bytes) -> Item | str:
     text = data.decode("utf-8-sig", "replace")
     if not text.strip():
         return "is empty"
-    headings = [line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#")][:HEADINGS_MAX]
+    headings = [line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#")][
+        :HEADINGS_MAX
+    ]
     shown = clean(str(path.relative_to(top)))
     digest = sha256(data).hexdigest()
     lines = [f"{shown} holds instructions for this project ({len(data):,} bytes, sha256 {digest}).",

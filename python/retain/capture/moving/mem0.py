@@ -49,9 +49,17 @@ def _memory(record: Any, number: int) -> Item | None:
     if not text.strip():
         return None
     about = mapping(record.get("metadata"))
-    who = [f"{name}:{record[f'{name}_id']}" for name in ("user", "agent", "app", "run") if record.get(f"{name}_id")]
+    who = [
+        f"{name}:{record[f'{name}_id']}"
+        for name in ("user", "agent", "app", "run")
+        if record.get(f"{name}_id")
+    ]
     tags = ["mem0", *texts(record.get("categories")), *texts(about.get("tags")), *who]
-    extra = [f"{key}: {value}" for key, value in about.items() if key != "tags" and isinstance(value, str | int | float)]
+    extra = [
+        f"{key}: {value}"
+        for key, value in about.items()
+        if key != "tags" and isinstance(value, str | int | float)
+    ]
     return item(
         clean(record.get("id")) or str(number),
         "\n".join([text, *extra]),

@@ -72,11 +72,12 @@ def _exact(db: apsw.Connection, path: Path, where: str) -> Iterator[Found]:
 
 
 def _chroma_keys(db: apsw.Connection) -> list[tuple[int, str]]:
-    return db.execute(
+    found = db.execute(
         "SELECT e.id, e.embedding_id FROM embeddings e JOIN segments s ON s.id = e.segment_id "
         "JOIN collections c ON c.id = s.collection WHERE c.name = ? ORDER BY e.id",
         (DRAWERS,),
-    ).fetchall()
+    )
+    return [(int(key), str(name)) for key, name in found]
 
 
 def _chroma(db: apsw.Connection, path: Path) -> Iterator[Found]:
@@ -103,7 +104,12 @@ def _drawer(place: str, name: str, text: str, about: Mapping[str, Any]) -> Found
         return Found(place=place, skipped="has no text")
     wing, room = clean(about.get("wing")), clean(about.get("room"))
     file = clean(about.get("source_file"))
-    tags = ["mempalace", f"wing:{wing}" if wing else "", f"room:{room}" if room else "", clean(about.get("hall"))]
+    tags = [
+        "mempalace",
+        f"wing:{wing}" if wing else "",
+        f"room:{room}" if room else "",
+        clean(about.get("hall")),
+    ]
     made = item(
         name, text, tags=[tag for tag in tags if tag], paths=[file] if file else [],
         at=about.get("filed_at") or about.get("created_at"),
@@ -120,7 +126,11 @@ def _triples(db: apsw.Connection) -> Iterator[Found]:
             continue
         ends = [names.get(row.get(end), clean(row.get(end))) for end in ("subject", "object")]
         text = f"{ends[0]} {clean(row.get('predicate'))} {ends[1]}"
-        times = [f"{label} {row[field]}" for field, label in (("valid_from", "since"), ("valid_to", "until")) if row.get(field)]
+        times = [
+            f"{label} {row[field]}"
+            for field, label in (("valid_from", "since"), ("valid_to", "until"))
+            if row.get(field)
+        ]
         made = item(
             f"triple/{clean(row.get('id')) or key}", "\n".join([text, *times]), title=text,
             tags=["mempalace", "relation"], at=row.get("valid_from") or row.get("extracted_at"),

@@ -18,6 +18,8 @@ TAGS = 30
 PATHS = 64
 PATH_CHARS = 1_024
 RECORD_CHARS = 160
+SECONDS_MAX = 1e11
+"""Larger numbers count milliseconds, or microseconds."""
 
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
 
@@ -120,8 +122,8 @@ def moment(value: Any) -> datetime | None:
     if isinstance(value, str) and value.strip().replace(".", "", 1).isdigit() and len(value.strip()) > 8:
         value = float(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        while abs(value) > 1e11:
-            value /= 1_000
+        for _ in range(2):
+            value = value / 1_000 if abs(value) > SECONDS_MAX else value
     try:
         return read_time(value, "time") if isinstance(value, str | int | float | datetime) else None
     except InvalidInput:

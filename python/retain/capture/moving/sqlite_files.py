@@ -50,7 +50,7 @@ def count(db: apsw.Connection, table: str, where: str = "1") -> int:
     """How many rows a table has; 0 where it is missing."""
     if not has_table(db, table):
         return 0
-    return int(db.execute(f'SELECT count(*) FROM "{table}" WHERE {where}').get)  # noqa: S608 - names of ours
+    return int(db.execute(f'SELECT count(*) FROM "{table}" WHERE {where}').get)
 
 
 def rows(db: apsw.Connection, table: str, where: str = "1") -> Iterator[tuple[int, Row | str]]:
@@ -60,12 +60,12 @@ def rows(db: apsw.Connection, table: str, where: str = "1") -> Iterator[tuple[in
     """
     if not has_table(db, table):
         return
-    for (key,) in db.execute(f'SELECT rowid FROM "{table}" WHERE {where} ORDER BY rowid').fetchall():  # noqa: S608
+    for (key,) in list(db.execute(f'SELECT rowid FROM "{table}" WHERE {where} ORDER BY rowid')):
         try:
-            cursor = db.execute(f'SELECT * FROM "{table}" WHERE rowid = ?', (key,))  # noqa: S608
+            cursor = db.execute(f'SELECT * FROM "{table}" WHERE rowid = ?', (key,))
             names = [column[0] for column in cursor.description]
             values = cursor.fetchone()
         except (apsw.Error, UnicodeDecodeError) as error:
-            yield key, f"cannot be read: {error}"
+            yield int(key), f"cannot be read: {error}"
             continue
-        yield key, dict(zip(names, values or (), strict=False))
+        yield int(key), dict(zip(names, values or (), strict=False))

@@ -5,8 +5,8 @@
 The transcripts are made up from a seed, in the proportions of real ones (see ``suite/sessions.py``). Beside them
 stand the two floors of the same run, each over the same bytes: only parsing every line, and parsing it and looking for
 secrets in all of it. What the second import costs, of files that were touched since, is what a session pays that is
-imported while it still goes on. Everything must be kept once, nothing may be lost, the last prompt of every session must be
-found, and no secret may stand in the store. The process is held to one core.
+imported while it still goes on. Everything must be kept once, nothing may be lost, prompts must be found by a name in
+them, and no secret may stand in the store. The process is held to one core.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+
 import retain
 from measuring import Figure, arguments, at_least, publish
 from measuring import right as right_answers
@@ -63,7 +64,9 @@ async def found(place: Path, written: Written) -> tuple[int, int]:
     asked = written.questions[::step]
     async with retain.open(place / "home", folder=place / "repo") as memory:
         hits = [(await memory.recall(name, limit=1)).hits for name in asked]
-    return sum(bool(hit) and name in hit[0].memory.text for name, hit in zip(asked, hits, strict=True)), len(asked)
+    return sum(bool(hit) and name in hit[0].memory.text for name, hit in zip(asked, hits, strict=True)), len(
+        asked
+    )
 
 
 def measured(place: Path, megabytes: float) -> tuple[list[Figure], dict[str, Any]]:
@@ -102,7 +105,9 @@ def measured(place: Path, megabytes: float) -> tuple[list[Figure], dict[str, Any
 
 def main() -> int:
     parser = arguments(__doc__)
-    parser.add_argument("--megabytes", type=float, default=MEGABYTES, help=f"size of the corpus ({MEGABYTES})")
+    parser.add_argument(
+        "--megabytes", type=float, default=MEGABYTES, help=f"size of the corpus ({MEGABYTES})"
+    )
     given: argparse.Namespace = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})

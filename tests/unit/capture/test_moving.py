@@ -12,6 +12,7 @@ import pytest
 from retain.capture.moving.catalogue import FORMATS
 from retain.capture.moving.markdown import page
 from retain.capture.moving.records import Found, Item, item, moment
+from retain.capture.moving.sqlite_files import opened
 from retain.errors import InvalidInput
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "moving"
@@ -189,8 +190,11 @@ def test_claude_md_is_referred_to_and_not_copied(tmp_path: Path) -> None:
 def test_history_gives_prompts_in_their_projects(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     lines = [
-        {"display": "Fix the cart", "pastedContents": {}, "timestamp": 1790000000000, "project": "/w", "sessionId": "s"},
-        {"display": "see [Pasted text #1]", "pastedContents": {"1": {"id": 1, "type": "text", "content": "boom"}}, "timestamp": 1, "project": "/w"},
+        {"display": "Fix the cart", "timestamp": 1790000000000, "project": "/w", "sessionId": "s"},
+        {
+            "display": "see [Pasted text #1]", "timestamp": 1, "project": "/w",
+            "pastedContents": {"1": {"id": 1, "type": "text", "content": "boom"}},
+        },
         {"display": "/clear", "timestamp": 2, "project": "/w"},
     ]  # fmt: skip
     path.write_text("\n".join(map(json.dumps, lines)))
@@ -236,10 +240,9 @@ def test_a_database_of_another_tool_is_not_changed(tmp_path: Path) -> None:
     before = path.read_bytes()
     read("claude-mem", path)
     assert path.read_bytes() == before
+    db = opened(path, "observations", "claude-mem")
     with pytest.raises(apsw.ReadOnlyError):
-        from retain.capture.moving.sqlite_files import opened
-
-        opened(path, "observations", "x").execute("DELETE FROM observations")
+        db.execute("DELETE FROM observations")
 
 
 def test_what_does_not_fit_a_field_is_named_in_the_text() -> None:

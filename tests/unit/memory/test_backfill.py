@@ -90,6 +90,10 @@ async def run(memory: MemoryService, place: Path) -> dict[str, Any]:
     return await memory.imports.transcripts(place, workspace=None, tell=lambda _: None)
 
 
+def bytes_on_disk(home: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
+
+
 async def stored(memory: MemoryService) -> list[Memory]:
     return await memory._store.read(lambda r: list(r.load(range(1, r.total() + 1)).values()))
 
@@ -125,7 +129,7 @@ async def test_secrets_leave_before_anything_is_stored(
     session.write()
     report = await run(memory, projects)
     assert report["redacted"] == {"github_token": 2}
-    assert not any(SECRET.encode() in path.read_bytes() for path in home.rglob("*") if path.is_file())
+    assert SECRET.encode() not in bytes_on_disk(home)
 
 
 async def test_a_second_run_changes_nothing(memory: MemoryService, session: Session, projects: Path) -> None:

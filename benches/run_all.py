@@ -45,6 +45,7 @@ BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "planner": ((), ("--memories", "10000", "--queries", "100")),
     "vectors": ((), ("--sizes", "10000,100000", "--queries", "20")),
     "footprint": ((), ()),
+    "backfill": ((), ("--megabytes", "10")),
 }
 """Arguments of a whole run and of a quick one, by bench."""
 

@@ -81,6 +81,10 @@ TARGETS = (
     ),
     Target(what="q-error of cost", target="median 1.2, p95 2", bench="planner", figures="q-error"),
     Target(
+        what="past sessions into a store, one core", target="100 MB/min", bench="backfill",
+        figures="transcripts into a new store|kept once",
+    ),
+    Target(
         what="pressure to first handler", target="p95 12 ms at 10 ms, also beside a busy loop",
         bench="pressure", figures="crossing to first handler",
     ),

@@ -44,6 +44,7 @@ def test_the_two_commands_stand_in_the_readme_as_ci_runs_them() -> None:
 
 
 def test_every_command_of_the_readme_runs(surroundings: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / ".claude" / "projects").mkdir(parents=True)  # whoever uses Claude Code has it
     for line in commands():
         ended = subprocess.run(
             line, shell=True, cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False

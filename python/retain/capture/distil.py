@@ -30,10 +30,22 @@ from retain.capture.wording import (
 )
 from retain.model import Draft, Event, Origin
 
-__all__ = ["DISTILLERS", "REDACTED_KEY", "TOOLS", "ErrorTracker", "distil", "is_prompt_noise", "prepare"]
+__all__ = [
+    "DISTILLERS",
+    "REDACTED_KEY",
+    "TOOLS",
+    "ErrorTracker",
+    "can_tell",
+    "distil",
+    "is_prompt_noise",
+    "prepare",
+    "prompt_title",
+]
 
 REDACTED_KEY = "retain.redacted"
 """Where ``prepare`` leaves the counts per rule in the payload."""
+UNREAD = frozenset({"originalFile", "oldString", "newString", "oldTodos"})
+"""What tools return and no distiller reads; the whole file from before an edit is not worth a search for secrets."""
 SUMMARY_CHARS_MIN = 24
 """Shorter last messages ("Done.") are no summary."""
 OUTPUT_TAIL_SHARE = 0.75
@@ -60,7 +72,11 @@ _LEAD_IN = re.compile(r"\A\s*This session is being continued[^\n]{0,400}\n|</?su
 
 def prepare(event: Event) -> Event:
     """The event with its secrets taken out and counted; to be called before ``distil``, and once."""
-    clean = redact_json({key: value for key, value in event.payload.items() if key != REDACTED_KEY})
+    payload = {key: value for key, value in event.payload.items() if key != REDACTED_KEY}
+    response = payload.get("tool_response")
+    if isinstance(response, Mapping) and not UNREAD.isdisjoint(response):
+        payload["tool_response"] = {key: value for key, value in response.items() if key not in UNREAD}
+    clean = redact_json(payload)
     return replace(event, payload={**clean.value, REDACTED_KEY: dict(clean.counts)})
 
 
@@ -81,6 +97,18 @@ def distil(event: Event, *, root: str | None = None) -> tuple[Draft, ...]:
     drafts = distiller(event, root or event.cwd)
     seen: Counter[str] = Counter()
     return tuple(_finished(draft, event, seen) for draft in drafts)
+
+
+def can_tell(payload: Mapping[str, Any]) -> bool:
+    """Whether such an event can give a memory; what cannot need not be redacted either."""
+    if DISTILLERS.get(payload["hook_event_name"], _nothing) is _nothing:
+        return False
+    return payload["hook_event_name"] != "PostToolUse" or text_of(payload, "tool_name") in TOOLS
+
+
+def prompt_title(prompt: str) -> str:
+    """The title that a prompt is remembered under; its secrets are still in it."""
+    return one_line(_without(prompt, _ASIDES).strip())
 
 
 def is_prompt_noise(prompt: str) -> bool:

@@ -71,7 +71,7 @@ def parse_event(
     name = _text(fields, "hook_event_name")[:NAME_CHARS_MAX] or UNKNOWN_EVENT
     session = _text(fields, "session_id")[:NAME_CHARS_MAX]
     return Event(
-        id=_identity(session, name, fields, payload if damaged else _canonical(fields)),
+        id=_identity(session, name, fields, payload if damaged else None),
         name=name,
         session=session,
         cwd=_text(fields, "cwd") or cwd,
@@ -80,6 +80,24 @@ def parse_event(
         branch=branch,
         commit=commit,
         damaged=damaged,
+    )
+
+
+def event_of(
+    fields: Mapping[str, Any], *, received_at_us: int, branch: str | None = None, commit: str | None = None
+) -> Event:
+    """The event of a payload that ``load_json`` has read, for example from a transcript."""
+    name = _text(fields, "hook_event_name")[:NAME_CHARS_MAX] or UNKNOWN_EVENT
+    session = _text(fields, "session_id")[:NAME_CHARS_MAX]
+    return Event(
+        id=_identity(session, name, fields),
+        name=name,
+        session=session,
+        cwd=_text(fields, "cwd"),
+        received_at=from_us(received_at_us),
+        payload=fields,
+        branch=branch,
+        commit=commit,
     )
 
 
@@ -128,8 +146,16 @@ def _canonical(fields: Mapping[str, Any]) -> bytes:
     return orjson.dumps(stable, option=orjson.OPT_SORT_KEYS)
 
 
-def _identity(session: str, name: str, fields: Mapping[str, Any], content: bytes) -> str:
-    reference = _text(fields, "tool_use_id") or _text(fields, "prompt_id")
+def _identity(session: str, name: str, fields: Mapping[str, Any], damaged: bytes | None = None) -> str:
+    """What two deliveries of an event share.
+
+    A call of a tool is known by its id and what was asked: a transcript tells the rest of it in other words
+    than the hook did. Any other event is known by its content.
+    """
+    call = _text(fields, "tool_use_id")
+    reference = call or _text(fields, "prompt_id")
+    known_by = {"tool_input": fields.get("tool_input")} if call and "tool_input" in fields else fields
+    content = _canonical(known_by) if damaged is None else damaged
     digest = blake2b(digest_size=16)
     for part in (session.encode(), name.encode(), reference.encode(), content):
         digest.update(len(part).to_bytes(8, "little"))

@@ -10,10 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from retain.capture.assignments import ASSIGNMENT_RULES, names_secret
-from retain.capture.secret_rules import RULES, Span, is_placeholder
+from retain.capture.secret_rules import RULES, Rule, Span, is_placeholder
 
 PASSES_MAX = 4
 """Replacing one secret can bare another; after this many rounds the text is taken as it is."""
@@ -24,6 +25,8 @@ _ALL_RULES = (*RULES, *ASSIGNMENT_RULES)
 _JSON_KEY = "json_key"
 _JSON_FLAG = "json_flag"
 _CHARS_MIN = 6
+_KEYS_KEPT = 4_096
+"""Answers about keys that are kept: payloads have the same ones again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class RedactedJson:
 def redact(text: str) -> Redacted:
     """Replaces the secrets of a text; linear in its length, and changes nothing on a second call."""
     counts: Counter[str] = Counter()
-    text = _redact(text, counts)
+    text = _redact(text, counts, _ALL_RULES)
     return Redacted(text, dict(counts))
 
 
@@ -56,24 +59,51 @@ def redact_json(value: Any) -> RedactedJson:
     after such a flag in a list of arguments. Recursion is as deep as the value.
     """
     counts: Counter[str] = Counter()
-    return RedactedJson(_walk(value, counts), dict(counts))
+    strings: list[str] = []
+    _gather(value, strings)
+    lowered = "\n".join(strings).lower()
+    rules = tuple(rule for rule in _ALL_RULES if _may_find(rule, lowered))
+    return RedactedJson(_walk(value, counts, rules), dict(counts))
 
 
-def _redact(text: str, counts: Counter[str]) -> str:
+def _gather(value: Any, strings: list[str]) -> None:
+    """Collects the strings of a value: which rules can find anything is asked once for all of them."""
+    if isinstance(value, str):
+        if len(value) >= _CHARS_MIN:
+            strings.append(value)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            _gather(key, strings)
+            _gather(item, strings)
+    elif isinstance(value, list):
+        for item in value:
+            _gather(item, strings)
+
+
+def _may_find(rule: Rule, lowered: str) -> bool:
+    for keyword in rule.keywords:  # noqa: SIM110 - a generator for each rule and text would be most of the cost
+        if keyword in lowered:
+            return True
+    return False
+
+
+def _redact(text: str, counts: Counter[str], rules: tuple[Rule, ...]) -> str:
+    """The text without what the rules find; where that is anything, every rule looks at what is left."""
     if len(text) < _CHARS_MIN:
         return text
     for _ in range(PASSES_MAX):
         before = text
-        text = _one_pass(text, counts)
+        text = _one_pass(text, counts, rules)
         if text == before:
             break
+        rules = _ALL_RULES
     return text
 
 
-def _one_pass(text: str, counts: Counter[str]) -> str:
+def _one_pass(text: str, counts: Counter[str], rules: tuple[Rule, ...]) -> str:
     lowered = text.lower()
-    for rule in _ALL_RULES:
-        if any(keyword in lowered for keyword in rule.keywords):
+    for rule in rules:
+        if _may_find(rule, lowered):
             spans = list(rule.find(text))
             if spans:
                 counts[rule.name] += len(spans)
@@ -91,24 +121,29 @@ def _replace(text: str, spans: list[Span], placeholder: str) -> str:
     return "".join([*parts, text[position:]])
 
 
-def _walk(value: Any, counts: Counter[str]) -> Any:
+def _walk(value: Any, counts: Counter[str], rules: tuple[Rule, ...]) -> Any:
     if isinstance(value, str):
-        return _redact(value, counts)
+        return _redact(value, counts, rules)
     if isinstance(value, Mapping):
-        return {_redact(key, counts): _under_key(key, item, counts) for key, item in value.items()}
+        return {
+            _redact(key, counts, rules): _under_key(key, item, counts, rules) for key, item in value.items()
+        }
     if isinstance(value, list):
-        return _arguments(value, counts)
+        return _arguments(value, counts, rules)
     return value
 
 
-def _under_key(key: str, value: Any, counts: Counter[str]) -> Any:
-    if _is_scalar_secret(value) and names_secret(key):
+def _under_key(key: str, value: Any, counts: Counter[str], rules: tuple[Rule, ...]) -> Any:
+    if _key_names_secret(key) and _is_scalar_secret(value):
         counts[_JSON_KEY] += 1
         return f"[redacted:{_JSON_KEY}]"
-    return _walk(value, counts)
+    return _walk(value, counts, rules)
 
 
-def _arguments(items: list[Any], counts: Counter[str]) -> list[Any]:
+_key_names_secret = lru_cache(_KEYS_KEPT)(names_secret)
+
+
+def _arguments(items: list[Any], counts: Counter[str], rules: tuple[Rule, ...]) -> list[Any]:
     walked = []
     previous: Any = None
     for item in items:
@@ -116,7 +151,7 @@ def _arguments(items: list[Any], counts: Counter[str]) -> list[Any]:
             counts[_JSON_FLAG] += 1
             walked.append(f"[redacted:{_JSON_FLAG}]")
         else:
-            walked.append(_walk(item, counts))
+            walked.append(_walk(item, counts, rules))
         previous = item
     return walked
 

@@ -104,7 +104,7 @@ def _function(command: str) -> Callable[[Namespace, Output], int]:
     """The function of a command; its module is imported here and not before."""
     found: Callable[[Namespace, Output], int]
     if command == "import":
-        from retain.interfaces.importing import import_file as found
+        from retain.interfaces.importing import import_from as found
     elif command == "bench":
         from retain.interfaces.bench import bench as found
     elif command in {"install", "uninstall"}:

@@ -28,7 +28,7 @@ COMMANDS = {
         "revise": "store a new version of a memory; the old one stays readable",
         "forget": "take a memory out of every recall",
         "context": "print the block that a session would be given",
-        "import": "store memories from a file",
+        "import": "move past sessions and memories of other tools in, or take an import back",
     },
     "Look inside": {
         "explain": "say what a recall would do, and why",
@@ -43,6 +43,23 @@ COMMANDS = {
     },
 }
 """Every command and what it does, by what people want."""
+
+SOURCES = {
+    "jsonl": "one JSON object a line: text, title, kind, paths, symbols, tags, occurred_at, source_id",
+    "transcripts": "the past sessions of Claude Code",
+    "auto-memory": "the memory files that Claude Code keeps by itself",
+    "claude-md": "CLAUDE.md and rules, by reference: place, headings and hash, not the text",
+    "history": "every prompt that was typed into Claude Code",
+    "claude-mem": "claude-mem (SQLite)",
+    "mcp-memory-service": "mcp-memory-service (SQLite)",
+    "basic-memory": "basic-memory (a folder of Markdown)",
+    "server-memory": "the knowledge graph of server-memory (JSON lines)",
+    "mem0": "an export of mem0 (JSON)",
+    "mempalace": "a palace of MemPalace (SQLite)",
+}
+"""What can be moved in, by the word after ``import``."""
+
+IMPORT_ACTIONS = {"list": "the imports that were made", "undo": "take one import back, by its id"}
 
 _DOCS = {name: doc for group in COMMANDS.values() for name, doc in group.items()}
 
@@ -169,11 +186,16 @@ def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
 
 def _add_import(add: Any, reply: argparse.ArgumentParser, scope: argparse.ArgumentParser) -> None:
     importing = add("import", reply, scope)
-    importing.add_argument("format", metavar="jsonl", type=_format, help="one JSON object a line")
+    importing.add_argument("format", metavar="SOURCE", type=_format, help="; ".join(_told_sources()))
     importing.add_argument(
-        "file", metavar="FILE",
-        help="fields: text, title, kind, paths, symbols, tags, occurred_at, source_id; - reads stdin",
+        "file", metavar="PLACE", nargs="?",
+        help="file or folder to read (default: where the tool keeps it); for jsonl - reads stdin; for undo the id",
     )  # fmt: skip
+    importing.add_argument("--dry-run", action="store_true", help="report what would happen, store nothing")
+
+
+def _told_sources() -> list[str]:
+    return [f"{name}: {doc}" for name, doc in {**SOURCES, **IMPORT_ACTIONS}.items()]
 
 
 def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
@@ -255,8 +277,9 @@ def _home(value: str) -> str:
 
 
 def _format(value: str) -> str:
-    if value != "jsonl":
-        raise InvalidInput("format", f"unknown format {value[:64]!r}; known: jsonl")
+    known = (*SOURCES, *IMPORT_ACTIONS)
+    if value not in known:
+        raise InvalidInput("format", f"unknown format {value[:64]!r}; known: {', '.join(known)}")
     return value
 
 

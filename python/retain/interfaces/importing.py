@@ -57,6 +57,29 @@ class Line:
     item: Mapping[str, Any]
 
 
+def import_from(arguments: Namespace, out: Output) -> int:
+    """Runs ``retain import``: each source by its reader, ``list`` and ``undo`` by the store.
+
+    Raises:
+        InvalidInput: the arguments do not fit together, or the place holds nothing of that source.
+    """
+    from retain.interfaces import moving_in
+
+    match arguments.format:
+        case "jsonl":
+            if arguments.file is None:
+                raise InvalidInput("file", "is missing", hint="`-` reads stdin")
+            if arguments.dry_run:
+                raise InvalidInput("dry-run", "is not for jsonl")
+            return import_file(arguments, out)
+        case "list":
+            return moving_in.list_imports(arguments, out)
+        case "undo":
+            return moving_in.undo(arguments, out)
+        case _:
+            return moving_in.move_in(arguments, out)
+
+
 def import_file(arguments: Namespace, out: Output) -> int:
     """Stores the memories of a file; the good lines are kept where others fail (then the exit code is 1)."""
     tally = Tally()

@@ -59,12 +59,16 @@ class DrainReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digested:
-    """An event, redacted, with the drafts made of it and the key of its workspace."""
+    """An event, redacted, with the drafts made of it and the key of its workspace.
+
+    ``context`` is what the drafts are about; None asks the store for the last prompt of the session.
+    """
 
     event: Event
     workspace: int
     root: str
     drafts: tuple[Draft, ...]
+    context: str | None = None
     error: str | None = None
     payload: bytes = b""
 
@@ -76,6 +80,7 @@ class Kept:
     outcome: str
     memories: int
     redacted: Mapping[str, int]
+    added: tuple[writes.Added, ...] = ()
 
 
 class Drain:
@@ -186,8 +191,10 @@ class Drain:
         for record, event in zip(records, events, strict=True):
             workspace, key = await self._workspaces.at(event.cwd or "/")
             digested.append((record, event, workspace.root, key))
-        ready = await asyncio.to_thread(lambda: [_digest(*item) for item in digested])
-        return await self._store.write(lambda db: [_keep(db, item) for item in ready])
+        ready = await asyncio.to_thread(
+            lambda: [digest(event, record.payload, root, key) for record, event, root, key in digested]
+        )
+        return await self._store.write(lambda db: [keep(db, item) for item in ready])
 
     def _add(self, report: DrainReport) -> None:
         self.totals.events += report.events
@@ -242,11 +249,14 @@ def _parse(record: spool.Record) -> Event:
     )
 
 
-def _digest(record: spool.Record, event: Event, root: str, workspace: int) -> Digested:
+def digest(
+    event: Event, payload: bytes, root: str, workspace: int, *, context: str | None = None
+) -> Digested:
     """Redacts and distils; an event on which that fails becomes a dead letter, never a failed batch."""
     try:
         clean = prepare(event)
-        return Digested(event=clean, workspace=workspace, root=root, drafts=distil(clean, root=root))
+        drafts = distil(clean, root=root)
+        return Digested(event=clean, workspace=workspace, root=root, drafts=drafts, context=context)
     except Exception as error:  # noqa: BLE001 - one event must not stop the spool; it is kept and shown
         logger.warning("drain.dead event=%s error=%s", event.name, type(error).__name__)
         return Digested(
@@ -255,7 +265,7 @@ def _digest(record: spool.Record, event: Event, root: str, workspace: int) -> Di
             root=root,
             drafts=(),
             error=_without_secrets(f"{type(error).__name__}: {error}")[:ERROR_CHARS_MAX],
-            payload=_letter(event, record.payload),
+            payload=_letter(event, payload),
         )
 
 
@@ -279,7 +289,7 @@ def _without_secrets(text: str) -> str:
         return ""
 
 
-def _keep(db: apsw.Connection, item: Digested) -> Kept:
+def keep(db: apsw.Connection, item: Digested) -> Kept:
     """Stores one event's memories with its receipt; a replay changes nothing."""
     event = item.event
     if writes.has_receipt(db, event.id):
@@ -333,22 +343,24 @@ def _memories(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
     tracker = ErrorTracker.from_json(orjson.loads(before))
     fixes = tracker.observe(event, item.drafts)
     redacted: dict[str, int] = {}
-    created = 0
     drafts = (*item.drafts, *fixes)
-    context = writes.last_prompt(db, item.workspace, event.session) if drafts else ""
+    context = item.context
+    if context is None:
+        context = writes.last_prompt(db, item.workspace, event.session) if drafts else ""
     for draft in drafts:
         for rule, count in draft.redacted.items():
             redacted[rule] = redacted.get(rule, 0) + count
-        created += _store_draft(db, item, draft, context, at_us)
+    added = tuple(_store_draft(db, item, draft, context, at_us) for draft in drafts)
+    created = sum(one.created for one in added)
     after = orjson.dumps(tracker.to_json()).decode()
     if after != before:
         writes.set_tracker_state(db, item.workspace, event.session, after)
     watch_uses(db, event, item.workspace, item.drafts, fixes)
     outcome = "damaged" if event.damaged else "kept" if created else "merged" if drafts else "empty"
-    return Kept(outcome=outcome, memories=created, redacted=redacted)
+    return Kept(outcome=outcome, memories=created, redacted=redacted, added=added)
 
 
-def _store_draft(db: apsw.Connection, item: Digested, draft: Draft, context: str, at_us: int) -> bool:
+def _store_draft(db: apsw.Connection, item: Digested, draft: Draft, context: str, at_us: int) -> writes.Added:
     event = item.event
     placed = replace(
         draft,
@@ -369,7 +381,7 @@ def _store_draft(db: apsw.Connection, item: Digested, draft: Draft, context: str
             source_id=str(placed.extra.get("error_source_id", "")),
             signature=str(placed.extra.get("signature", "")),
         )
-    return added.created
+    return added
 
 
 def _count(report: DrainReport, kept: Kept) -> None:

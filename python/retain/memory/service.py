@@ -18,6 +18,7 @@ from retain.errors import InvalidInput, NotFound, RetainError
 from retain.git import head
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.drain import Drain
+from retain.memory.imports import Imports
 from retain.memory.planning import PlannerUpkeep
 from retain.memory.receipts import Receipts
 from retain.memory.workspaces import Workspaces
@@ -91,6 +92,11 @@ class MemoryService:
         self.receipts = receipts
         self._background: set[asyncio.Task[None]] = set()
         self.pressure: MemoryManager | None = None
+
+    @property
+    def imports(self) -> Imports:
+        """Moves past sessions and the memories of other tools in, and takes an import back."""
+        return Imports(self.settings, self._store, self._workspaces, folder=self._channel.folder)
 
     async def remember(
         self,

@@ -27,11 +27,15 @@ class NewMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """What became of a new memory: its id, or that of the exact duplicate it was merged into."""
+    """What became of a new memory: its id, or that of the exact duplicate it was merged into.
+
+    ``counted`` says that the duplicate was seen once more; a source_id that is known counts nothing.
+    """
 
     id: str
     key: int
     created: bool
+    counted: bool = False
 
 
 def add_workspace(
@@ -87,7 +91,7 @@ def _known(db: apsw.Connection, new: NewMemory, dedup: bytes) -> Added | None:
         "WHERE workspace = ? AND dedup = ? AND status = 'active' RETURNING id, key",
         (new.now_us, new.draft.source_id, new.workspace, dedup),
     ).fetchone()
-    return Added(id=row[0], key=row[1], created=False) if row else None
+    return Added(id=row[0], key=row[1], created=False, counted=True) if row else None
 
 
 def _insert(db: apsw.Connection, new: NewMemory, dedup: bytes) -> int:

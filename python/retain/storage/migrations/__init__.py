@@ -11,7 +11,7 @@ import apsw
 
 from retain.errors import StoreUnusable
 
-MIGRATIONS = ("0001_initial.sql", "0002_vectors.sql", "0003_receipts.sql")
+MIGRATIONS = ("0001_initial.sql", "0002_vectors.sql", "0003_receipts.sql", "0004_imports.sql")
 VERSION = len(MIGRATIONS)
 
 

@@ -1,0 +1,268 @@
+"""Past sessions become memories as if the hooks had been there: same events, same receipts, same drafts.
+
+An event whose receipt is there, brought by a hook or by an earlier run, is passed over before it is redacted.
+A batch is one transaction, and a transcript counts as read only when its last batch is committed: a run that
+is cut short at any moment and started again ends in the same state as one that was not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from retain.capture import past_sessions
+from retain.capture.parse import event_of
+from retain.capture.past_sessions import Told, Transcript
+from retain.memory.drain import Digested, Kept, digest, keep
+from retain.memory.workspaces import Workspaces
+from retain.model import Event
+from retain.storage import imports
+from retain.storage.sqlite import SqliteStore
+
+BATCH_EVENTS = 256
+BATCH_BYTES_MAX = 8 * 1024 * 1024
+QUIET_US = 10 * 60 * 1_000_000
+"""A transcript that was written to within this time may go on: its last turn is left for the next run."""
+TWIN_US = 10 * 1_000_000
+"""How far a hook's clock and the time of a line may lie apart for the same event."""
+
+
+@dataclass(slots=True)
+class Account:
+    """What became of the events; their sum is ``events``."""
+
+    files: int = 0
+    unchanged: int = 0
+    bytes: int = 0
+    events: int = 0
+    known: int = 0
+    kept: int = 0
+    merged: int = 0
+    empty: int = 0
+    dead: int = 0
+    memories: int = 0
+    redacted: dict[str, int] = field(default_factory=dict)
+    unreadable: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, kept: Kept) -> None:
+        """Counts an event by its outcome."""
+        match kept.outcome:
+            case "kept" | "damaged":
+                self.kept += 1
+            case "merged":
+                self.merged += 1
+            case "dead":
+                self.dead += 1
+            case "replayed":
+                self.known += 1
+            case _:
+                self.empty += 1
+        self.memories += kept.memories
+        for rule, count in kept.redacted.items():
+            self.redacted[rule] = self.redacted.get(rule, 0) + count
+
+    def to_json(self) -> dict[str, Any]:
+        """The account as JSON values; ``lost`` is what the outcomes do not add up to."""
+        outcomes = self.known + self.kept + self.merged + self.empty + self.dead
+        names = ("files", "unchanged", "bytes", "events", "known", "kept", "merged", "empty", "dead")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "lost": self.events - outcomes,
+            "memories": self.memories,
+            "redacted": dict(sorted(self.redacted.items())),
+            "unreadable": self.unreadable,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """An event of a transcript and the workspace it belongs to."""
+
+    told: Told
+    event: Event
+    root: str
+    workspace: int
+
+
+class Backfill:
+    """Reads the transcripts of a folder into a store, in one run.
+
+    Args:
+        store: where to.
+        workspaces: resolves the folders of the sessions.
+        run: the run that is recorded.
+        workspace: (root, key) of the one workspace that everything goes to; None asks each session's folder.
+    """
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        workspaces: Workspaces,
+        run: imports.Run,
+        *,
+        workspace: tuple[str, int] | None = None,
+    ) -> None:
+        self._store = store
+        self._workspaces = workspaces
+        self._run = run
+        self._one_place = workspace
+        self._places: dict[tuple[str, str], tuple[str, int]] = {}
+        self._twins: dict[tuple[int, str], _Twins] = {}
+        self.account = Account()
+
+    async def read(self, files: Sequence[Transcript], now_us: int) -> AsyncIterator[int]:
+        """Reads the transcripts; yields the bytes that were read since the last time.
+
+        A transcript that cannot be read is named in the account, and the others go on.
+        """
+        done = await self._store.read(lambda reader: imports.finished_files(reader.connection))
+        for transcript in files:
+            self.account.files += 1
+            if done.get(os.fsencode(transcript.path)) == (transcript.size, transcript.mtime_ns):
+                self.account.unchanged += 1
+                yield transcript.size
+                continue
+            is_over = transcript.mtime_ns // 1000 < now_us - QUIET_US
+            try:
+                async for count in self._file(transcript, is_over=is_over):
+                    yield count
+            except OSError as error:
+                problem = error.strerror or str(error)
+                self.account.unreadable.append({"file": str(transcript.path), "problem": problem})
+        self._twins.clear()
+
+    async def _file(self, transcript: Transcript, *, is_over: bool) -> AsyncIterator[int]:
+        self._twins.clear()
+        batch: list[Told] = []
+        before = flushed = 0
+        for told, read in past_sessions.tell(transcript, is_over=is_over):
+            if told is not None:
+                batch.append(told)
+            if len(batch) >= BATCH_EVENTS or read - flushed >= BATCH_BYTES_MAX:
+                await self._keep_all(batch)
+                yield read - before
+                batch, before, flushed = [], read, read
+        await self._keep_all(batch, finished=transcript if is_over else None)
+        self.account.bytes += transcript.size
+        yield max(0, transcript.size - before)
+
+    async def _keep_all(self, batch: Sequence[Told], finished: Transcript | None = None) -> None:
+        self.account.events += len(batch)
+        placed = [await self._place(told) for told in batch]
+        fresh = await self._fresh(placed)
+        self.account.known += len(batch) - len(fresh)
+        ready = await asyncio.to_thread(lambda: [(one, _digested(one)) for one in fresh])
+        run = self._run.key
+
+        def write(db: apsw.Connection) -> list[Kept]:
+            answers = [_keep_one(db, run, one, digested) for one, digested in ready]
+            if finished is not None:
+                path = os.fsencode(finished.path)
+                imports.finish_file(db, run, path, finished.size, finished.mtime_ns)
+            return answers
+
+        if ready or finished is not None:
+            for kept in await self._store.write(write):
+                self.account.add(kept)
+
+    async def _place(self, told: Told) -> _Placed:
+        payload = told.payload
+        cwd = str(payload.get("cwd") or told.home or "/")
+        root, key = self._one_place or await self._workspace_of(cwd, told.home)
+        branch = payload.get("gitBranch")
+        event = event_of(
+            payload, received_at_us=told.at_us, branch=branch if isinstance(branch, str) and branch else None
+        )
+        return _Placed(told=told, event=event, root=root, workspace=key)
+
+    async def _workspace_of(self, cwd: str, home: str) -> tuple[str, int]:
+        """The workspace of a folder; of one that is gone, that of the folder its session began in."""
+        place = self._places.get((cwd, home))
+        if place is None:
+            is_below = bool(home) and (cwd == home or cwd.startswith(home.rstrip("/") + "/"))
+            folder = home if is_below and not _is_folder(cwd) else cwd
+            workspace, key = await self._workspaces.at(folder)
+            place = self._places[cwd, home] = (workspace.root, key)
+        return place
+
+    async def _fresh(self, placed: Sequence[_Placed]) -> list[_Placed]:
+        """Those that nobody has captured yet; what a hook captured is noted as told."""
+        copies = [one.told.copy for one in placed]
+        ids = [one.event.id for one in placed]
+        told, known = await self._store.read(
+            lambda reader: (
+                imports.told_copies(reader.connection, copies),
+                imports.with_receipts(reader.connection, ids),
+            )
+        )
+        fresh: list[_Placed] = []
+        by_hooks: list[tuple[bytes, str]] = []
+        for one in placed:
+            if one.told.copy in told:
+                continue
+            told.add(one.told.copy)
+            twin = one.event.id if one.event.id in known else await self._twin(one)
+            if twin is None:
+                fresh.append(one)
+            else:
+                by_hooks.append((one.told.copy, twin))
+        if by_hooks:
+            await self._store.write(lambda db: self._note(db, by_hooks))
+        return fresh
+
+    def _note(self, db: apsw.Connection, by_hooks: Sequence[tuple[bytes, str]]) -> None:
+        for copy, event in by_hooks:
+            imports.note_event(db, self._run.key, copy, event, own=False)
+
+    async def _twin(self, one: _Placed) -> str | None:
+        """The receipt of the hook that brought this event under an id of its own; calls of tools have the same."""
+        if one.event.payload.get("tool_use_id"):
+            return None
+        key = (one.workspace, one.event.session)
+        if key not in self._twins:
+            rows = await self._store.read(lambda reader: imports.captured_by_hooks(reader.connection, *key))
+            self._twins[key] = _Twins(rows)
+        return self._twins[key].take(one.event.name, one.told.at_us)
+
+
+class _Twins:
+    """What hooks captured of a session; each is given away once, to the event nearest in time."""
+
+    def __init__(self, rows: Sequence[tuple[str, str, int]]) -> None:
+        self._by_name: dict[str, list[tuple[int, str]]] = {}
+        for event, name, at_us in rows:
+            self._by_name.setdefault(name, []).append((at_us, event))
+
+    def take(self, name: str, at_us: int) -> str | None:
+        rows = self._by_name.get(name, [])
+        place = bisect_left(rows, (at_us, ""))
+        near = [(abs(rows[i][0] - at_us), i) for i in (place - 1, place) if 0 <= i < len(rows)]
+        if not near or min(near)[0] > TWIN_US:
+            return None
+        return rows.pop(min(near)[1])[1]
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _digested(one: _Placed) -> Digested:
+    return digest(one.event, b"", one.root, one.workspace, context=one.told.context)
+
+
+def _keep_one(db: apsw.Connection, run: int, one: _Placed, digested: Digested) -> Kept:
+    kept = keep(db, digested)
+    imports.note_event(db, run, one.told.copy, one.event.id, own=kept.outcome != "replayed")
+    for added in kept.added:
+        imports.note_memory(db, run, added)
+    return kept

@@ -32,6 +32,7 @@ class Weights:
         sharers: in how many memories a file may stand to link them.
         words: up to so many words of a question structure has its full weight.
         literal: factor for a memory that holds an identifier of the question letter by letter.
+        mended: weight of a fix where the question quotes an error, in place of the usual one of its kind.
         corpus: what being the nearest in the space fitted to the memories brings, in shares of the best words.
         model: the same in the space of a model.
         feedback: how much of the difference from the usual use a memory gains or loses.
@@ -47,7 +48,8 @@ class Weights:
     sharers: int = 60
     words: int = 5
     literal: float = 1.35
-    corpus: float = 0.3
+    mended: float = 2.0
+    corpus: float = 0.15
     model: float = 0.3
     feedback: float = 0.3
 
@@ -111,6 +113,7 @@ class Signals:
         files: the files that each one names.
         literal: keys of those that hold an identifier of the question letter by letter.
         words: how many words of the question were searched for.
+        error: whether the question quotes an error: what is wanted then is what mended it.
         near: by kind of space, how near the memories point to where the question does, in 0..1.
         feedback: how much more often than usual they were of use when they were shown, in -1..1.
     """
@@ -119,6 +122,7 @@ class Signals:
     files: Mapping[int, tuple[File, ...]] = field(default_factory=dict)
     literal: Collection[int] = ()
     words: int = 0
+    error: bool = False
     near: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     feedback: Mapping[int, float] = field(default_factory=dict)
 
@@ -162,6 +166,8 @@ def _scored(
         "recency": _recency(candidate, signals, weights, names_files=bool(signals.files.get(key))),
         "kind": KIND_WEIGHTS.get(candidate.kind, 1.0),
     }
+    if signals.error and candidate.kind == "fix":
+        factors["kind"] = weights.mended
     if key in signals.literal:
         factors["literal"] = weights.literal
     if key in signals.feedback:

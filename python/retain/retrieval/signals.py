@@ -24,6 +24,13 @@ NO_SPACES: Mapping[str, Mapping[int, float]] = MappingProxyType({})
 _NAME = re.compile(r"[\w.-]*\w[/.]\w[\w./-]*\w")
 """Dotted names and paths."""
 
+_ERROR = re.compile(
+    r"\b[A-Z]\w*(?:Error|Exception|Failure|Interrupt|Timeout|Warning|NotFound|DoesNotExist)\b"
+    r"|\berror(?:\[[A-Z]+\d+\]|:| TS\d+)|\bpanicked at\b|\bpanic:|^E {3}|\bFAILED\b",
+    re.MULTILINE,
+)
+"""What only the output of something that failed holds."""
+
 
 def gather(
     reader: Reader,
@@ -43,6 +50,7 @@ def gather(
         files=structure.files_of(reader.connection, [c.key for c in candidates]),
         literal=_literal(reader, query.text, [c.key for c in candidates[:LITERAL_POOL]]),
         words=words.match.count(" OR ") + 1,
+        error=_ERROR.search(query.text) is not None,
     )
 
 

@@ -22,6 +22,7 @@ import apsw
 from retain.batching import BatchProcessor
 from retain.config import Settings
 from retain.errors import EmbeddingFailed, RetainError, StoreCorrupt
+from retain.pressure import MemoryManager
 from retain.retrieval.space import CORPUS, MODEL, NAME, TEXTS_MAX, CorpusEmbedder, Embedder, Fit, Passage
 from retain.retrieval.vectors import floats, row_of
 from retain.storage import spaces
@@ -39,6 +40,10 @@ MEMORIES_MIN = 100
 
 GROWTH = 1.5
 """The corpus is fitted anew when it is so many times as large as at the last fit."""
+
+FIT_BYTES = 16 << 20
+FIT_TEXT_BYTES = 12 << 10
+"""RAM of a fit, and of each text in it, at the most: 10 MB at 500 texts, 85 MB at 20,000, words made up."""
 
 BATCH = 64
 KEYS_AHEAD = 1_024
@@ -103,11 +108,13 @@ class Embedding:
         self._paused = False
         self._running: asyncio.Task[int] | None = None
         self.progress = EmbeddingProgress()
+        self.pressure: MemoryManager | None = None
         self._batches: BatchProcessor[int, bool] = BatchProcessor(self._embed, batch_size=BATCH)
 
     async def keep_running(self) -> None:
         """Looks after every change of the store, until cancelled."""
         seen, wait_s = -1, INTERVAL_S
+        await asyncio.sleep(wait_s)  # the first questions come first, and the first reading of the footprint
         while True:
             version = self._store.version()
             if version != seen and not self._paused:
@@ -171,7 +178,7 @@ class Embedding:
 
     async def _corpus_up_to_date(self) -> int:
         serving, building, active = await self._store.read(_corpus_state)
-        if building is None and _is_due(serving, active):
+        if building is None and _is_due(serving, active) and self._has_room(min(active, TEXTS_MAX)):
             building = await self._fit(active)
         space = building or serving
         if space is None:
@@ -184,6 +191,14 @@ class Embedding:
                 await self._store.write(lambda db: spaces.retire_kind(db, CORPUS))
                 return await self._corpus_up_to_date()
         return await self._fill(_Target(space=space, embedder=self._corpus[1]))
+
+    def _has_room(self, texts: int) -> bool:
+        """Whether a fit stays below the limit of RAM; where that is not known yet, it waits for the next change."""
+        if self.pressure is None:
+            return True
+        last = self.pressure.stats()
+        room = last["limit_bytes"] - last["used_bytes"] if last["level"] != "unknown" else 0
+        return bool(room > FIT_BYTES + texts * FIT_TEXT_BYTES)
 
     async def _fit(self, active: int) -> SpaceRow:
         keys = await self._store.read(lambda reader: spaces.sample(reader.connection, TEXTS_MAX))

@@ -164,7 +164,7 @@ def answer_until_relieved(server: Server, source: str, least: int) -> None:
             break
         assert answered < 5_000, "no pressure was ever found"
     assert level in {"normal", "low", "medium", "high"}
-    assert used <= most_mib
+    assert used <= most_mib + 1  # the reading counts the stack, which RLIMIT_DATA does not
     assert server.call("remember", text="this is remembered under pressure").startswith("Remembered")
     assert server.call("recall", query="remembered under pressure").count("pressure") >= 1
 

@@ -49,6 +49,8 @@ BATCH = 64
 KEYS_AHEAD = 1_024
 SWEPT_AT_ONCE = 2_000
 INTERVAL_S = 1.0
+START_S = 3.0
+"""A server's first questions come first, and the first readings of its limits."""
 WAIT_MAX_S = 300.0
 """Longest wait before a model that failed is tried again."""
 
@@ -114,7 +116,7 @@ class Embedding:
     async def keep_running(self) -> None:
         """Looks after every change of the store, until cancelled."""
         seen, wait_s = -1, INTERVAL_S
-        await asyncio.sleep(wait_s)  # the first questions come first, and the first reading of the footprint
+        await asyncio.sleep(START_S)
         while True:
             version = self._store.version()
             if version != seen and not self._paused:

@@ -321,10 +321,11 @@ impl Shared {
     /// Adds a sample to the history, unless the last one is as good.
     fn keep(&self, state: &mut State, now: Instant, pair: &Pair) {
         let level = state.decider.level();
-        if let Some((at, last)) = state.history.back() {
-            if last.level == level && now.duration_since(*at) < KEPT_APART {
-                return;
-            }
+        if let Some((at, last)) = state.history.back()
+            && last.level == level
+            && now.duration_since(*at) < KEPT_APART
+        {
+            return;
         }
         if state.history.len() == self.options.history {
             state.history.pop_front();

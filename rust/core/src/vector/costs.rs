@@ -81,8 +81,8 @@ const RESCORED_MIN: usize = 1_000;
 /// and one of so many that match, for the more there are, the more of them lie as near by their signs.
 const MATCHING_PER_RESCORED: usize = 250;
 
-/// Asking a filter about one row: a binary search in cold memory.
-const TEST_US: f64 = 0.1;
+/// Asking a filter about one row: a short search among keys that are cold.
+const TEST_US: f64 = 0.07;
 
 impl Costs {
     /// As measured on one machine, for rows of `width` lines, until it is measured here.

@@ -43,13 +43,14 @@ BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "pool": ((), ()),
     "pressure": ((), ("--crossings", "40", "--idle-s", "3")),
     "planner": ((), ("--memories", "10000", "--queries", "100")),
+    "scale": (("--sizes", "1000,10000,100000"), ("--sizes", "1000,10000", "--queries", "12")),
     "vectors": ((), ("--sizes", "10000,100000", "--queries", "20")),
     "footprint": ((), ()),
     "backfill": ((), ("--megabytes", "10")),
 }
 """Arguments of a whole run and of a quick one, by bench."""
 
-TAKES_HISTORY = frozenset({"stdio_latency", "known_items", "planner", "cache_levels"})
+TAKES_HISTORY = frozenset({"stdio_latency", "known_items", "planner", "cache_levels", "scale"})
 
 
 def command(name: str, given: argparse.Namespace, result: Path) -> list[str]:

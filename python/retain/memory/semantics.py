@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from retain.memory.embedding import Serving
-from retain.model import All, Filter, In, Query
-from retain.retrieval.planner import Plan, QueryPlanner
+from retain.model import All, Filter, Glob, In, Query
+from retain.retrieval.planner import MULTI_VALUED, Plan, QueryPlanner
 from retain.retrieval.vectors import VectorIndex, floats
 from retain.storage import ways
 from retain.storage.conditions import condition
@@ -127,22 +127,33 @@ class Semantics:
         search = partial(self._index.search, reader, space.key, places, floats(vector), NEAREST)
         if _is_plain(plan.filter):
             return "all", search()
-        listing = self._cheapest_listing(plan)
-        if listing is not None and listing[0] < self._testing_us(plan):
-            return "listed", search(allowed=ways.keys_fitting(reader.connection, plan.filter, listing[1]))
-        return "tested", search(accepts=partial(_accepted, reader, plan.filter))
+        share = min(1.0, max(plan.rows[1], 1.0) / max(self._planner.total, 1))
+        listing = self._planner.create_plan(_listing(plan.filter, self._planner.total))
+        if listing.cost_us[1] < self._testing_us(plan.filter, share):
+            return "listed", search(allowed=ways.keys_fitting(reader.connection, plan.filter, listing.driver))
+        return "tested", search(accepts=partial(_accepted, reader, plan.filter), share=share)
 
-    def _cheapest_listing(self, plan: Plan) -> tuple[float, int | None] | None:
-        """What it costs to list the memories that fit by the index of one condition, and which."""
-        known = [(plan.name, plan.driver, plan.cost_us[1]), *plan.alternatives]
-        listings = [(us, driver) for name, driver, us in known if name == "filter_first"]
-        return min(listings, key=lambda one: one[0], default=None)
-
-    def _testing_us(self, plan: Plan) -> float:
+    def _testing_us(self, where: Filter, share: float) -> float:
         """What it costs to test the best until enough of them fit."""
-        share = max(plan.rows[1], 1.0) / max(self._planner.total, 1)
-        looked_at = min(NEAREST / min(share, 1.0), self._planner.total)
-        return looked_at * self._planner.coefficients()["row_fetch"][1]
+        known = self._planner.coefficients()
+        each = sum(known[operator][1] for operator in ("row_fetch", "page_read", *_probes(where)))
+        return min(NEAREST / share, self._planner.total) * each
+
+
+def _listing(where: Filter, most: int) -> Query:
+    """Asks for every memory that fits."""
+    return Query(text="", filter=where, workspace=None, limit=max(1, most))
+
+
+def _probes(where: Filter) -> list[str]:
+    """What testing a row costs beside reading it."""
+    found = []
+    for part in _parts(where):
+        if isinstance(part, Glob):
+            found.append("glob_test")
+        elif isinstance(part, In) and part.field in MULTI_VALUED:
+            found.append("side_probe")
+    return found
 
 
 def between(hits: Sequence[tuple[int, float]]) -> dict[int, float]:

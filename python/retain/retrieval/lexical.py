@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import NamedTuple, Protocol
 
 from retain.retrieval.spelling import Terms, resolve
@@ -18,6 +19,10 @@ from retain.storage.text import identifier_parts, unspaced_parts
 TERMS_MAX = 20
 """Most words of a query that are searched for; of a longer query the rarest ones that occur at all. The common ones
 of a long query cost the most and change nothing."""
+
+POSTINGS_MAX = 15_000
+"""Entries of the index that a question may read for its ranking: each takes FTS5 half a microsecond or more. Of a
+question that would read more, only the rarest words are searched; the others say little of so many memories."""
 
 RESOLVED_WORDS_MAX = 4
 """Words without a memory that are resolved to others, the first ones of a query."""
@@ -70,10 +75,11 @@ class TextQuery:
 
     Attributes:
         match: FTS5 expression; empty where no word occurs anywhere.
-        postings: for each word, in how many memories it occurs.
-        bound: the bm25 that a memory full of every word that occurs would reach, for scores in 0..1.
+        postings: for each word that is searched or occurs nowhere, in how many memories it occurs.
+        bound: the bm25 that a memory full of every word that is searched would reach, for scores in 0..1.
         stems: for each stem of the query, what finding it is worth; see ``information``.
         reading: what looking the words up in the index takes.
+        known: how many words of the question occur, whether they are searched or not.
     """
 
     match: str
@@ -81,6 +87,7 @@ class TextQuery:
     bound: float
     stems: Mapping[str, float]
     reading: Reading = NOTHING_READ
+    known: int = 0
 
 
 class Vocabulary(Terms, Protocol):
@@ -142,21 +149,28 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
     # Words that occur nowhere cannot be searched for, but they are part of the question: they weigh.
     weighed = present + [item for item in rarest if not item[1][1]][:TERMS_MAX]
     counts = index.document_frequencies(sorted({stem for stems, _ in weighed for stem in stems}))
+    searched = present[: _affordable([count for _, (_, count) in present])]
     return TextQuery(
-        match=" OR ".join(f'"{word}"' for _, (word, _) in present),
-        postings=dict(entry for _, entry in weighed),
-        bound=sum(idf(count, total) for _, (_, count) in present) * (K1 + 1),
+        match=" OR ".join(f'"{word}"' for _, (word, _) in searched),
+        postings=dict(entry for _, entry in searched + weighed[len(present) :]),
+        bound=sum(idf(count, total) for _, (_, count) in searched) * (K1 + 1),
         stems={
             stem: information(counts.get(stem, 0), total) * (RESOLVED_DOUBT if stem in resolved else 1)
             for stems, _ in weighed
             for stem in stems
         },
         reading=Reading(
-            stems=sum(len(stems) for stems, _ in present),
-            walked=sum(count for stems, (_, count) in present if len(stems) == 1),
-            skipped=sum(counts.get(stem, 0) for stems, _ in present if len(stems) > 1 for stem in stems),
+            stems=sum(len(stems) for stems, _ in searched),
+            walked=sum(count for stems, (_, count) in searched if len(stems) == 1),
+            skipped=sum(counts.get(stem, 0) for stems, _ in searched if len(stems) > 1 for stem in stems),
         ),
+        known=len(present),
     )
+
+
+def _affordable(counts: Sequence[int]) -> int:
+    """How many of the rarest words may be searched; at least one."""
+    return max(1, sum(read <= POSTINGS_MAX for read in accumulate(counts)))
 
 
 def _entries(word: str, index: Vocabulary, *, apart: bool) -> list[Entry]:

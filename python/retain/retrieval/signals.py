@@ -49,7 +49,7 @@ def gather(
         ages=_ages(reader, query),
         files=structure.files_of(reader.connection, [c.key for c in candidates]),
         literal=_literal(reader, query.text, [c.key for c in candidates[:LITERAL_POOL]]),
-        words=words.match.count(" OR ") + 1,
+        words=max(1, words.known),
         error=_ERROR.search(query.text) is not None,
     )
 

@@ -31,6 +31,9 @@ CALIBRATED_ROWS_MIN = 20_000
 
 CALIBRATED_KEYS = 8_192
 WIDENED_BY = 4
+ASKED_MORE = 1.25
+"""So many times what should do is asked about at first beside the best: to ask again costs another search."""
+
 CALIBRATED_ROUNDS = 3
 FLOAT_BYTES = 4
 
@@ -86,6 +89,7 @@ class VectorIndex:
         *,
         allowed: Sequence[int] | None = None,
         accepts: Accepts | None = None,
+        share: float = 1.0,
     ) -> list[tuple[int, float]]:
         """The ``k`` memories whose vectors point most nearly where the query does, best first, as (key, cosine).
 
@@ -100,15 +104,17 @@ class VectorIndex:
             allowed: keys of memories to search among; quickest ascending. For filters that few memories fit.
             accepts: those of the keys given that fit a filter; asked about the best only, and again
                 about further ones until enough fit. For filters that many memories fit.
+            share: how large a part of the memories is expected to be accepted; it sets how many are asked about first.
 
         Raises:
             ValueError: the query has another number of dimensions than the space, or is not finite.
         """
         packed = None if allowed is None else array("q", allowed)
+        first = k if accepts is None else k + round(ASKED_MORE * k * (1 - share) / share)
         found = []
         for workspace in workspaces:
             held = self._follow(reader.connection, space, workspace)
-            found += _search(reader.connection, (space, workspace), held, query, k, packed, accepts)
+            found += _search(reader.connection, (space, workspace), held, query, k, first, packed, accepts)
         return sorted(found, key=lambda hit: (-hit[1], -hit[0]))[:k]
 
     def load(self, reader: Reader, space: int, workspace: int) -> int:
@@ -182,23 +188,26 @@ def _search(
     held: _Held,
     query: Floats,
     k: int,
+    first: int,
     allowed: array[int] | None,
     accepts: Accepts | None,
 ) -> list[tuple[int, float]]:
     """The best of one matrix that the snapshot holds and the filter accepts, however many must be looked at."""
-    current, wanted = vector_version(db, *place), k
+    current, wanted = vector_version(db, *place), first
+    asked: set[int] = set()
+    fitting: set[int] = set()
     while True:
         matrix = held.matrix
         before = held.version
         hits, _ = matrix.search(query, wanted, allowed)
-        fitting: Collection[int] = [key for key, _ in hits]
+        fresh: Collection[int] = [key for key, _ in hits if key not in asked]
+        asked.update(fresh)
         if not before == held.reached == current:
-            fitting = with_vectors(db, *place, list(fitting))
-        if accepts is not None:
-            fitting = set(accepts(list(fitting)))
-        if len(fitting) >= k or len(hits) < wanted:
-            kept = set(fitting)
-            return [hit for hit in hits if hit[0] in kept][:k]
+            fresh = with_vectors(db, *place, list(fresh))
+        fitting.update(fresh if accepts is None else accepts(list(fresh)))
+        kept = [hit for hit in hits if hit[0] in fitting]
+        if len(kept) >= k or len(hits) < wanted:
+            return kept[:k]
         wanted *= WIDENED_BY
 
 

@@ -12,13 +12,13 @@ from typing_extensions import Buffer
 
 __all__ = [
     "BUILD_PROFILE",
+    "VERSION",
     "BatchQueue",
     "CostEstimator",
     "L1Cache",
     "MemorySampler",
     "Space",
     "SpaceCorpus",
-    "VERSION",
     "VectorMatrix",
     "quantise",
 ]

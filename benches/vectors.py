@@ -284,7 +284,11 @@ def loading(size: int, dim: int) -> list[Figure]:
             f"{size:,} rows: load from SQLite, caches warm", seconds, "s", "reading the file's bytes", floor
         ),
         against(
-            f"{size:,} rows: resident after load", resident, "MB", "accounted", accounted,
+            f"{size:,} rows: resident after load",
+            resident,
+            "MB",
+            "accounted",
+            accounted,
             ratio_max=RESIDENT_MAX if size >= LARGE else None,
         ),
         Figure(what=f"{size:,} rows: store on disk", ours=megabytes, unit="MB"),

@@ -17,6 +17,8 @@ __all__ = [
     "CostEstimator",
     "L1Cache",
     "MemorySampler",
+    "Space",
+    "SpaceCorpus",
     "VectorMatrix",
     "quantise",
 ]

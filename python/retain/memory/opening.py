@@ -89,8 +89,6 @@ async def open(  # noqa: A001 - the public name is retain.open
 
         given = (chosen, store, service.drain, recalls.l1, frequencies, FREQUENCY_ENTRIES)
         service.pressure = watched(*given, embedding=embedding, semantics=semantics)
-        if embedding is not None:
-            embedding.pressure = service.pressure
         background.append(asyncio.create_task(keep_watching(service.pressure)))
     try:
         yield service

@@ -90,7 +90,8 @@ def watched(
 
 
 def _unload_embedder(manager: MemoryManager, embedding: Embedding) -> None:
-    """The background work rests; it goes on below medium pressure."""
+    """The background work knows the limit, and rests; it goes on below medium pressure."""
+    embedding.pressure = manager
 
     def unload(_: Level) -> None:
         embedding.unload()

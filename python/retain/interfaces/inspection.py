@@ -191,6 +191,9 @@ def _plan(plan: Mapping[str, Any]) -> list[str]:
         seen = truth[f"rows.{step['operator']}"]
         happened = seen if isinstance(seen, str) else f"really {seen:,.0f}"
         lines.append(f"    {step['operator'].ljust(12)}  {_interval(step['rows'])} rows, {happened}")
+    if meaning := truth.get("meaning"):
+        near = replies.counted(meaning["candidates"], "memory", "memories")
+        lines.append(f"    by meaning    {near}, filter {meaning['way']}, {replies.duration(meaning['us'])}")
     lines.append(f"  memories that fit the filter: {_interval(plan['rows'])}")
     lines += [f"  not taken: {name}, {replies.duration(cost)}" for name, cost in plan["rejected"].items()]
     return lines

@@ -19,7 +19,7 @@ from retain.storage.text import identifier_parts, unspaced_parts
 TERMS_MAX = 64
 """Most words of a query that are searched for; of a longer query the rarest ones that occur at all."""
 
-POSTINGS_MAX = 15_000
+POSTINGS_MAX = 10_000
 """Entries of the index that a question may read for its ranking: each takes FTS5 half a microsecond or more. Of a
 question that would read more, only the rarest words are searched; the others say little of so many memories."""
 

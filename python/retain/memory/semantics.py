@@ -28,6 +28,9 @@ NEAREST = 100
 LOADED_INLINE_MAX = 20_000
 """Changes of a workspace up to which its vectors are read on the way of an answer: some 20 ms."""
 
+LISTED_US = 0.4
+"""Microseconds a key that is read from an index alone."""
+
 KEYS_PER_STATEMENT = 500
 
 
@@ -128,21 +131,24 @@ class Semantics:
         if _is_plain(plan.filter):
             return "all", search()
         share = min(1.0, max(plan.rows[1], 1.0) / max(self._planner.total, 1))
-        listing = self._planner.create_plan(_listing(plan.filter, self._planner.total))
-        if listing.cost_us[1] < self._testing_us(plan.filter, share):
-            return "listed", search(allowed=ways.keys_fitting(reader.connection, plan.filter, listing.driver))
+        listing_us, driver = self._listing(plan)
+        if listing_us < self._testing_us(plan.filter, share):
+            return "listed", search(allowed=ways.keys_fitting(reader.connection, plan.filter, driver))
         return "tested", search(accepts=partial(_accepted, reader, plan.filter), share=share)
+
+    def _listing(self, plan: Plan) -> tuple[float, int | None]:
+        """What it costs to list the memories that fit, and by the index of which condition."""
+        if ways.is_in_index(plan.filter):
+            return plan.rows[1] * LISTED_US, None
+        everything = Query(text="", filter=plan.filter, limit=max(1, self._planner.total))
+        listing = self._planner.create_plan(everything)
+        return listing.cost_us[1], listing.driver
 
     def _testing_us(self, where: Filter, share: float) -> float:
         """What it costs to test the best until enough of them fit."""
         known = self._planner.coefficients()
         each = sum(known[operator][1] for operator in ("row_fetch", "page_read", *_probes(where)))
         return min(NEAREST / share, self._planner.total) * each
-
-
-def _listing(where: Filter, most: int) -> Query:
-    """Asks for every memory that fits."""
-    return Query(text="", filter=where, workspace=None, limit=max(1, most))
 
 
 def _probes(where: Filter) -> list[str]:
@@ -166,14 +172,14 @@ def between(hits: Sequence[tuple[int, float]]) -> dict[int, float]:
 
 
 def _accepted(reader: Reader, where: Filter, keys: Sequence[int]) -> Collection[int]:
-    """Those of the keys that fit a filter."""
+    """Those of the keys that fit a filter; by their keys, or SQLite may walk an index over all memories instead."""
     sql, values = condition(where)
     found: set[int] = set()
     for start in range(0, len(keys), KEYS_PER_STATEMENT):
         part = keys[start : start + KEYS_PER_STATEMENT]
         marks = ", ".join("?" * len(part))
         rows = reader.connection.execute(
-            f"SELECT m.key FROM memory m WHERE m.key IN ({marks}) AND {sql}", (*part, *values)
+            f"SELECT m.key FROM memory m NOT INDEXED WHERE m.key IN ({marks}) AND {sql}", (*part, *values)
         )
         found.update(key for (key,) in rows)
     return found

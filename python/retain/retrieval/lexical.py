@@ -20,7 +20,7 @@ TERMS_MAX = 20
 """Most words of a query that are searched for; of a longer query the rarest ones that occur at all. The common ones
 of a long query cost the most and change nothing."""
 
-POSTINGS_MAX = 15_000
+POSTINGS_MAX = 10_000
 """Entries of the index that a question may read for its ranking: each takes FTS5 half a microsecond or more. Of a
 question that would read more, only the rarest words are searched; the others say little of so many memories."""
 

@@ -188,9 +188,27 @@ def workspaces_of(db: apsw.Connection, where: Filter) -> list[int]:
 
 
 def keys_fitting(db: apsw.Connection, where: Filter, driver: int | None) -> list[int]:
-    """The keys of the memories that fit a filter, ascending, read through the index of one of its conditions."""
-    sql, values = _keys(where, driver)
-    return [int(key) for (key,) in db.execute(f"{sql} ORDER BY m.key", values)]
+    """The keys of the active memories that fit a filter, ascending, read through the index of one of its conditions.
+
+    Where that is its only condition, the index alone is read: memories that are not active may be among them.
+    """
+    sql, values = _index_keys(_parts(where)) or _keys(where, driver)
+    return sorted({int(key) for (key,) in db.execute(sql, values)})
+
+
+def is_in_index(where: Filter) -> bool:
+    """Whether an index alone says which active memories fit a filter."""
+    return _index_keys(_parts(where)) is not None
+
+
+def _index_keys(parts: Sequence[Filter]) -> Condition | None:
+    held = [part for part in parts if not _is(part, "workspace", "status")]
+    if not held or _statuses(parts) != ("active",):
+        return None
+    if all(isinstance(part, Between) for part in held):
+        sql, values = _by_time(parts, _scope(parts))
+        return f"SELECT m.key FROM {sql}", values
+    return keys_of(held[0], _scope(parts)) if len(held) == 1 and _is_leaf(held[0]) else None
 
 
 def candidates_at(db: apsw.Connection, keys: Sequence[int]) -> list[Candidate]:

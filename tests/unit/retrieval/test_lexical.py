@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from retain.retrieval.filters import NOTHING
 from retain.retrieval.lexical import (
+    POSTINGS_MAX,
     STOP_WORDS,
     TERMS_MAX,
     WORD_CHARS_MAX,
@@ -281,3 +282,30 @@ def test_coverage_is_the_share_of_information_found() -> None:
     assert coverage(stems, {"rare", "common", "other"}) == 1.0
     assert coverage(stems, set()) == 0.0
     assert coverage({}, {"rare"}) == 0.0
+
+
+def test_of_a_question_that_would_read_too_much_only_the_rarest_words_are_searched() -> None:
+    class Large:
+        counts: ClassVar[dict[str, int]] = {"rare": 10, "seldom": POSTINGS_MAX - 10, "common": POSTINGS_MAX}
+
+        def tokens(self, text: str) -> list[str]:
+            return text.split()
+
+        def document_frequencies(self, terms: Sequence[str]) -> dict[str, int]:
+            return {term: self.counts[term] for term in terms if term in self.counts}
+
+        def phrase_frequency(self, _: str) -> int:
+            return 0
+
+        def terms_from(self, _start: str, _most: int) -> list[tuple[str, int]]:
+            return []
+
+        def total(self) -> int:
+            return 10 * POSTINGS_MAX
+
+    words = text_query("common seldom rare nowhere", Large())
+    assert words.match == '"rare" OR "seldom"'
+    assert words.postings == {"rare": 10, "seldom": POSTINGS_MAX - 10, "nowhere": 0}
+    assert words.known == 3
+    assert words.stems.keys() == {"rare", "seldom", "common", "nowhere"}
+    assert text_query("common", Large()).match == '"common"'

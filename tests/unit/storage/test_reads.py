@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import pytest
 
-from retain.model import All, In, from_us
+from retain.model import All, Between, Filter, Glob, In, from_us
 from retain.storage import reads, ways, writes
 from retain.storage.reads import Reader
 
@@ -39,6 +39,39 @@ def test_ranking_among_the_keys_of_a_filter_is_ranking_with_the_filter(
     assert ways.filter_first(reader.connection, "decimal", some, 0, 5) == expected
     assert ways.rank_first(reader.connection, "decimal", some, 1, 5) == expected
     assert ways.filter_first(reader.connection, "decimal", nothing, 0, 5) == []
+
+
+@pytest.mark.parametrize(
+    "only",
+    [
+        In(field="tag", values=("even", "odd")),
+        In(field="kind", values=("fix",)),
+        Glob(field="path", pattern="src/**"),
+        In(field="path", values=("src/one.py",)),
+        Between(field="time", low=3, high=8),
+    ],
+    ids=str,
+)
+def test_keys_that_an_index_alone_lists_are_those_that_fit(
+    remember: Remember, reader: Reader, only: Filter
+) -> None:
+    for n in range(10):
+        remember(
+            f"fact {n}",
+            workspace=1 + n % 3 // 2,
+            kind="fix" if n % 4 else "note",
+            tags=("even", "all") if n % 2 else ("odd",),
+            paths=("src/one.py", "src/two.py") if n % 5 else ("docs/three.md",),
+            occurred_at=from_us(n),
+        )
+    workspace, active = In(field="workspace", values=("w-1",)), In(field="status", values=("active",))
+    where = All(parts=(workspace, active, only))
+    fitting = sorted(candidate.key for candidate in reader.filtered(where, -1))
+    assert ways.is_in_index(where)
+    assert ways.keys_fitting(reader.connection, where, None) == fitting != []
+    both = All(parts=(*where.parts, In(field="kind", values=("fix", "note"))))
+    assert not ways.is_in_index(both)
+    assert ways.keys_fitting(reader.connection, both, None) == fitting
 
 
 def test_rows_are_loaded_the_same_in_portions(

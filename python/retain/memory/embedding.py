@@ -45,7 +45,10 @@ FIT_BYTES = 16 << 20
 FIT_TEXT_BYTES = 12 << 10
 """RAM of a fit, and of each text in it, at the most: 10 MB at 500 texts, 85 MB at 20,000, words made up."""
 
-BATCH = 64
+BATCH = 32
+REST = 4.0
+"""Beside answers the service rests this many times as long as a batch took: it takes a fifth of a core at most."""
+
 KEYS_AHEAD = 1_024
 SWEPT_AT_ONCE = 2_000
 INTERVAL_S = 1.0
@@ -111,11 +114,13 @@ class Embedding:
         self._running: asyncio.Task[int] | None = None
         self.progress = EmbeddingProgress()
         self.pressure: MemoryManager | None = None
+        self._rest = 0.0
         self._batches: BatchProcessor[int, bool] = BatchProcessor(self._embed, batch_size=BATCH)
 
     async def keep_running(self) -> None:
         """Looks after every change of the store, until cancelled."""
         seen, wait_s = -1, INTERVAL_S
+        self._rest = REST
         await asyncio.sleep(START_S)
         while True:
             version = self._store.version()
@@ -206,7 +211,9 @@ class Embedding:
         keys = await self._store.read(lambda reader: spaces.sample(reader.connection, TEXTS_MAX))
         fit = await self._store.read(lambda reader: Fit(reader.tokens))
         for start in range(0, len(keys), BATCH):
+            began = time.perf_counter()
             await self._store.read(partial(_gather, fit=fit, keys=keys[start : start + BATCH]))
+            await asyncio.sleep(self._rest * (time.perf_counter() - began))
         started = time.perf_counter()
         embedder = await asyncio.to_thread(fit.embedder)
         logger.info("embedding.fitted memories=%d seconds=%.2f", len(keys), time.perf_counter() - started)
@@ -275,12 +282,14 @@ class Embedding:
         target = self._target
         if target is None or self._paused:
             return [False] * len(keys)
+        started = time.perf_counter()
         vectors = await self._vectors(target.embedder, keys)
         rows = [(key, row_of(floats(vector))) for key, vector in vectors]
         await self._store.write(lambda db: put_vectors(db, target.space.key, rows))
         self.progress = replace(self.progress, done=self.progress.done + len(vectors))
         self._on_progress(self.progress)
         done = {key for key, _ in vectors}
+        await asyncio.sleep(self._rest * (time.perf_counter() - started))
         return [key in done for key in keys]
 
     async def _vectors(self, embedder: Embedder, keys: Sequence[int]) -> list[tuple[int, bytes]]:

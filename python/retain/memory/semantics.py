@@ -7,11 +7,13 @@ A matrix too large to be read on the way of an answer is read beside it, and the
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from retain.errors import EmbeddingFailed
 from retain.memory.embedding import Serving
 from retain.model import All, Filter, Glob, In, Query
 from retain.retrieval.planner import MULTI_VALUED, Plan, QueryPlanner
@@ -21,6 +23,8 @@ from retain.storage.conditions import condition
 from retain.storage.reads import Candidate, Reader
 from retain.storage.spaces import SpaceRow
 from retain.storage.vectors import vector_version
+
+logger = logging.getLogger(__name__)
 
 NEAREST = 100
 """Memories taken from each space."""
@@ -101,7 +105,12 @@ class Semantics:
             ready = [place for place in places if self._is_ready(reader, space, place)]
             whole = whole and len(ready) == len(places)
             started = time.perf_counter_ns()
-            vector = embedder.embed_query(query.text)
+            try:
+                vector = embedder.embed_query(query.text)
+            except EmbeddingFailed as error:  # the words still answer; such an answer is not cached
+                logger.warning("recall.meaning_left_out space=%s error=%s", space.name, error)
+                whole = False
+                continue
             if any(vector) and ready:
                 way, hits = self._search(reader, space, ready, vector, plan)
                 shares[space.kind] = between(hits)

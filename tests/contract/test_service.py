@@ -654,7 +654,7 @@ async def test_verify_checks_pages_rows_index_and_spool(memory: MemoryService) -
     checked = await memory.verify()
     assert checked["ok"]
     assert {check["name"] for check in checked["checks"]} == {
-        "pages", "references", "content hashes", "full-text index", "duplicates", "revisions", "spool",
+        "pages", "references", "content hashes", "full-text index", "duplicates", "revisions", "audit", "spool",
     }  # fmt: skip
 
 

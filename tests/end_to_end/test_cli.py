@@ -334,6 +334,20 @@ def test_stats_count_and_verify_finds_everything_right(ask: Callable[..., Any], 
     assert said.count("ok") >= 6
 
 
+def test_the_audit_tells_every_change_and_its_door(run: Run, ask: Callable[..., Any]) -> None:
+    stored = ask("remember", "a fact")["id"]
+    run("forget", stored)
+    found = ask("audit", stored)
+    assert [row["action"] for row in found["entries"]] == ["remembered", "forgotten"]
+    assert {row["door"] for row in found["entries"]} == {"cli"}
+    assert found["head"]["hash"] == found["entries"][-1]["hash"]
+    code, said, _ = run("audit")
+    assert code == 0
+    assert "forgotten" in said
+    assert found["head"]["hash"] in said
+    assert run("audit", "no-id")[0] == 2
+
+
 def test_verify_fails_where_the_spool_is_damaged(run: Run, ask: Callable[..., Any], home: Path) -> None:
     ask("remember", "a fact")
     (home / "spool").mkdir(mode=0o700)
@@ -703,7 +717,7 @@ def test_help_and_version_are_answers(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     commands = """demo serve hook recall remember show timeline revise forget context import explain stats
-        verify drain config doctor install uninstall""".split()
+        verify audit drain config doctor install uninstall""".split()
     with pytest.raises(SystemExit):
         main(["--help"])
     said = capsys.readouterr().out

@@ -115,7 +115,7 @@ def _function(command: str) -> Callable[[Namespace, Output], int]:
         from retain.interfaces.model import model as found
     elif command == "doctor":
         from retain.interfaces.doctor import doctor as found
-    elif command in {"explain", "stats", "verify", "drain", "config"}:
+    elif command in {"explain", "stats", "verify", "audit", "drain", "config"}:
         from retain.interfaces import inspection
 
         found = getattr(inspection, command)

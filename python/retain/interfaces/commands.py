@@ -30,7 +30,7 @@ def with_memory(arguments: Namespace, action: Callable[[MemoryService], Awaitabl
     """Opens the store of ``--home`` for the length of an action."""
 
     async def go() -> T:
-        async with retain.open(arguments.home) as memory:
+        async with retain.open(arguments.home, door="cli") as memory:
             return await action(memory)
 
     return asyncio.run(go())

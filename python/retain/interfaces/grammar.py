@@ -34,6 +34,7 @@ COMMANDS = {
         "explain": "say what a recall would do, and why",
         "stats": "count everything in the store",
         "verify": "check the whole store and the spool",
+        "audit": "show who changed what, when, and through which door",
         "drain": "digest the events that wait in the spool, now",
         "bench": "make a benchmark of a git history, and judge recall by it",
     },
@@ -211,6 +212,10 @@ def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
         "--workspace", metavar="ID", help="of the receipt: '*' for all (default: this folder's)"
     )
     add("verify", reply)
+    audit = add("audit", reply)
+    audit.add_argument("id", metavar="ID", nargs="?", help="of a memory or of an import (default: every row)")
+    audit.add_argument("--since", metavar="TIME", help="earliest moment")
+    audit.add_argument("--limit", metavar="N", type=_count("limit"), default=20, help="most rows (20)")
     add("drain", reply)
     add("config", reply)
 

@@ -87,7 +87,7 @@ def import_file(arguments: Namespace, out: Output) -> int:
     try:
         with opened(arguments.file) as file, asyncio.Runner() as runner:
             stack = AsyncExitStack()
-            memory = runner.run(stack.enter_async_context(retain.open(arguments.home)))
+            memory = runner.run(stack.enter_async_context(retain.open(arguments.home, door="cli")))
             try:
                 # Lines are read outside of the event loop, so that Ctrl-C ends a wait for input.
                 for batch in batches(read_lines(file, tally)):

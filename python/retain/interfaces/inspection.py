@@ -1,4 +1,4 @@
-"""The commands that look inside: explain, stats, verify, drain, config."""
+"""The commands that look inside: explain, stats, verify, audit, drain, config."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from retain.config import read_settings
 from retain.interfaces import replies
 from retain.interfaces.commands import read_filter, with_memory
+from retain.model import from_us
 from retain.retrieval.context import one_line
 
 if TYPE_CHECKING:
@@ -61,6 +62,25 @@ def verify(arguments: Namespace, out: Output) -> int:
     )
     out.answer(report, "\n".join(lines))
     return replies.EXIT_OK if report["ok"] else replies.EXIT_FAILED
+
+
+def audit(arguments: Namespace, out: Output) -> int:
+    """Shows who changed what, when, and through which door."""
+    found = with_memory(
+        arguments,
+        lambda memory: memory.audit.entries(
+            subject=arguments.id, since=arguments.since, limit=arguments.limit
+        ),
+    )
+    paint, head = out.paint, found["head"]
+    lines = [
+        f"{row['number']:>7}  {replies.local_time(from_us(row['at_us']))}  {row['door']:<6} {row['actor']:<9} "
+        f"{paint.bold(row['action'].ljust(12))} {row['subject']}"
+        for row in found["entries"]
+    ] or [paint.dim("No row")]
+    lines.append(paint.dim(f"Last row {head['number']:,}, hash {head['hash']}"))
+    out.answer(found, "\n".join(lines))
+    return replies.EXIT_OK
 
 
 def drain(arguments: Namespace, out: Output) -> int:

@@ -96,7 +96,9 @@ class Door:
 
     async def _open(self) -> MemoryService:
         open_memories = await asyncio.to_thread(_load_service)
-        return await self._stack.enter_async_context(open_memories(origin="assistant", drain=True))
+        return await self._stack.enter_async_context(
+            open_memories(origin="assistant", door="mcp", drain=True)
+        )
 
     async def list_tools(self, _: object, __: object) -> types.ListToolsResult:
         """Answers tools/list."""

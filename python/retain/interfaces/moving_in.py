@@ -35,7 +35,7 @@ def move_in(arguments: Namespace, out: Output) -> int:
     place = _place(arguments.format, arguments.file)
 
     async def run() -> dict[str, Any]:
-        async with retain.open(arguments.home) as memory:
+        async with retain.open(arguments.home, door="cli") as memory:
             await memory.drain.run()  # what the hooks have captured must be known before it is met again
             if not arguments.dry_run:
                 return await _read(memory, arguments, place, bar.show)
@@ -57,7 +57,7 @@ def list_imports(arguments: Namespace, out: Output) -> int:
     """Prints every import that was made, oldest first."""
 
     async def runs() -> list[Any]:
-        async with retain.open(arguments.home) as memory:
+        async with retain.open(arguments.home, door="cli") as memory:
             return await memory.imports.runs()
 
     found = asyncio.run(runs())
@@ -82,7 +82,7 @@ def undo(arguments: Namespace, out: Output) -> int:
         raise InvalidInput("id", "is missing", hint="`retain import list` shows the ids")
 
     async def take_back() -> Any:
-        async with retain.open(arguments.home) as memory:
+        async with retain.open(arguments.home, door="cli") as memory:
             return await memory.imports.undo(arguments.file)
 
     done = asyncio.run(take_back())

@@ -24,6 +24,7 @@ from retain.memory.drain import Digested, Kept, digest, keep
 from retain.memory.workspaces import Workspaces
 from retain.model import Event
 from retain.storage import imports
+from retain.storage.audit import BY_IMPORT
 from retain.storage.sqlite import SqliteStore
 
 BATCH_EVENTS = 256
@@ -169,7 +170,7 @@ class Backfill:
             return answers
 
         if ready or finished is not None:
-            for kept in await self._store.write(write):
+            for kept in await self._store.write(write, BY_IMPORT):
                 self.account.add(kept)
 
     async def _place(self, told: Told) -> _Placed:

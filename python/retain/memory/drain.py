@@ -32,6 +32,7 @@ from retain.memory.receipts import Receipts, watch_uses
 from retain.memory.workspaces import Workspaces
 from retain.model import Draft, Event, new_id, to_us
 from retain.storage import writes
+from retain.storage.audit import BY_HOOK
 from retain.storage.sqlite import SqliteStore
 
 logger = logging.getLogger(__name__)
@@ -194,7 +195,7 @@ class Drain:
         ready = await asyncio.to_thread(
             lambda: [digest(event, record.payload, root, key) for record, event, root, key in digested]
         )
-        return await self._store.write(lambda db: [keep(db, item) for item in ready])
+        return await self._store.write(lambda db: [keep(db, item) for item in ready], BY_HOOK)
 
     def _add(self, report: DrainReport) -> None:
         self.totals.events += report.events

@@ -25,6 +25,7 @@ from retain.memory.backfill import Backfill
 from retain.memory.workspaces import Workspaces
 from retain.model import Draft, Workspace, new_id
 from retain.storage import imports, writes
+from retain.storage.audit import BY_IMPORT
 from retain.storage.sqlite import SqliteStore
 
 BATCH_RECORDS = 200
@@ -158,11 +159,12 @@ class Imports:
     async def _start(self, name: str, place: Path) -> imports.Run:
         where = str(place).encode("utf-8", "replace").decode()
         return await self._store.write(
-            lambda db: imports.start_run(db, run_id=new_id(), source=name, place=where, now_us=_now_us())
+            lambda db: imports.start_run(db, run_id=new_id(), source=name, place=where, now_us=_now_us()),
+            BY_IMPORT,
         )
 
     async def _finish(self, run: imports.Run, report: dict[str, Any]) -> dict[str, Any]:
-        await self._store.write(lambda db: imports.finish_run(db, run.key, report, _now_us()))
+        await self._store.write(lambda db: imports.finish_run(db, run.key, report, _now_us()), BY_IMPORT)
         return {"import": run.id, "source": run.source, "place": run.place, **report}
 
     async def _fixed(self, workspace: str | None) -> tuple[str, int] | None:
@@ -192,7 +194,9 @@ class Imports:
                 continue
             stem = f"{name}:{found.item.record}"
             ready.append(_Ready(place=found.place, workspace=key, stem=stem, drafts=drafts))
-        outcomes = await self._store.write(lambda db: [_keep_record(db, run.key, one) for one in ready])
+        outcomes = await self._store.write(
+            lambda db: [_keep_record(db, run.key, one) for one in ready], BY_IMPORT
+        )
         for one, (created, replaced) in zip(ready, outcomes, strict=True):
             parity.stored += created
             parity.merged += not created

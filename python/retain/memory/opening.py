@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -24,6 +24,7 @@ from retain.retrieval import calibration
 from retain.retrieval.models import open_model
 from retain.retrieval.planner import QueryPlanner
 from retain.retrieval.vectors import VectorIndex
+from retain.storage.audit import Author, Door
 from retain.storage.sqlite import SqliteStore
 
 FREQUENCY_ENTRIES = 16_384
@@ -36,6 +37,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     folder: str | os.PathLike[str] | None = None,
     origin: Origin = "user",
     session: str | None = None,
+    door: Door = "python",
     drain: bool = False,
     **settings: Any,
 ) -> AsyncIterator[MemoryService]:
@@ -46,6 +48,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         folder: whose workspace is meant; None is the project of the session, else the current folder.
         origin: who speaks through this service; every memory written carries it.
         session: id of the session; None reads it from the client's environment.
+        door: through which door the store is used, as the audit will say.
         drain: keep draining the spool and watch the footprint in the background. Without it, recalls drain what waits.
         **settings: values that win over environment and file, see ``retain.config.Settings``.
 
@@ -55,13 +58,14 @@ async def open(  # noqa: A001 - the public name is retain.open
     """
     chosen, _ = read_settings(home, settings)
     recalls = open_recall_cache(chosen)
-    store = await SqliteStore.open(chosen)
+    session = session or session_id()
+    store = await SqliteStore.open(chosen, Author(door=door, actor=origin, session=session or ""))
     learned = await store.read(calibration.learned_before)
     planner = QueryPlanner(learned.coefficients, learned.corrections, enabled=bool(chosen.planner))
     workspaces = Workspaces(store)
-    place = os.fspath(folder) if folder is not None else str(project_directory())
-    channel = Channel(origin=origin, folder=place, session=session or session_id())
-    receipts = Receipts(store, workspaces, folder=channel.folder, session=channel.session)
+    place = os.fspath(folder or project_directory())
+    channel = Channel(origin=origin, folder=place, session=session)
+    receipts = Receipts(store, workspaces, folder=place, session=session)
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
     open_embedder = partial(open_model, chosen)
     semantics = (
@@ -79,23 +83,32 @@ async def open(  # noqa: A001 - the public name is retain.open
         receipts=receipts,
     )
     embedding = Embedding(chosen, store, open_embedder) if drain and chosen.vectors else None
-    background: list[asyncio.Task[None]] = []
+    keeping: list[Coroutine[Any, Any, None]] = []
     if drain:
         await store.tend_readers()  # whoever lives long
-        keeping = [service.drain.keep_running(), *([embedding.keep_running()] if embedding else [])]
-        background += map(asyncio.create_task, keeping)
+        keeping += [service.drain.keep_running(), *([embedding.keep_running()] if embedding else [])]
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 
         given = (chosen, store, service.drain, recalls.l1, frequencies, FREQUENCY_ENTRIES)
         service.pressure = watched(*given, embedding=embedding, semantics=semantics)
-        background.append(asyncio.create_task(keep_watching(service.pressure)))
+        keeping.append(keep_watching(service.pressure))
     try:
-        yield service
+        async with _in_background(keeping):
+            yield service
     finally:
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
         if embedding is not None:
             await embedding.close()
         await service.close()
+
+
+@asynccontextmanager
+async def _in_background(keeping: Sequence[Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+    """Runs them beside the block, and waits for them to end after it."""
+    tasks = [asyncio.create_task(one) for one in keeping]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

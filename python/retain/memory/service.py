@@ -17,6 +17,7 @@ from retain.config import Settings
 from retain.errors import InvalidInput, NotFound, RetainError
 from retain.git import head
 from retain.memory import digest, inputs, recalling, reports
+from retain.memory.auditing import Audit
 from retain.memory.drain import Drain
 from retain.memory.imports import Imports
 from retain.memory.planning import PlannerUpkeep
@@ -92,6 +93,11 @@ class MemoryService:
         self.receipts = receipts
         self._background: set[asyncio.Task[None]] = set()
         self.pressure: MemoryManager | None = None
+
+    @property
+    def audit(self) -> Audit:
+        """Who changed what, when, and through which door."""
+        return Audit(self._store)
 
     @property
     def imports(self) -> Imports:

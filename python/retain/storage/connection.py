@@ -16,6 +16,7 @@ from pathlib import Path
 import apsw
 
 from retain.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreUnusable
+from retain.storage.audit import BY_UPGRADE, attach
 from retain.storage.text import glob_matches
 
 SQLITE_NEEDED = (3, 51, 3)
@@ -87,6 +88,7 @@ def connect(database: Path, *, writable: bool) -> apsw.Connection:
     connection.execute("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384")
     if writable:
         connection.execute("PRAGMA synchronous = FULL")
+        attach(connection, lambda: BY_UPGRADE)
     else:
         connection.execute("PRAGMA query_only = ON")
     return connection

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import apsw
 
 from retain.errors import StoreCorrupt
+from retain.storage import audit
 from retain.storage.reads import Reader
 from retain.storage.rows import COLUMNS, TABLES, to_memory
 
@@ -111,6 +113,11 @@ def _revisions(db: apsw.Connection) -> Check:
     )
 
 
+def _audit(db: apsw.Connection) -> Check:
+    problems = tuple(islice(audit.problems(db), PROBLEMS_MAX))
+    return Check(name="audit", checked=audit.head(db)[0], problems=problems)
+
+
 _CHECKS: dict[str, Callable[[apsw.Connection], Check]] = {
     "pages": _pages,
     "references": _foreign_keys,
@@ -118,4 +125,5 @@ _CHECKS: dict[str, Callable[[apsw.Connection], Check]] = {
     "full-text index": _index,
     "duplicates": _duplicates,
     "revisions": _revisions,
+    "audit": _audit,
 }

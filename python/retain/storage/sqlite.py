@@ -14,6 +14,7 @@ from retain.config import Settings
 from retain.errors import StoreError
 from retain.pool import ConnectionPool, PatientThreads, PoolStats
 from retain.storage import migrations
+from retain.storage.audit import Author
 from retain.storage.connection import check_sqlite, connect, make_home, translated
 from retain.storage.reads import Reader
 from retain.storage.writer import GroupCommitWriter, SideLock
@@ -32,7 +33,7 @@ class SqliteStore:
     Every write is on disk (WAL, synchronous=FULL) when its call returns.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, author: Author) -> None:
         """Use ``SqliteStore.open``."""
         self._settings = settings
         self._threads = PatientThreads(settings.readers, thread_name_prefix="retain-reader")
@@ -49,24 +50,29 @@ class SqliteStore:
             group_max=settings.group_commit_max,
             timeout_ms=settings.write_timeout_ms,
             before_commit=renew_token,
+            author=author,
         )
         self._watch = connect(settings.database, writable=False)
         self._state: tuple[int, str | None] = (-1, None)
         self._closed = False
 
     @classmethod
-    async def open(cls, settings: Settings) -> SqliteStore:
+    async def open(cls, settings: Settings, author: Author = Author()) -> SqliteStore:  # noqa: B008 - frozen
         """Opens the store, making it or bringing its schema up to date where needed.
+
+        Args:
+            settings: the place, and every limit.
+            author: who writes, as the audit will say, where a write does not say.
 
         Raises:
             StoreUnusable: SQLite is too old, the place cannot be used, or a newer retain made the store.
             StoreCorrupt: the file is not a database.
         """
         check_sqlite(apsw.sqlite_lib_version())
-        return await asyncio.to_thread(cls._open, settings)
+        return await asyncio.to_thread(cls._open, settings, author)
 
     @classmethod
-    def _open(cls, settings: Settings) -> SqliteStore:
+    def _open(cls, settings: Settings, author: Author) -> SqliteStore:
         make_home(settings.home, settings.database)
         with translated():
             connection = connect(settings.database, writable=True)
@@ -77,7 +83,7 @@ class SqliteStore:
                     _prepare(connection, settings)
             finally:
                 connection.close()
-            return cls(settings)
+            return cls(settings, author)
 
     async def read(self, query: Callable[[Reader], T]) -> T:
         """Runs a query inside one snapshot on a pooled connection, off the event loop.
@@ -89,13 +95,17 @@ class SqliteStore:
         async with self._readers.acquire() as reader:
             return await self._off_loop(_in_snapshot, reader, query, stop=reader.connection.interrupt)
 
-    async def write(self, action: Callable[[apsw.Connection], T]) -> T:
+    async def write(self, action: Callable[[apsw.Connection], T], author: Author | None = None) -> T:
         """Runs an action in the next transaction and returns when it is on disk.
+
+        Args:
+            action: what to do on the writer's connection.
+            author: who the audit says it was; None is who opened the store.
 
         Raises:
             StoreBusy, StoreFull, StoreError: nothing of the action is stored.
         """
-        return await self._writer.run(action)
+        return await self._writer.run(action, author)
 
     def version(self) -> int:
         """A number that differs after every commit of any process; costs some microseconds."""

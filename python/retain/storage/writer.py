@@ -22,6 +22,7 @@ from typing import Any, Generic, TypeVar
 import apsw
 
 from retain.errors import StoreBusy, StoreError, StoreUnusable
+from retain.storage.audit import Author, attach
 from retain.storage.connection import translated
 
 T = TypeVar("T")
@@ -84,15 +85,17 @@ class _Write(Generic[T]):
     Either the writer takes it and runs it, or its caller takes it back; never both.
     """
 
-    __slots__ = ("_taken", "action", "error", "future", "loop", "result")
+    __slots__ = ("_taken", "action", "author", "error", "future", "loop", "result")
 
     def __init__(
         self,
         action: Callable[[apsw.Connection], T],
         loop: asyncio.AbstractEventLoop,
         future: asyncio.Future[T],
+        author: Author,
     ) -> None:
         self.action = action
+        self.author = author
         self.loop = loop
         self.future = future
         self.result: T | None = None
@@ -113,6 +116,7 @@ class GroupCommitWriter:
         group_max: most writes in one transaction.
         timeout_ms: longest wait of a caller for its turn.
         before_commit: the last thing inside each transaction that changed anything.
+        author: who writes, where a write does not say.
     """
 
     def __init__(
@@ -123,7 +127,9 @@ class GroupCommitWriter:
         group_max: int,
         timeout_ms: int,
         before_commit: Callable[[apsw.Connection], None] | None = None,
+        author: Author = Author(),  # noqa: B008 - frozen
     ) -> None:
+        self._author = self._writing = author
         self._connect = connect
         self._before_commit = before_commit
         self._lock_path = lock_path
@@ -135,7 +141,7 @@ class GroupCommitWriter:
         self.commits = 0
         self.writes = 0
 
-    async def run(self, action: Callable[[apsw.Connection], T]) -> T:
+    async def run(self, action: Callable[[apsw.Connection], T], author: Author | None = None) -> T:
         """Runs an action inside a transaction and returns after its commit.
 
         Raises:
@@ -146,7 +152,7 @@ class GroupCommitWriter:
             raise StoreError("the store is closed")
         self._start()
         loop = asyncio.get_running_loop()
-        write: _Write[T] = _Write(action, loop, loop.create_future())
+        write: _Write[T] = _Write(action, loop, loop.create_future(), author or self._author)
         self._queue.put(write)
         try:
             done, _ = await asyncio.wait([write.future], timeout=self._timeout_s)
@@ -182,6 +188,7 @@ class GroupCommitWriter:
                 if connection is None:
                     with translated():
                         connection = self._connect()
+                        attach(connection, lambda: self._writing)
                 self._commit_group(connection, lock, group)
             except Exception as error:  # noqa: BLE001 - the outermost frame of the worker
                 for write in group:
@@ -216,6 +223,7 @@ class GroupCommitWriter:
                 changes = connection.total_changes()
                 waiting = [write for write in group if write.take()]
                 for write in waiting:
+                    self._writing = write.author
                     _run_one(connection, write)
                 if self._before_commit is not None and connection.total_changes() != changes:
                     self._before_commit(connection)

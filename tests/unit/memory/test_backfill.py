@@ -265,12 +265,12 @@ async def test_a_run_that_was_cut_short_ends_as_one_that_was_not(
             left = writes_before
             write = memory._store.write
 
-            async def failing(action: Any, write: Any = write) -> Any:
+            async def failing(action: Any, author: Any = None, write: Any = write) -> Any:
                 nonlocal left
                 left -= 1
                 if left < 0:
                     raise StoreError("cut")
-                return await write(action)
+                return await write(action, author)
 
             memory._store.write = failing
             with pytest.raises(StoreError, match="cut"):

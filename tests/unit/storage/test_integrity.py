@@ -47,6 +47,7 @@ def test_a_whole_store_has_no_problem_and_everything_was_looked_at(
         "full-text index": 4,
         "duplicates": 3,
         "revisions": 1,
+        "audit": 8,
     }
 
 
@@ -174,5 +175,5 @@ def test_damaged_pages_are_reported_and_do_not_stop_the_other_checks(
     checks = verify(Reader(connection))
     connection.close()
     assert checks[0].name == "pages"
-    assert len(checks) == 6
+    assert len(checks) == 7
     assert checks[0].problems

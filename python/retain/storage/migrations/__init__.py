@@ -10,8 +10,15 @@ from importlib import resources
 import apsw
 
 from retain.errors import StoreUnusable
+from retain.storage.audit import BY_UPGRADE, attach
 
-MIGRATIONS = ("0001_initial.sql", "0002_vectors.sql", "0003_receipts.sql", "0004_imports.sql")
+MIGRATIONS = (
+    "0001_initial.sql",
+    "0002_vectors.sql",
+    "0003_receipts.sql",
+    "0004_imports.sql",
+    "0005_audit.sql",
+)
 VERSION = len(MIGRATIONS)
 
 
@@ -37,6 +44,7 @@ def migrate(connection: apsw.Connection) -> int:
     """Brings the schema up to date inside the caller's transaction; returns how many steps were taken."""
     version = current_version(connection)
     check_version(version)
+    attach(connection, lambda: BY_UPGRADE)
     for number, name in enumerate(MIGRATIONS[version:], start=version + 1):
         sql = resources.files(__name__).joinpath(name).read_text(encoding="utf-8")
         connection.execute(sql)

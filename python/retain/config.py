@@ -77,6 +77,11 @@ class Settings:
     )
     pressure_interval_ms: int = _knob(10, 0, 60_000, "how often the footprint is read near a limit; 0 is off")
     vectors: int = _knob(1, 0, 1, "0: no vectors are made of memories; recall goes by words alone")
+    backup_hours: int = _knob(24, 0, 8_760, "hours between the backups that a live server makes; 0: none")
+    backups_kept: int = _knob(7, 1, 1_000, "newest backups that are kept, besides one a week for eight weeks")
+    undo_days: int = _knob(
+        30, 0, 36_500, "days until a forgotten memory is erased for good by a live server; 0: never"
+    )
     recall_drain_ms: int = _knob(50, 0, 60_000, "how long a recall may wait for events still in the spool")
 
     def __post_init__(self) -> None:

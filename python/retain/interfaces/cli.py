@@ -115,6 +115,10 @@ def _function(command: str) -> Callable[[Namespace, Output], int]:
         from retain.interfaces.model import model as found
     elif command == "doctor":
         from retain.interfaces.doctor import doctor as found
+    elif command in {"backup", "restore", "unforget", "erase"}:
+        from retain.interfaces import keeping
+
+        found = getattr(keeping, command)
     elif command in {"explain", "stats", "verify", "audit", "drain", "config"}:
         from retain.interfaces import inspection
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import tempfile
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import retain
@@ -36,10 +38,27 @@ def with_memory(arguments: Namespace, action: Callable[[MemoryService], Awaitabl
     return asyncio.run(go())
 
 
+def as_of(arguments: Namespace, action: Callable[[MemoryService], Awaitable[T]]) -> T:
+    """Opens the store as it was at ``--as-of``, in a copy that is thrown away; without it the store itself."""
+    moment: str | None = arguments.as_of
+    if moment is None:
+        return with_memory(arguments, action)
+
+    async def go() -> T:
+        async with retain.open(arguments.home, door="cli") as memory:
+            await memory.drain.run()
+            with tempfile.TemporaryDirectory(dir=memory.settings.home, prefix="as-of-") as directory:
+                await memory.keeping.write_past(Path(directory, memory.settings.database.name), moment)
+                async with retain.open(directory, door="cli") as past:
+                    return await action(past)
+
+    return asyncio.run(go())
+
+
 def recall(arguments: Namespace, out: Output) -> int:
     """Finds memories by words and filter."""
     tree = read_filter(arguments.filter)
-    found = with_memory(
+    found = as_of(
         arguments,
         lambda memory: memory.recall(
             " ".join(arguments.query),
@@ -117,14 +136,15 @@ def forget(arguments: Namespace, out: Output) -> int:
     """Takes a memory out of every recall."""
     with_memory(arguments, lambda memory: memory.forget(arguments.id, arguments.reason))
     wanted = arguments.id.strip().lower()
-    out.answer({"forgotten": wanted}, f"{out.paint.good('Forgotten')}: no recall will show {wanted}")
+    said = f"{out.paint.good('Forgotten')}: no recall will show {wanted}"
+    out.answer({"forgotten": wanted}, f"{said}; `retain unforget {wanted}` brings it back until it is erased")
     return replies.EXIT_OK
 
 
 def context(arguments: Namespace, out: Output) -> int:
     """Prints the block that a session would be given."""
     prompt = " ".join(arguments.prompt) or None
-    block, found = with_memory(
+    block, found = as_of(
         arguments,
         lambda memory: memory.context(prompt, arguments.budget, workspace=arguments.workspace),
     )

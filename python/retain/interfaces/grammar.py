@@ -27,8 +27,14 @@ COMMANDS = {
         "timeline": "show memories in order of time",
         "revise": "store a new version of a memory; the old one stays readable",
         "forget": "take a memory out of every recall",
+        "unforget": "bring a forgotten memory back",
+        "erase": "erase forgotten memories for good, and prove it",
         "context": "print the block that a session would be given",
         "import": "move past sessions and memories of other tools in, or take an import back",
+    },
+    "Keep it": {
+        "backup": "make a backup now, or list and check them",
+        "restore": "go back to a moment, or put a backup in the place of a damaged store",
     },
     "Look inside": {
         "explain": "say what a recall would do, and why",
@@ -136,6 +142,7 @@ def parser() -> argparse.ArgumentParser:
     add("serve")
     add("hook")
     _add_memory_commands(add, reply)
+    _add_keeping_commands(add, reply)
     _add_inspection_commands(add, reply)
     _add_installation_commands(add, reply)
     _add_bench(add, reply)
@@ -145,7 +152,9 @@ def parser() -> argparse.ArgumentParser:
 def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     scope = argparse.ArgumentParser(add_help=False)
     scope.add_argument("--workspace", metavar="ID", help="another workspace than that of this folder")
-    recall = add("recall", reply, scope)
+    past = argparse.ArgumentParser(add_help=False)
+    past.add_argument("--as-of", metavar="TIME", help="as it was at that moment, for example 'Tuesday 14:00'")
+    recall = add("recall", reply, scope, past)
     recall.add_argument("query", metavar="QUERY", nargs="*", help="words, identifiers, an error line")
     recall.add_argument("--limit", metavar="N", type=_count("limit"), default=10, help="most memories (10)")
     recall.add_argument(
@@ -179,7 +188,12 @@ def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     forget = add("forget", reply)
     forget.add_argument("id", metavar="ID")
     forget.add_argument("--reason", default="", help="why")
-    context = add("context", reply, scope)
+    add("unforget", reply).add_argument("id", metavar="ID")
+    erase = add("erase", reply)
+    erase.add_argument(
+        "id", metavar="ID", nargs="*", help="forgotten memories (default: all whose undo_days are over)"
+    )
+    context = add("context", reply, scope, past)
     context.add_argument("prompt", metavar="PROMPT", nargs="*", help="nothing: the state of the workspace")
     context.add_argument("--budget", metavar="N", type=_count("budget"), help="most tokens of the block")
     _add_import(add, reply, scope)
@@ -197,6 +211,20 @@ def _add_import(add: Any, reply: argparse.ArgumentParser, scope: argparse.Argume
 
 def _told_sources() -> list[str]:
     return [f"{name}: {doc}" for name, doc in {**SOURCES, **IMPORT_ACTIONS}.items()]
+
+
+def _add_keeping_commands(add: Any, reply: argparse.ArgumentParser) -> None:
+    backup = add("backup", reply)
+    backup.add_argument("--list", action="store_true", help="show the backups, make none")
+    backup.add_argument("--check", action="store_true", help="read every backup and check it, make none")
+    restore = add("restore", reply)
+    which = restore.add_mutually_exclusive_group(required=True)
+    which.add_argument(
+        "--at", metavar="TIME", help="go back to that moment: 'Tuesday 14:00', '2 hours ago', ISO 8601"
+    )
+    which.add_argument(
+        "--backup", metavar="NAME", help="put this backup in the place of the store; or latest"
+    )
 
 
 def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:

@@ -86,7 +86,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     keeping: list[Coroutine[Any, Any, None]] = []
     if drain:
         await store.tend_readers()  # whoever lives long
-        keeping += [service.drain.keep_running(), *([embedding.keep_running()] if embedding else [])]
+        keeping += [one.keep_running() for one in (service.drain, service.keeping, embedding) if one]
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 

@@ -20,6 +20,7 @@ from retain.memory import digest, inputs, recalling, reports
 from retain.memory.auditing import Audit
 from retain.memory.drain import Drain
 from retain.memory.imports import Imports
+from retain.memory.keeping import Keeping
 from retain.memory.planning import PlannerUpkeep
 from retain.memory.receipts import Receipts
 from retain.memory.workspaces import Workspaces
@@ -98,6 +99,11 @@ class MemoryService:
     def audit(self) -> Audit:
         """Who changed what, when, and through which door."""
         return Audit(self._store)
+
+    @property
+    def keeping(self) -> Keeping:
+        """Backups, going back in time, and erasure."""
+        return Keeping(self.settings, self._store, self.drain, self._recalls)
 
     @property
     def imports(self) -> Imports:

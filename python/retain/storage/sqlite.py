@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import TypeVar
 
 import apsw
 import orjson
 
 from retain.config import Settings
-from retain.errors import StoreError
+from retain.errors import StoreBusy, StoreError
 from retain.pool import ConnectionPool, PatientThreads, PoolStats
 from retain.storage import migrations
 from retain.storage.audit import Author
 from retain.storage.connection import check_sqlite, connect, make_home, translated
+from retain.storage.erasure import write_anew
 from retain.storage.reads import Reader
 from retain.storage.writer import GroupCommitWriter, SideLock
 from retain.storage.writes import STATE_FACT, renew_token
@@ -23,6 +26,7 @@ from retain.storage.writes import STATE_FACT, renew_token
 T = TypeVar("T")
 
 LOCK_FILE = "write.lock"
+PRESENCE_FILE = "open.lock"
 READER_IDLE_S = 300
 """A reader that nobody asked for so long is closed, with its pages and its statements."""
 
@@ -33,7 +37,7 @@ class SqliteStore:
     Every write is on disk (WAL, synchronous=FULL) when its call returns.
     """
 
-    def __init__(self, settings: Settings, author: Author) -> None:
+    def __init__(self, settings: Settings, author: Author, presence: int) -> None:
         """Use ``SqliteStore.open``."""
         self._settings = settings
         self._threads = PatientThreads(settings.readers, thread_name_prefix="retain-reader")
@@ -53,6 +57,7 @@ class SqliteStore:
             author=author,
         )
         self._watch = connect(settings.database, writable=False)
+        self._presence = presence
         self._state: tuple[int, str | None] = (-1, None)
         self._closed = False
 
@@ -74,16 +79,21 @@ class SqliteStore:
     @classmethod
     def _open(cls, settings: Settings, author: Author) -> SqliteStore:
         make_home(settings.home, settings.database)
-        with translated():
-            connection = connect(settings.database, writable=True)
-            try:
-                version = migrations.current_version(connection)
-                migrations.check_version(version)
-                if version < migrations.VERSION:
-                    _prepare(connection, settings)
-            finally:
-                connection.close()
-            return cls(settings, author)
+        presence = _present(settings)
+        try:
+            with translated():
+                connection = connect(settings.database, writable=True)
+                try:
+                    version = migrations.current_version(connection)
+                    migrations.check_version(version)
+                    if version < migrations.VERSION:
+                        _prepare(connection, settings)
+                finally:
+                    connection.close()
+                return cls(settings, author, presence)
+        except BaseException:
+            os.close(presence)
+            raise
 
     async def read(self, query: Callable[[Reader], T]) -> T:
         """Runs a query inside one snapshot on a pooled connection, off the event loop.
@@ -154,6 +164,41 @@ class SqliteStore:
         if self._writer.writes:
             await self._writer.run(_shrink)
 
+    async def write_anew(self) -> bool:
+        """Writes every page anew and empties the write-ahead log; False where a reader still needs that.
+
+        Raises:
+            StoreFull: there is no room for a second copy.
+        """
+
+        def go() -> bool:
+            lock = SideLock(self._settings.home / LOCK_FILE, timeout_s=self._settings.write_timeout_ms / 1000)
+            try:
+                with lock, translated():
+                    connection = connect(self._settings.database, writable=True)
+                    try:
+                        return write_anew(connection)
+                    finally:
+                        connection.close()
+            finally:
+                lock.close()
+
+        return await asyncio.to_thread(go)
+
+    @staticmethod
+    @contextmanager
+    def closed_everywhere(settings: Settings) -> Iterator[None]:
+        """A stretch of time in which no process has the store open, and none can open it.
+
+        Raises:
+            StoreBusy: one has.
+        """
+        fd = _present(settings, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            os.close(fd)
+
     async def close(self) -> None:
         """Finishes queued writes, then closes every connection."""
         if self._closed:
@@ -162,6 +207,7 @@ class SqliteStore:
         await asyncio.to_thread(self._writer.close)
         await self._readers.close()
         self._watch.close()
+        os.close(self._presence)
         self._threads.shutdown(wait=False)
 
     async def _open_reader(self) -> Reader:
@@ -188,6 +234,18 @@ class SqliteStore:
 
     async def _close_reader(self, reader: Reader) -> None:
         reader.connection.close()
+
+
+def _present(settings: Settings, mode: int = fcntl.LOCK_SH) -> int:
+    """A descriptor that holds the lock of whoever has the store open: many at once, or one alone."""
+    fd = os.open(settings.home / PRESENCE_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        what = "a process has the store open" if mode == fcntl.LOCK_EX else "the store is being replaced"
+        raise StoreBusy(what, hint="close the sessions that use it, and try again") from None
+    return fd
 
 
 def _shrink(connection: apsw.Connection) -> None:

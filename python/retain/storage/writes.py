@@ -9,8 +9,8 @@ from typing import Any
 import apsw
 
 from retain.errors import Conflict, NotFound
-from retain.model import Draft, to_us
-from retain.storage.rows import content_hash, dedup_hash, split_body, to_json
+from retain.model import Draft, Memory, to_us
+from retain.storage.rows import COLUMNS, TABLES, content_hash, dedup_hash, split_body, to_json, to_memory
 from retain.storage.text import indexed
 from retain.storage.vectors import drop_vectors
 
@@ -141,17 +141,33 @@ def _index(db: apsw.Connection, key: int, new: NewMemory) -> None:
         "INSERT OR IGNORE INTO memory_path (workspace, path, memory) VALUES (?, ?, ?)",
         [(new.workspace, path, key) for path in draft.paths],
     )
+    _index_words(db, key, draft, draft.context)
+
+
+def _index_words(db: apsw.Connection, key: int, said: Draft | Memory, context: str) -> None:
     db.execute(
         "INSERT INTO memory_fts (rowid, title, body, paths, symbols, context) VALUES (?, ?, ?, ?, ?, ?)",
         (
             key,
-            indexed(draft.title),
-            indexed(draft.text),
-            indexed(" ".join(draft.paths)),
-            indexed(" ".join((*draft.symbols, *draft.tags))),
-            indexed(draft.context),
+            indexed(said.title),
+            indexed(said.text),
+            indexed(" ".join(said.paths)),
+            indexed(" ".join((*said.symbols, *said.tags))),
+            indexed(context),
         ),
     )
+
+
+def index_again(db: apsw.Connection, key: int) -> None:
+    """Puts a memory that was forgotten back into the full-text index; its context is the prompt before it."""
+    memory = to_memory(db.execute(f"SELECT {COLUMNS} FROM {TABLES} WHERE m.key = ?", (key,)).fetchall()[0])
+    context = db.execute(
+        "SELECT p.title FROM memory m JOIN memory p ON p.workspace = m.workspace AND p.session = m.session "
+        "AND p.kind = 'prompt' AND p.occurred_us <= m.occurred_us AND p.key < m.key "
+        "WHERE m.key = ? ORDER BY p.occurred_us DESC, p.key DESC LIMIT 1",
+        (key,),
+    ).get
+    _index_words(db, key, memory, context or "")
 
 
 def supersede(db: apsw.Connection, old_id: str, new: NewMemory, reason: str) -> Added:

@@ -1,0 +1,294 @@
+"""Backups, going back in time, and erasure: what a user may do with the store as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import apsw
+import orjson
+
+from retain.cache import MultiLevelCache
+from retain.config import Settings
+from retain.errors import Conflict, InvalidInput, RetainError, StoreBusy
+from retain.memory import inputs
+from retain.memory.drain import Drain
+from retain.memory.moments import past_moment
+from retain.model import to_us
+from retain.storage import audit, erasure, rewind
+from retain.storage.backups import Backup, Backups, changed_file, copy_database
+from retain.storage.reads import Reader
+from retain.storage.sqlite import SqliteStore
+
+logger = logging.getLogger(__name__)
+
+BACKUPS = "backups"
+BACKUP_LOCK = "backup.lock"
+LOOK_S = 600.0
+"""How often a live server looks whether a backup or an erasure is due."""
+DAY_US = 86_400 * 1_000_000
+NEEDLE_BYTES = 200
+NEEDLE_BYTES_MIN = 12
+"""Shorter texts stand in other memories too; finding them would prove nothing."""
+
+
+class Keeping:
+    """What keeps a store for its user, and gives it up for good where he asks for that."""
+
+    def __init__(
+        self, settings: Settings, store: SqliteStore, drain: Drain, recalls: MultiLevelCache
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._drain = drain
+        self._recalls = recalls
+        self._backups = Backups(settings.home / BACKUPS)
+
+    async def backup(self) -> dict[str, Any]:
+        """Makes a backup now and drops those that are older than the settings keep.
+
+        Raises:
+            StoreBusy: another process is making one.
+            StoreError: it could not be written.
+        """
+        with _alone(self._settings.home):
+            made = await self._store.read(self._make)
+            gone = self._backups.stale(self._settings.backups_kept)
+            freed = await asyncio.to_thread(self._backups.drop, *gone)
+        await self._store.write(lambda db: audit.note(db, "backed up", "store", {"backup": made.name}))
+        return {**_told(made), "dropped": gone, "freed_bytes": freed}
+
+    async def backups(self, *, check: bool = False) -> dict[str, Any]:
+        """Every backup, the oldest first; with ``check`` each chunk is read, and ``problems`` names what is wrong."""
+        found = await asyncio.to_thread(self._backups.known)
+        problems = [f"{name} is no manifest" for name in await asyncio.to_thread(self._backups.unreadable)]
+        if check:
+            for one in found:
+                problems += await asyncio.to_thread(self._backups.verify, one)
+        return {"backups": [_told(one) for one in found], "checked": check, "problems": problems}
+
+    async def restore(self, at: str) -> dict[str, Any]:
+        """Gives every memory the status it had at a moment; a backup is made first, and a later restore undoes it.
+
+        Raises:
+            InvalidInput: no moment of the past, or one before the store kept its history.
+        """
+        await self._drain.run()
+        moment = self._moment(at, "at")
+        saved = await self.backup()
+        reason = f"restored to {moment.astimezone(UTC).isoformat(timespec='seconds')}"
+
+        def go(db: apsw.Connection) -> rewind.Rewound:
+            done = rewind.rewind(db, to_us(moment), reason)
+            audit.note(db, "restored to a moment", "store", {"at_us": to_us(moment)})
+            return done
+
+        done = await self._store.write(go)
+        return {"at": moment.isoformat(timespec="seconds"), "backup": saved["backup"], **asdict(done)}
+
+    async def write_past(self, path: Path, at: str) -> datetime:
+        """Writes a copy of the store as it was at a moment to a new file, to be asked and thrown away.
+
+        Raises:
+            InvalidInput: as ``restore``.
+        """
+        moment = self._moment(at, "as_of")
+        await self._store.read(lambda reader: copy_database(_of_snapshot(reader.connection), path))
+
+        def go(db: apsw.Connection) -> bool:
+            rewind.rewind(db, to_us(moment), "not yet known then")
+            return True
+
+        await asyncio.to_thread(changed_file, path, go)
+        return moment
+
+    async def unforget(self, memory_id: str) -> None:
+        """Makes a forgotten memory active again.
+
+        Raises:
+            InvalidInput: not an id.
+            NotFound: no such memory; it may have been erased.
+            Conflict: it is not forgotten, or an active memory says the same.
+        """
+        wanted = inputs.id_field(memory_id, "id")
+        await self._store.write(lambda db: rewind.unforget(db, wanted))
+
+    async def erase(self, ids: Sequence[str] | None = None) -> dict[str, Any]:
+        """Erases forgotten memories and their earlier versions for good: rows, index, vectors, log, caches, backups.
+
+        Args:
+            ids: of forgotten memories; None takes all whose time for undoing is over.
+
+        Returns:
+            What was erased, and the proof: every file of the data directory searched for the texts.
+
+        Raises:
+            InvalidInput: not an id.
+            Conflict: one of them is active.
+            StoreBusy: another process is making a backup.
+        """
+        await self._drain.run()
+        wanted = None if ids is None else [inputs.id_field(one, f"ids[{i}]") for i, one in enumerate(ids)]
+        with _alone(self._settings.home):
+            memories, needles = await self._store.read(lambda r: self._doomed(r.connection, wanted))
+            erased = [name for _, name in memories]
+            if memories:
+                await self._store.write(lambda db: erasure.erase(db, memories))
+            await self._recalls.clear()
+            emptied = await self._store.write_anew()
+            backups = await asyncio.to_thread(self._erase_from_backups, erased) if erased else 0
+            found, files, size = await self._store.read(lambda r: self._search(r.connection, needles))
+        return {
+            "erased": erased, "backups_rewritten": backups, "log_emptied": emptied,
+            "proof": {"texts": len(needles), "files": files, "bytes": size, "found_in": found},
+        }  # fmt: skip
+
+    async def keep_running(self) -> None:
+        """Makes a backup when one is due, and erases what was forgotten long enough ago, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                if await asyncio.to_thread(self._backup_due):
+                    await self.backup()
+                overdue = await self._store.read(self._overdue)
+                if overdue and self._settings.undo_days:
+                    await self.erase()
+            except StoreBusy:
+                continue  # another server does it
+            except (RetainError, OSError) as error:
+                logger.warning("keeping.failed error=%s", error)
+
+    def _make(self, reader: Reader) -> Backup:
+        connection = _of_snapshot(reader.connection)
+        return self._backups.make(connection, datetime.now(UTC), audit.head(connection))
+
+    def _backup_due(self) -> bool:
+        if not self._settings.backup_hours:
+            return False
+        known = self._backups.known()
+        age_s = (datetime.now(UTC) - known[-1].at).total_seconds() if known else float("inf")
+        return age_s >= self._settings.backup_hours * 3_600
+
+    def _overdue(self, reader: Reader) -> list[str]:
+        return erasure.forgotten_before(reader.connection, self._undo_until())
+
+    def _undo_until(self) -> int:
+        return time.time_ns() // 1000 - self._settings.undo_days * DAY_US
+
+    def _moment(self, said: str, field: str) -> datetime:
+        if not isinstance(said, str) or len(said) > inputs.REASON_CHARS_MAX:
+            raise InvalidInput(field, "must be a moment", limit=inputs.REASON_CHARS_MAX)
+        return past_moment(said, field, datetime.now().astimezone())
+
+    def _doomed(
+        self, db: apsw.Connection, ids: Sequence[str] | None
+    ) -> tuple[list[tuple[int, str]], list[bytes]]:
+        if ids is None:
+            wanted = erasure.forgotten_before(db, self._undo_until())
+        else:
+            wanted = list(ids)
+            for name in wanted:
+                status = db.execute("SELECT status FROM memory WHERE id = ?", (name,)).get
+                if status == "active":
+                    raise Conflict(f"id: memory {name} is active", hint="forget it first")
+        memories = erasure.doomed(db, wanted)
+        return memories, [needle for key, _ in memories for needle in _needles(db, key)]
+
+    def _erase_from_backups(self, ids: Sequence[str]) -> int:
+        def change(db: apsw.Connection) -> bool:
+            return erasure.erase(db, erasure.known(db, ids)) > 0
+
+        return sum(self._backups.rewrite(one, change) for one in self._backups.known())
+
+    def _search(self, db: apsw.Connection, needles: Sequence[bytes]) -> tuple[list[str], int, int]:
+        """Searches every file; of the live database a copy, page by page, for nothing else may open it."""
+        home = self._settings.home
+        live = {self._settings.database.name + end for end in ("", "-wal", "-shm")}
+        with tempfile.TemporaryDirectory(dir=home, prefix="search-") as scratch:
+            copy_database(_of_snapshot(db), Path(scratch, self._settings.database.name))
+            chunks = Path(scratch, "chunks")
+            chunks.mkdir()
+            for one in self._backups.known():
+                self._backups.assemble(one, chunks / one.name)
+            found, files, size = erasure.files_with(home, needles, passing=live)
+        return [one.partition("/")[2] if one.startswith("search-") else one for one in found], files, size
+
+
+def restore_backup(settings: Settings, name: str) -> dict[str, Any]:
+    """Puts a backup in the place of the store, which is set aside and not deleted; for a store that is damaged.
+
+    Raises:
+        NotFound: no such backup.
+        StoreCorrupt: the backup is damaged; nothing was changed.
+        StoreBusy: a process has the store open.
+    """
+    backups = Backups(settings.home / BACKUPS)
+    chosen = backups.named(name)
+    with _alone(settings.home), SqliteStore.closed_everywhere(settings):
+        fresh = settings.database.with_name(f"{settings.database.name}.restored")
+        fresh.unlink(missing_ok=True)
+        backups.assemble(chosen, fresh)
+        aside = f".replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        for end in ("-wal", "-shm", ""):
+            old = settings.database.with_name(settings.database.name + end)
+            if old.exists():
+                old.rename(old.with_name(old.name + aside))
+        fresh.replace(settings.database)
+    return {**_told(chosen), "set_aside": settings.database.name + aside}
+
+
+def _told(backup: Backup) -> dict[str, Any]:
+    return {
+        "backup": backup.name, "at": backup.at.isoformat(timespec="seconds"), "bytes": backup.bytes,
+        "new_bytes": backup.new_bytes, "head": {"number": backup.head[0], "hash": backup.head[1]},
+    }  # fmt: skip
+
+
+def _of_snapshot(connection: apsw.Connection) -> apsw.Connection:
+    """The connection of a reader, its snapshot ended: a backup takes one of its own."""
+    if connection.in_transaction:
+        connection.execute("COMMIT")
+    return connection
+
+
+def _needles(db: apsw.Connection, key: int) -> Iterator[bytes]:
+    """What the text of a memory looks like in a file: as it is, inside JSON, and compressed."""
+    row: Any = db.execute(
+        "SELECT m.body, b.data FROM memory m LEFT JOIN memory_body b ON b.memory = m.key WHERE m.key = ?",
+        (key,),
+    ).fetchall()
+    body, packed = row[0]
+    if packed is not None:
+        yield bytes(packed[:NEEDLE_BYTES])
+    elif len(plain := str(body).encode()[:NEEDLE_BYTES]) >= NEEDLE_BYTES_MIN:
+        yield plain
+        if (escaped := orjson.dumps(plain.decode(errors="ignore"))[1:-1]) != plain:
+            yield escaped
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Holds the lock of the backups, so that two servers do not make the same one.
+
+    Raises:
+        StoreBusy: another process holds it.
+    """
+    fd = os.open(home / BACKUP_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreBusy("another process is making a backup", hint="try again") from None
+        yield
+    finally:
+        os.close(fd)

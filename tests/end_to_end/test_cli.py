@@ -20,6 +20,7 @@ import retain
 from retain.capture import spool
 from retain.interfaces import client_entries, importing
 from retain.interfaces.cli import main
+from retain.model import from_us
 
 RETAIN = [sys.executable, "-P", "-m", "retain"]
 
@@ -346,6 +347,34 @@ def test_the_audit_tells_every_change_and_its_door(run: Run, ask: Callable[..., 
     assert "forgotten" in said
     assert found["head"]["hash"] in said
     assert run("audit", "no-id")[0] == 2
+
+
+def test_a_store_is_kept_taken_back_and_moved(run: Run, ask: Callable[..., Any], tmp_path: Path) -> None:
+    stored = ask("remember", "a fact about zebras")["id"]
+    made = ask("backup")
+    assert ask("backup", "--list")["backups"][0]["backup"] == made["backup"]
+    assert run("backup", "--check")[0] == 0
+    then = from_us(ask("audit")["entries"][-1]["at_us"]).isoformat()
+    ask("forget", stored)
+    assert ask("recall", "zebras")["hits"] == []
+    assert ask("recall", "zebras", "--as-of", then)["hits"][0]["id"] == stored
+    assert "zebras" in ask("context", "zebras", "--as-of", then)["text"]
+    assert ask("restore", "--at", then)["active"] == 1
+    for form in ("jsonl", "markdown"):
+        path = tmp_path / f"all.{form}"
+        assert ask("export", str(path), "--format", form)["memories"] == 1
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert ask("import", "retain", str(path))["known"] == 1
+    assert run("export", "-")[1].startswith('{"retain_export":1}')
+    ask("forget", stored)
+    assert ask("unforget", stored) == {"active": stored}
+    ask("forget", stored)
+    done = ask("erase", stored)
+    assert done["erased"] == [stored]
+    assert done["proof"]["found_in"] == []
+    assert run("restore", "--at", "next week")[0] == 2
+    assert run("restore", "--backup", "20200101T000000.000000Z")[0] == 1
+    assert run("restore")[0] == 2
 
 
 def test_verify_fails_where_the_spool_is_damaged(run: Run, ask: Callable[..., Any], home: Path) -> None:
@@ -716,7 +745,8 @@ def test_help_and_version_are_answers(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
-    commands = """demo serve hook recall remember show timeline revise forget context import explain stats
+    commands = """demo serve hook recall remember show timeline revise forget unforget erase export
+        backup restore context import explain stats
         verify audit drain config doctor install uninstall""".split()
     with pytest.raises(SystemExit):
         main(["--help"])

@@ -103,7 +103,9 @@ class Output:
 def _function(command: str) -> Callable[[Namespace, Output], int]:
     """The function of a command; its module is imported here and not before."""
     found: Callable[[Namespace, Output], int]
-    if command == "import":
+    if command == "export":
+        from retain.interfaces.exporting import export as found
+    elif command == "import":
         from retain.interfaces.importing import import_from as found
     elif command == "bench":
         from retain.interfaces.bench import bench as found

@@ -30,6 +30,7 @@ COMMANDS = {
         "unforget": "bring a forgotten memory back",
         "erase": "erase forgotten memories for good, and prove it",
         "context": "print the block that a session would be given",
+        "export": "write every memory to a file, for people or for programs",
         "import": "move past sessions and memories of other tools in, or take an import back",
     },
     "Keep it": {
@@ -63,6 +64,7 @@ SOURCES = {
     "server-memory": "the knowledge graph of server-memory (JSON lines)",
     "mem0": "an export of mem0 (JSON)",
     "mempalace": "a palace of MemPalace (SQLite)",
+    "retain": "what `retain export` wrote",
 }
 """What can be moved in, by the word after ``import``."""
 
@@ -196,6 +198,10 @@ def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     context = add("context", reply, scope, past)
     context.add_argument("prompt", metavar="PROMPT", nargs="*", help="nothing: the state of the workspace")
     context.add_argument("--budget", metavar="N", type=_count("budget"), help="most tokens of the block")
+    export = add("export", reply)
+    export.add_argument("file", metavar="FILE", help="where to; - is stdout")
+    export.add_argument("--format", choices=("jsonl", "markdown"), default="jsonl", help="(jsonl)")
+    export.add_argument("--here", action="store_true", help="only the memories of this folder's repository")
     _add_import(add, reply, scope)
 
 
@@ -206,6 +212,9 @@ def _add_import(add: Any, reply: argparse.ArgumentParser, scope: argparse.Argume
         "file", metavar="PLACE", nargs="?",
         help="file or folder to read (default: where the tool keeps it); for jsonl - reads stdin; for undo the id",
     )  # fmt: skip
+    importing.add_argument(
+        "--trusted", action="store_true", help="of retain: keep who said what, as the file claims it"
+    )
     importing.add_argument("--dry-run", action="store_true", help="report what would happen, store nothing")
 
 

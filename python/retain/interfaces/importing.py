@@ -72,6 +72,10 @@ def import_from(arguments: Namespace, out: Output) -> int:
             if arguments.dry_run:
                 raise InvalidInput("dry-run", "is not for jsonl")
             return import_file(arguments, out)
+        case "retain":
+            from retain.interfaces.exporting import import_export
+
+            return import_export(arguments, out)
         case "list":
             return moving_in.list_imports(arguments, out)
         case "undo":

@@ -32,7 +32,7 @@ def past_moment(said: str, field: str, now: datetime) -> datetime:
     moment = _ago(text, now) or _day(text, now)
     if moment is None:
         moment = read_time(said, field)
-        if not re.search(r"(?:z|[+-]\d{2}:?\d{2})$", text) and not text.replace(".", "").isdigit():
+        if not re.search(r"(?:z|[+-]\d{2}:?\d{2})$", text):
             moment = moment.replace(tzinfo=now.tzinfo)
     if moment > now:
         raise InvalidInput(field, "lies in the future")

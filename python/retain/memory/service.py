@@ -19,6 +19,7 @@ from retain.git import head
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.auditing import Audit
 from retain.memory.drain import Drain
+from retain.memory.exporting import Exports
 from retain.memory.imports import Imports
 from retain.memory.keeping import Keeping
 from retain.memory.planning import PlannerUpkeep
@@ -104,6 +105,11 @@ class MemoryService:
     def keeping(self) -> Keeping:
         """Backups, going back in time, and erasure."""
         return Keeping(self.settings, self._store, self.drain, self._recalls)
+
+    @property
+    def exports(self) -> Exports:
+        """Whole memories out of the store, and into it again."""
+        return Exports(self.settings, self._store, self._workspaces, folder=self._channel.folder)
 
     @property
     def imports(self) -> Imports:

@@ -66,8 +66,8 @@ def add_memory(db: apsw.Connection, new: NewMemory) -> Added:
     known = _known(db, new, dedup)
     if known is not None:
         return known
-    key = _insert(db, new, dedup)
-    _index(db, key, new)
+    key = insert_memory(db, new)
+    _index_words(db, key, new.draft, new.draft.context)
     return Added(id=new.id, key=key, created=True)
 
 
@@ -94,14 +94,15 @@ def _known(db: apsw.Connection, new: NewMemory, dedup: bytes) -> Added | None:
     return Added(id=row[0], key=row[1], created=False, counted=True) if row else None
 
 
-def _insert(db: apsw.Connection, new: NewMemory, dedup: bytes) -> int:
+def insert_memory(db: apsw.Connection, new: NewMemory, *, status: str = "active") -> int:
+    """Stores a memory with its tags and paths and returns its key; into the full-text index it does not go."""
     draft = new.draft
     body, apart = split_body(draft.text)
     occurred_us = new.now_us if draft.occurred_at is None else to_us(draft.occurred_at)
     db.execute(
         "INSERT INTO memory (workspace, id, kind, title, body, paths, symbols, tags, origin, status, branch, "
         "commit_id, session, occurred_us, recorded_us, seen_us, source_id, dedup, content_hash, extra, redacted) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'active', ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.workspace,
             new.id,
@@ -112,6 +113,7 @@ def _insert(db: apsw.Connection, new: NewMemory, dedup: bytes) -> int:
             to_json(draft.symbols),
             to_json(draft.tags),
             draft.origin,
+            status,
             draft.branch,
             draft.commit,
             draft.session,
@@ -119,7 +121,7 @@ def _insert(db: apsw.Connection, new: NewMemory, dedup: bytes) -> int:
             new.now_us,
             new.now_us,
             draft.source_id,
-            dedup,
+            dedup_hash(draft),
             content_hash(draft.kind, draft.title, draft.text),
             to_json(dict(draft.extra)),
             to_json(dict(draft.redacted)),
@@ -128,11 +130,6 @@ def _insert(db: apsw.Connection, new: NewMemory, dedup: bytes) -> int:
     key = int(db.last_insert_rowid())
     if apart is not None:
         db.execute("INSERT INTO memory_body (memory, codec, data) VALUES (?, ?, ?)", (key, *apart))
-    return key
-
-
-def _index(db: apsw.Connection, key: int, new: NewMemory) -> None:
-    draft = new.draft
     db.executemany(
         "INSERT OR IGNORE INTO memory_tag (workspace, tag, memory) VALUES (?, ?, ?)",
         [(new.workspace, tag, key) for tag in draft.tags],
@@ -141,7 +138,7 @@ def _index(db: apsw.Connection, key: int, new: NewMemory) -> None:
         "INSERT OR IGNORE INTO memory_path (workspace, path, memory) VALUES (?, ?, ?)",
         [(new.workspace, path, key) for path in draft.paths],
     )
-    _index_words(db, key, draft, draft.context)
+    return key
 
 
 def _index_words(db: apsw.Connection, key: int, said: Draft | Memory, context: str) -> None:

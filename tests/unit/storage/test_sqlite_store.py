@@ -29,7 +29,7 @@ from retain.errors import (
 from retain.storage import migrations
 from retain.storage.connection import connect, make_home, translated
 from retain.storage.reads import Reader
-from retain.storage.sqlite import LOCK_FILE, READER_IDLE_S, SqliteStore
+from retain.storage.sqlite import LOCK_FILE, PRESENCE_FILE, READER_IDLE_S, SqliteStore
 from retain.storage.writes import STATE_FACT
 
 pytestmark = pytest.mark.anyio
@@ -67,7 +67,7 @@ async def test_files_are_for_the_user_alone_under_a_common_umask(open_store: Ope
             modes = modes_in(home)
     finally:
         os.umask(before)
-    assert set(modes) == {"retain.db", "retain.db-wal", "retain.db-shm", LOCK_FILE}
+    assert set(modes) == {"retain.db", "retain.db-wal", "retain.db-shm", LOCK_FILE, PRESENCE_FILE}
     assert set(modes.values()) == {0o600}
     assert modes_in(home.parent)[home.name] == 0o700
 

@@ -152,7 +152,7 @@ async def test_a_path_that_climbs_is_refused_where_it_is_stored_and_harmless_whe
         assert (await memory.recall("", filter={"tag": climb})).hits[0].memory.id == stored.id
         assert await memory.timeline(path=climb) == []
     made = {path.name for path in await asyncio.to_thread(lambda: list(home.iterdir()))}
-    assert made <= {"retain.db", "retain.db-wal", "retain.db-shm", "write.lock"}
+    assert made <= {"retain.db", "retain.db-wal", "retain.db-shm", "write.lock", "open.lock"}
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ HOOK_TIMEOUT_S = 10
 """Above the 1.5 s that SessionEnd hooks get by default; a hook takes some 20 ms."""
 
 SERVER = "retain"
+SERVERS = "mcpServers"
 MARKER = "retain.interfaces.hook"
 
 HOOK_CODE = f"""\
@@ -176,36 +177,45 @@ def without_hooks(content: JsonObject) -> tuple[JsonObject, list[str]]:
     return new, events
 
 
-def with_server(content: JsonObject, entry: JsonObject, name: str) -> tuple[JsonObject, list[str]]:
+def with_server(
+    content: JsonObject, entry: JsonObject, name: str, group: str = SERVERS
+) -> tuple[JsonObject, list[str]]:
     """The object with our MCP entry; other keys that the user gave it (env, timeout) stay.
 
+    Args:
+        content: the object of the file.
+        entry: ours.
+        name: of the file, for errors.
+        group: the key under which the servers stand.
+
     Raises:
-        InvalidInput: ``mcpServers`` is not an object.
+        InvalidInput: what stands under that key is not an object.
         Conflict: an entry of the same name is not ours.
     """
     new = copy.deepcopy(content)
-    servers = new.setdefault("mcpServers", {})
+    servers = new.setdefault(group, {})
     if not isinstance(servers, dict):
-        raise InvalidInput("mcp", f"{name} is left alone: mcpServers is not an object")
+        raise InvalidInput("mcp", f"{name} is left alone: {group} is not an object")
     old = servers.get(SERVER)
     if old is not None and not is_our_server(old):
+        hint = f"remove it first: claude mcp remove --scope user {SERVER}" if group == SERVERS else None
         raise Conflict(
             f"{name} has a server named {SERVER!r} that this program did not write",
-            hint=f"remove it first: claude mcp remove --scope user {SERVER}",
+            hint=hint or f"take {SERVER!r} out of {group} in that file first",
         )
     servers[SERVER] = {**(old or {}), **entry}
     return new, [SERVER] if servers[SERVER] != old else []
 
 
-def without_server(content: JsonObject) -> tuple[JsonObject, list[str]]:
+def without_server(content: JsonObject, group: str = SERVERS) -> tuple[JsonObject, list[str]]:
     """The object without our MCP entry, and without the container where it held nothing else."""
-    servers = content.get("mcpServers")
+    servers = content.get(group)
     if not isinstance(servers, dict) or not is_our_server(servers.get(SERVER)):
         return content, []
     new = copy.deepcopy(content)
-    del new["mcpServers"][SERVER]
-    if not new["mcpServers"]:
-        del new["mcpServers"]
+    del new[group][SERVER]
+    if not new[group]:
+        del new[group]
     return new, [SERVER]
 
 

@@ -509,7 +509,7 @@ def test_the_doctor_compares_the_data_directories(run: Run, ask: Callable[..., A
     run("install", "--home", pinned)
     assert pinned in findings(ask("doctor"), "warn")
     assert ask("doctor", "--home", pinned)["ok"]
-    assert not Path(pinned).exists()
+    assert not Path(pinned, "spool").exists()
 
 
 def test_the_doctor_looks_at_directory_store_and_spool(ask: Callable[..., Any], home: Path) -> None:

@@ -85,7 +85,7 @@ def without_backups(path: Path) -> None:
     shutil.rmtree(path.parent / "data" / CLIENT_FILES)
 
 
-def test_fresh_files_get_nine_hooks_and_a_server(run: Any, settings: Path, servers: Path) -> None:
+def test_fresh_files_get_a_hook_for_each_event_and_a_server(run: Any, settings: Path, servers: Path) -> None:
     code, said, _ = run("install")
     assert code == 0
     assert sorted(event for event, _ in ours(settings)) == sorted(entries.HOOK_EVENTS)
@@ -93,7 +93,7 @@ def test_fresh_files_get_nine_hooks_and_a_server(run: Any, settings: Path, serve
         assert entry["type"] == "command"
         assert Path(entry["command"]).is_absolute()
         assert entry["timeout"] == 10
-        assert entry["args"][:3] == ["-I", "-S", "-c"]
+        assert entry["args"] == entries.Installation.here().hook()["args"]
     server = json.loads(servers.read_bytes())["mcpServers"]["retain"]
     assert server["type"] == "stdio"
     assert Path(server["command"]).is_absolute()
@@ -154,7 +154,7 @@ def test_a_file_formatted_by_hand_comes_back_from_its_backup(run: Any, settings:
 
 
 def test_a_file_formatted_by_hand_keeps_its_meaning_without_the_backup(run: Any, settings: Path) -> None:
-    by_hand = b'{ "model":"opus",\n   "list": [1,2,\n3], "hooks":{"PreToolUse":[ ]} }'
+    by_hand = b'{ "model":"opus",\n   "list": [1,2,\n3], "hooks":{"Notification":[ ]} }'
     settings.write_bytes(by_hand)
     run("install")
     without_backups(settings)
@@ -181,6 +181,8 @@ def test_every_other_key_stays_in_its_place(run: Any, settings: Path, servers: P
     servers.write_bytes(dumped(SERVERS, indent=2))
     run("install")
     after = json.loads(settings.read_bytes())
+    edits = [group for group in after["hooks"]["PreToolUse"] if entries.is_our_hook(group["hooks"][0])]
+    assert [group["matcher"] for group in edits] == ["Edit|Write|MultiEdit|NotebookEdit"]
     assert list(after) == list(SETTINGS)
     assert list(after["hooks"])[:2] == ["Stop", "PreToolUse"]
     assert {**after, "hooks": None} == {**SETTINGS, "hooks": None}
@@ -227,7 +229,7 @@ def test_a_linked_settings_file_stays_a_link(run: Any, settings: Path, tmp_path:
     settings.symlink_to(target)
     run("install")
     assert settings.is_symlink()
-    assert len(ours(target)) == 9
+    assert len(ours(target)) == len(entries.HOOK_EVENTS)
     run("uninstall")
     assert settings.is_symlink()
     assert target.read_bytes() == dumped(SETTINGS, indent=2)
@@ -426,7 +428,9 @@ def test_odd_files_are_read_and_written_without_a_change(settings: Path, text: b
         ({"type": "command", "command": "/v/bin/retain", "args": ["hook"]}, True, False),
         (entries.Installation(python="/p", library="/l", launcher=None).hook(), True, False),
         ({"type": "command", "command": "/v/bin/retain hook"}, False, True),
-        ({"type": "command", "command": "/v/bin/retain-hook", "args": []}, False, True),
+        ({"type": "command", "command": "/v/bin/retain-hook", "args": []}, True, False),
+        ({"type": "command", "command": "/v/bin/retain-hook", "args": ["--home", "/d"]}, True, False),
+        ({"type": "command", "command": "/v/bin/retain-hook"}, False, True),
         ({"type": "command", "command": "retain", "args": ["stats"]}, False, False),
         ({"type": "command", "command": "say retained"}, False, False),
         ({"type": "command", "command": 7, "args": "hook"}, False, False),
@@ -435,6 +439,18 @@ def test_odd_files_are_read_and_written_without_a_change(settings: Path, text: b
 )
 def test_our_hooks_are_told_from_others(entry: object, mine: bool, another: bool) -> None:
     assert (entries.is_our_hook(entry), entries.is_other_hook(entry)) == (mine, another)
+
+
+def test_the_native_client_is_the_hook_where_there_is_one() -> None:
+    here = entries.Installation(
+        python="/p", library="/l", launcher=None, native="/v/bin/retain-hook", home="/d"
+    )
+    assert (here.hook()["command"], here.hook()["args"]) == ("/v/bin/retain-hook", ["--home", "/d"])
+    assert entries.home_of_hook(here.hook()) == "/d"
+    bare = entries.Installation(python="/p", library="/l", launcher=None, home="/d")
+    assert bare.hook()["args"][-2:] == ["/l", "/d"]
+    assert entries.home_of_hook(bare.hook()) == "/d"
+    assert entries.home_of_hook(entries.Installation(python="/p", library="/l", launcher=None).hook()) is None
 
 
 def test_a_server_without_a_launcher_is_started_by_the_interpreter() -> None:

@@ -39,7 +39,8 @@ class Backups:
         stem = f"{_key(target)}-{target.name}.{now:%Y%m%dT%H%M%SZ}"
         content = data if data is not None else json.dumps([os.fspath(path) for path in made]).encode()
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.home, self.folder):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for number in range(BACKUPS_OF_A_SECOND):
                 path = self.folder / f"{stem}-{number:02d}{ABSENT if data is None else ''}"
                 with suppress(FileExistsError):

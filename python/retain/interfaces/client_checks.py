@@ -177,9 +177,8 @@ def _homes_of_hooks(path: Path) -> Iterator[str]:
     except RetainError:
         return
     for _, entry in entries.hooks_of(content):
-        arguments = entry.get("args")
-        if entries.is_our_hook(entry) and isinstance(arguments, list):
-            yield from map(str, arguments[len(entries.HOOK_ARGUMENTS) + 1 :])
+        if entries.is_our_hook(entry) and (pinned := entries.home_of_hook(entry)) is not None:
+            yield pinned
 
 
 def _homes_of_server(path: Path) -> Iterator[str]:

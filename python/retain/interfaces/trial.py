@@ -44,7 +44,8 @@ class Tried:
 def try_hook(command: Sequence[str], scratch: str) -> Tried:
     """Runs a hook command with one event; it must answer ``{}`` and leave the event in the spool."""
     plain = list(command)
-    if len(plain) > len(HOOK_ARGUMENTS) + 2 and plain[1:-2] == [*HOOK_ARGUMENTS]:
+    pinned_python = len(plain) > len(HOOK_ARGUMENTS) + 2 and plain[1:-2] == [*HOOK_ARGUMENTS]
+    if pinned_python or plain[1:-1] == ["--home"]:
         plain[-1] = scratch  # a data directory that was asked for at installation
     started = time.perf_counter()
     try:

@@ -289,6 +289,18 @@ def codex_directory() -> Path:
     return Path(named).expanduser().absolute() if named else user_directory() / ".codex"
 
 
+def managed_settings() -> Path:
+    """The settings of Claude Code by which whoever manages a machine overrides those of its users."""
+    if on_macos():
+        return Path("/Library/Application Support/ClaudeCode/managed-settings.json")
+    return Path("/etc/claude-code/managed-settings.json")
+
+
+def search_path() -> list[str]:
+    """The folders in which commands are looked for."""
+    return os.environ.get("PATH", os.defpath).split(os.pathsep)
+
+
 def on_macos() -> bool:
     """Whether this is macOS, where applications keep their files elsewhere."""
     return sys.platform == "darwin"

@@ -35,10 +35,11 @@ INITIALIZE: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """Whether it worked, and what happened."""
+    """Whether it worked, what happened, and how long it took."""
 
     ok: bool
     detail: str
+    elapsed_ms: float = 0.0
 
 
 def try_hook(command: Sequence[str], scratch: str) -> Tried:
@@ -67,7 +68,7 @@ def try_hook(command: Sequence[str], scratch: str) -> Tried:
         return Tried(ok=False, detail=f"the hook ended with {done.returncode}{_last_line(done.stderr)}")
     if not any(path.stat().st_size for path in Path(scratch).glob("spool/*.spool")):
         return Tried(ok=False, detail=f"the hook spooled nothing{_last_line(done.stderr)}")
-    return Tried(ok=True, detail=f"takes an event in {elapsed_ms:.0f} ms")
+    return Tried(ok=True, detail=f"takes an event in {elapsed_ms:.0f} ms", elapsed_ms=elapsed_ms)
 
 
 def try_server(command: Sequence[str], scratch: str, environment: Mapping[str, object]) -> Tried:

@@ -1,4 +1,4 @@
-.PHONY: help setup build test lint types bench coverage rustcoverage docs ci
+.PHONY: help setup build test lint types bench bundle coverage rustcoverage docs ci
 LLVM_BIN ?= /usr/lib/llvm-22/bin
 PYTHON ?= python
 
@@ -28,6 +28,9 @@ types: ## mypy and stubtest
 
 bench: ## every bench beside its peers (benches/peers.txt), a table and benches-result.json; BENCH=--quick, RETAIN_BENCH_REPO=PATH
 	$(PYTHON) benches/run_all.py $(if $(RETAIN_BENCH_REPO),--repo "$(RETAIN_BENCH_REPO)") $(BENCH)
+
+bundle: ## the Claude Desktop bundle into dist/
+	$(PYTHON) tools/pack.py mcpb
 
 coverage: ## branch coverage of the Python package
 	pytest --cov --cov-report=term

@@ -276,6 +276,41 @@ def client_files() -> tuple[Path, Path]:
     return user / ".claude" / "settings.json", user / ".claude.json"
 
 
+def user_directory() -> Path:
+    """The user's home directory.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise InvalidInput("home", "no home directory", hint="name the file: --mcp") from None
+
+
+def codex_directory() -> Path:
+    """Where Codex keeps its configuration and its sessions."""
+    named = os.environ.get("CODEX_HOME", "")
+    return Path(named).expanduser().absolute() if named else user_directory() / ".codex"
+
+
+def managed_settings() -> Path:
+    """The settings of Claude Code by which whoever manages a machine overrides those of its users."""
+    if on_macos():
+        return Path("/Library/Application Support/ClaudeCode/managed-settings.json")
+    return Path("/etc/claude-code/managed-settings.json")
+
+
+def search_path() -> list[str]:
+    """The folders in which commands are looked for."""
+    return os.environ.get("PATH", os.defpath).split(os.pathsep)
+
+
+def on_macos() -> bool:
+    """Whether this is macOS, where applications keep their files elsewhere."""
+    return sys.platform == "darwin"
+
+
 def use_home(home: str | os.PathLike[str]) -> None:
     """Makes ``home`` the data directory of this process and of those it starts."""
     os.environ["RETAIN_HOME"] = str(Path(home).expanduser().absolute())

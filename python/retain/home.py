@@ -6,6 +6,7 @@ if TYPE_CHECKING:
 
 DATABASE = "retain.db"
 SPOOL = "spool"
+CLIENT_FILES = "client-files"
 
 
 def data_home(environ: "Mapping[str, str]", platform: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from argparse import Namespace
 from datetime import UTC, datetime
@@ -13,9 +14,12 @@ from typing import Any
 import pytest
 
 from retain.errors import Conflict, InvalidInput
+from retain.home import CLIENT_FILES
 from retain.interfaces import client_entries as entries
 from retain.interfaces import client_files as files
 from retain.interfaces.cli import main
+from retain.interfaces.client_backups import Backups
+from retain.interfaces.install import read_places
 
 SETTINGS = {
     "model": "opus",
@@ -73,12 +77,15 @@ def ours(path: Path) -> list[tuple[str, dict[str, Any]]]:
     return [(event, entry) for event, entry in entries.hooks_of(content) if entries.is_our_hook(entry)]
 
 
+def backups_of(path: Path) -> list[Path]:
+    return Backups(path.parent / "data").of(path)
+
+
 def without_backups(path: Path) -> None:
-    for backup in path.parent.glob("*.retain-backup-*"):
-        backup.unlink()
+    shutil.rmtree(path.parent / "data" / CLIENT_FILES)
 
 
-def test_fresh_files_get_nine_hooks_and_a_server(run: Any, settings: Path, servers: Path) -> None:
+def test_fresh_files_get_a_hook_for_each_event_and_a_server(run: Any, settings: Path, servers: Path) -> None:
     code, said, _ = run("install")
     assert code == 0
     assert sorted(event for event, _ in ours(settings)) == sorted(entries.HOOK_EVENTS)
@@ -86,7 +93,7 @@ def test_fresh_files_get_nine_hooks_and_a_server(run: Any, settings: Path, serve
         assert entry["type"] == "command"
         assert Path(entry["command"]).is_absolute()
         assert entry["timeout"] == 10
-        assert entry["args"][:3] == ["-I", "-S", "-c"]
+        assert entry["args"] == entries.Installation.here().hook()["args"]
     server = json.loads(servers.read_bytes())["mcpServers"]["retain"]
     assert server["type"] == "stdio"
     assert Path(server["command"]).is_absolute()
@@ -119,6 +126,7 @@ def test_uninstall_gives_the_same_bytes_back(
     assert settings.read_bytes() != before[0]
     if not backups:
         without_backups(settings)
+        assert backups_of(settings) == []
     assert run("uninstall")[0] == 0
     assert (settings.read_bytes(), servers.read_bytes()) == before
 
@@ -146,7 +154,7 @@ def test_a_file_formatted_by_hand_comes_back_from_its_backup(run: Any, settings:
 
 
 def test_a_file_formatted_by_hand_keeps_its_meaning_without_the_backup(run: Any, settings: Path) -> None:
-    by_hand = b'{ "model":"opus",\n   "list": [1,2,\n3], "hooks":{"PreToolUse":[ ]} }'
+    by_hand = b'{ "model":"opus",\n   "list": [1,2,\n3], "hooks":{"Notification":[ ]} }'
     settings.write_bytes(by_hand)
     run("install")
     without_backups(settings)
@@ -173,19 +181,21 @@ def test_every_other_key_stays_in_its_place(run: Any, settings: Path, servers: P
     servers.write_bytes(dumped(SERVERS, indent=2))
     run("install")
     after = json.loads(settings.read_bytes())
+    edits = [group for group in after["hooks"]["PreToolUse"] if entries.is_our_hook(group["hooks"][0])]
+    assert [group["matcher"] for group in edits] == ["Edit|Write|MultiEdit|NotebookEdit"]
     assert list(after) == list(SETTINGS)
     assert list(after["hooks"])[:2] == ["Stop", "PreToolUse"]
     assert {**after, "hooks": None} == {**SETTINGS, "hooks": None}
     assert list(json.loads(servers.read_bytes())["mcpServers"]) == ["other", "retain"]
 
 
-def test_each_changed_file_has_a_backup_with_its_old_bytes_and_mode(run: Any, settings: Path) -> None:
+def test_each_changed_file_has_a_private_backup_with_its_old_bytes(run: Any, settings: Path) -> None:
     settings.write_bytes(dumped(SETTINGS, indent=2))
     settings.chmod(0o640)
     run("install")
-    backups = list(settings.parent.glob("settings.json.retain-backup-*Z"))
+    backups = backups_of(settings)
     assert [backup.read_bytes() for backup in backups] == [dumped(SETTINGS, indent=2)]
-    assert stat.S_IMODE(backups[0].stat().st_mode) == 0o640
+    assert stat.S_IMODE(backups[0].stat().st_mode) == 0o600
     assert stat.S_IMODE(settings.stat().st_mode) == 0o640
 
 
@@ -219,7 +229,7 @@ def test_a_linked_settings_file_stays_a_link(run: Any, settings: Path, tmp_path:
     settings.symlink_to(target)
     run("install")
     assert settings.is_symlink()
-    assert len(ours(target)) == 9
+    assert len(ours(target)) == len(entries.HOOK_EVENTS)
     run("uninstall")
     assert settings.is_symlink()
     assert target.read_bytes() == dumped(SETTINGS, indent=2)
@@ -368,25 +378,28 @@ def test_a_file_that_changed_meanwhile_is_not_overwritten(settings: Path) -> Non
     read = files.read_client_file(settings, "settings")
     settings.write_bytes(b'{"a": 2}')
     with pytest.raises(Conflict, match="changed while"):
-        files.replace(read, b"{}", datetime.now(UTC))
+        files.replace(read, b"{}", Backups(settings.parent / "data"), datetime.now(UTC))
     assert settings.read_bytes() == b'{"a": 2}'
-    assert list(settings.parent.iterdir()) == [settings]
+    assert [path for path in settings.parent.rglob("*") if path.is_file()] == [settings]
 
 
 def test_a_directory_that_cannot_be_written_is_an_error(settings: Path) -> None:
     blocked = files.read_client_file(settings.parent / "file" / "settings.json", "settings")
     (settings.parent / "file").write_bytes(b"")
     with pytest.raises(InvalidInput, match="cannot be written"):
-        files.replace(blocked, b"{}", datetime.now(UTC))
+        files.replace(blocked, b"{}", Backups(settings.parent / "data"), datetime.now(UTC))
+    assert backups_of(settings) == []
 
 
 def test_two_backups_of_one_second_have_two_names(settings: Path) -> None:
     now = datetime(2026, 11, 23, 12, 0, 5, tzinfo=UTC)
     for content in (b'{"a": 1}', b'{"a": 2}'):
         settings.write_bytes(content)
-        files.replace(files.read_client_file(settings, "settings"), b"{}", now)
-    newest, oldest = files.backups_of(files.read_client_file(settings, "settings"))
-    assert oldest.name == "settings.json.retain-backup-20261123T120005Z"
+        files.replace(
+            files.read_client_file(settings, "settings"), b"{}", Backups(settings.parent / "data"), now
+        )
+    newest, oldest = backups_of(settings)
+    assert oldest.name.endswith("-settings.json.20261123T120005Z-00")
     assert (oldest.read_bytes(), newest.read_bytes()) == (b'{"a": 1}', b'{"a": 2}')
 
 
@@ -415,7 +428,9 @@ def test_odd_files_are_read_and_written_without_a_change(settings: Path, text: b
         ({"type": "command", "command": "/v/bin/retain", "args": ["hook"]}, True, False),
         (entries.Installation(python="/p", library="/l", launcher=None).hook(), True, False),
         ({"type": "command", "command": "/v/bin/retain hook"}, False, True),
-        ({"type": "command", "command": "/v/bin/retain-hook", "args": []}, False, True),
+        ({"type": "command", "command": "/v/bin/retain-hook", "args": []}, True, False),
+        ({"type": "command", "command": "/v/bin/retain-hook", "args": ["--home", "/d"]}, True, False),
+        ({"type": "command", "command": "/v/bin/retain-hook"}, False, True),
         ({"type": "command", "command": "retain", "args": ["stats"]}, False, False),
         ({"type": "command", "command": "say retained"}, False, False),
         ({"type": "command", "command": 7, "args": "hook"}, False, False),
@@ -424,6 +439,18 @@ def test_odd_files_are_read_and_written_without_a_change(settings: Path, text: b
 )
 def test_our_hooks_are_told_from_others(entry: object, mine: bool, another: bool) -> None:
     assert (entries.is_our_hook(entry), entries.is_other_hook(entry)) == (mine, another)
+
+
+def test_the_native_client_is_the_hook_where_there_is_one() -> None:
+    here = entries.Installation(
+        python="/p", library="/l", launcher=None, native="/v/bin/retain-hook", home="/d"
+    )
+    assert (here.hook()["command"], here.hook()["args"]) == ("/v/bin/retain-hook", ["--home", "/d"])
+    assert entries.home_of_hook(here.hook()) == "/d"
+    bare = entries.Installation(python="/p", library="/l", launcher=None, home="/d")
+    assert bare.hook()["args"][-2:] == ["/l", "/d"]
+    assert entries.home_of_hook(bare.hook()) == "/d"
+    assert entries.home_of_hook(entries.Installation(python="/p", library="/l", launcher=None).hook()) is None
 
 
 def test_a_server_without_a_launcher_is_started_by_the_interpreter() -> None:
@@ -445,9 +472,8 @@ def test_settings_of_a_strange_shape_are_passed_over(run: Any, settings: Path) -
     assert json.loads(settings.read_bytes()) == strange
 
 
-def test_arguments_of_read_both_default_to_the_users_files(tmp_path: Path) -> None:
-    from retain.interfaces.install import read_both
-
-    settings, mcp = read_both(Namespace(settings=None, mcp=None))
+def test_the_places_of_claude_code_default_to_the_users_files(tmp_path: Path) -> None:
+    arguments = Namespace(settings=None, mcp=None, scope="user")
+    settings, mcp = (place.file for place in read_places(arguments, "claude-code"))
     assert settings.path == tmp_path / "user" / ".claude" / "settings.json"
     assert mcp.path == tmp_path / "user" / ".claude.json"

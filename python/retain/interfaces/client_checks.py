@@ -13,12 +13,15 @@ from retain.config import project_directory
 from retain.errors import RetainError
 from retain.interfaces import client_entries as entries
 from retain.interfaces import client_files as files
-from retain.interfaces import trial
+from retain.interfaces import surroundings, trial
 from retain.interfaces.findings import FAIL, OK, WARN, Finding
 from retain.interfaces.replies import counted
 from retain.retrieval.context import one_line
 
 TIMEOUT_S_MAX = 600
+HOOK_MS_MAX = 1_000
+"""A hook that takes longer is felt, even on a busy machine."""
+SLOW = "look at the disk of the data directory and at the load; set RETAIN_HOME to a local disk"
 INSTALL = "retain install"
 
 
@@ -33,7 +36,10 @@ def hooks(path: Path, *, spawn: bool) -> Iterator[Finding]:
         return
     found = list(entries.hooks_of(settings.content))
     ours = [(event, entry) for event, entry in found if entries.is_our_hook(entry)]
-    if not ours:
+    plugin = surroundings.plugin_enabled(path)
+    if plugin is not None and not ours:
+        yield Finding(check="hooks", verdict=OK, detail=f"those of the plugin {plugin}")
+    elif not ours:
         yield Finding(check="hooks", verdict=FAIL, detail=f"none in {path}", mend=INSTALL)
     elif missing := [event for event in entries.HOOK_EVENTS if event not in {event for event, _ in ours}]:
         detail = f"{path} has none for {', '.join(missing)}"
@@ -46,6 +52,8 @@ def hooks(path: Path, *, spawn: bool) -> Iterator[Finding]:
         yield Finding(check="hooks", verdict=FAIL, detail=detail, mend="take disableAllHooks out of the file")
     yield from _timeouts(ours)
     yield from _installations(found, ours)
+    yield from surroundings.twice(path, len(ours), plugin, spawn=spawn)
+    yield from surroundings.native([entry for _, entry in ours])
     if ours:
         yield from _commands([entry for _, entry in ours], spawn=spawn)
 
@@ -113,12 +121,13 @@ def _commands(ours: list[dict[str, Any]], *, spawn: bool) -> Iterator[Finding]:
         elif spawn:
             with tempfile.TemporaryDirectory(prefix="retain-doctor-") as scratch:
                 tried = trial.try_hook([command, *entry.get("args", [])], scratch)
-            mend = None if tried.ok else INSTALL
-            verdict = OK if tried.ok else FAIL
+            slow = tried.elapsed_ms > HOOK_MS_MAX
+            mend = SLOW if tried.ok and slow else None if tried.ok else INSTALL
+            verdict = FAIL if not tried.ok else WARN if slow else OK
             yield Finding(check="hook command", verdict=verdict, detail=tried.detail, mend=mend)
 
 
-def server(path: Path, *, spawn: bool) -> Iterator[Finding]:
+def server(path: Path, settings: Path, *, spawn: bool) -> Iterator[Finding]:
     """Our MCP entry: there, its command there, and answering."""
     name = "mcp server"
     try:
@@ -130,6 +139,9 @@ def server(path: Path, *, spawn: bool) -> Iterator[Finding]:
         return
     servers = content.get("mcpServers")
     entry = servers.get(entries.SERVER) if isinstance(servers, dict) else None
+    if entry is None and (plugin := surroundings.plugin_enabled(settings)) is not None:
+        yield Finding(check=name, verdict=OK, detail=f"that of the plugin {plugin}")
+        return
     if not isinstance(entry, dict) or not entries.is_our_server(entry):
         what = "an entry of that name that is not ours" if entry is not None else "no entry"
         yield Finding(check=name, verdict=FAIL, detail=f"{path} has {what}", mend=INSTALL)
@@ -177,9 +189,8 @@ def _homes_of_hooks(path: Path) -> Iterator[str]:
     except RetainError:
         return
     for _, entry in entries.hooks_of(content):
-        arguments = entry.get("args")
-        if entries.is_our_hook(entry) and isinstance(arguments, list):
-            yield from map(str, arguments[len(entries.HOOK_ARGUMENTS) + 1 :])
+        if entries.is_our_hook(entry) and (pinned := entries.home_of_hook(entry)) is not None:
+            yield pinned
 
 
 def _homes_of_server(path: Path) -> Iterator[str]:

@@ -22,6 +22,7 @@ from retain.errors import Conflict, InvalidInput
 HOOK_EVENTS = (
     "SessionStart",
     "UserPromptSubmit",
+    "PreToolUse",
     "PostToolUse",
     "PostToolUseFailure",
     "Stop",
@@ -30,10 +31,15 @@ HOOK_EVENTS = (
     "PostCompact",
     "SessionEnd",
 )
+MATCHERS = {"PreToolUse": "Edit|Write|MultiEdit|NotebookEdit"}
+"""Before a tool runs, only edits of files are of interest."""
+
 HOOK_TIMEOUT_S = 10
 """Above the 1.5 s that SessionEnd hooks get by default; a hook takes some 20 ms."""
 
+NATIVE = "retain-hook"
 SERVER = "retain"
+SERVERS = "mcpServers"
 MARKER = "retain.interfaces.hook"
 
 HOOK_CODE = f"""\
@@ -59,34 +65,39 @@ JsonObject = dict[str, Any]
 class Installation:
     """Where this retain is: the interpreter, the folder of the package, the launcher, an asked-for home.
 
-    ``launcher`` is None where pip did not install one; then the interpreter starts the module.
+    ``launcher`` is None where pip did not install one; then the interpreter starts the module. ``native`` is the
+    native hook client, where the wheel brought one.
     """
 
     python: str
     library: str
     launcher: str | None
     home: str | None = None
+    native: str | None = None
 
     @classmethod
     def here(cls, home: str | None = None) -> Installation:
         """That of the running process."""
         folders = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
         folders.append(Path(sysconfig.get_path("scripts", "posix_user")))
-        launchers = (folder / "retain" for folder in folders)
-        launcher = next((str(path) for path in launchers if path.is_file()), None)
+        launcher, native = (
+            next((str(folder / name) for folder in folders if (folder / name).is_file()), None)
+            for name in ("retain", NATIVE)
+        )
         library = Path(retain.__file__).absolute().parent.parent
         absolute = str(Path(home).expanduser().absolute()) if home is not None else None
-        return cls(python=sys.executable, library=str(library), launcher=launcher, home=absolute)
+        return cls(
+            python=sys.executable, library=str(library), launcher=launcher, home=absolute, native=native
+        )
 
     def hook(self) -> JsonObject:
         """The hook entry of a settings file."""
-        pinned = [self.home] if self.home else []
-        return {
-            "type": "command",
-            "command": self.python,
-            "args": [*HOOK_ARGUMENTS, self.library, *pinned],
-            "timeout": HOOK_TIMEOUT_S,
-        }
+        if self.native is not None:
+            command, arguments = self.native, ["--home", self.home] if self.home else []
+        else:
+            command = self.python
+            arguments = [*HOOK_ARGUMENTS, self.library, *([self.home] if self.home else [])]
+        return {"type": "command", "command": command, "args": arguments, "timeout": HOOK_TIMEOUT_S}
 
     def server(self) -> JsonObject:
         """The MCP entry."""
@@ -100,14 +111,25 @@ def is_our_hook(entry: object) -> bool:
     command, arguments = _command(entry)
     if any(MARKER in argument for argument in arguments):
         return True
+    if Path(command).name == NATIVE and isinstance(entry, dict) and "args" in entry:
+        return not arguments or arguments[:1] == ["--home"]
     return Path(command).name == "retain" and arguments == ["hook"]
+
+
+def home_of_hook(entry: JsonObject) -> str | None:
+    """The data directory that a hook entry of ours was given."""
+    _, arguments = _command(entry)
+    if arguments[:1] == ["--home"]:
+        return arguments[1] if len(arguments) > 1 else None
+    pinned = arguments[len(HOOK_ARGUMENTS) + 1 :]
+    return pinned[0] if pinned and MARKER in arguments[len(HOOK_ARGUMENTS) - 1] else None
 
 
 def is_other_hook(entry: object) -> bool:
     """Whether a hook entry runs retain in a form that ``retain install`` does not write."""
     command, arguments = _command(entry)
     words = [Path(word).name for word in (*command.split(), *arguments)]
-    named = "retain-hook" in words or ("retain" in words and "hook" in words) or MARKER in command
+    named = NATIVE in words or ("retain" in words and "hook" in words) or MARKER in command
     return named and not is_our_hook(entry)
 
 
@@ -154,7 +176,7 @@ def with_hooks(content: JsonObject, entry: JsonObject, name: str) -> tuple[JsonO
         groups = hooks.setdefault(event, [])
         if not isinstance(groups, list):
             raise InvalidInput("settings", f"{name} is left alone: hooks.{event} is not a list")
-        _put_once(groups, entry)
+        _put_once(groups, entry, MATCHERS.get(event))
         if groups != before:
             changed.append(event)
     return new, changed
@@ -176,36 +198,45 @@ def without_hooks(content: JsonObject) -> tuple[JsonObject, list[str]]:
     return new, events
 
 
-def with_server(content: JsonObject, entry: JsonObject, name: str) -> tuple[JsonObject, list[str]]:
+def with_server(
+    content: JsonObject, entry: JsonObject, name: str, group: str = SERVERS
+) -> tuple[JsonObject, list[str]]:
     """The object with our MCP entry; other keys that the user gave it (env, timeout) stay.
 
+    Args:
+        content: the object of the file.
+        entry: ours.
+        name: of the file, for errors.
+        group: the key under which the servers stand.
+
     Raises:
-        InvalidInput: ``mcpServers`` is not an object.
+        InvalidInput: what stands under that key is not an object.
         Conflict: an entry of the same name is not ours.
     """
     new = copy.deepcopy(content)
-    servers = new.setdefault("mcpServers", {})
+    servers = new.setdefault(group, {})
     if not isinstance(servers, dict):
-        raise InvalidInput("mcp", f"{name} is left alone: mcpServers is not an object")
+        raise InvalidInput("mcp", f"{name} is left alone: {group} is not an object")
     old = servers.get(SERVER)
     if old is not None and not is_our_server(old):
+        hint = f"remove it first: claude mcp remove --scope user {SERVER}" if group == SERVERS else None
         raise Conflict(
             f"{name} has a server named {SERVER!r} that this program did not write",
-            hint=f"remove it first: claude mcp remove --scope user {SERVER}",
+            hint=hint or f"take {SERVER!r} out of {group} in that file first",
         )
     servers[SERVER] = {**(old or {}), **entry}
     return new, [SERVER] if servers[SERVER] != old else []
 
 
-def without_server(content: JsonObject) -> tuple[JsonObject, list[str]]:
+def without_server(content: JsonObject, group: str = SERVERS) -> tuple[JsonObject, list[str]]:
     """The object without our MCP entry, and without the container where it held nothing else."""
-    servers = content.get("mcpServers")
+    servers = content.get(group)
     if not isinstance(servers, dict) or not is_our_server(servers.get(SERVER)):
         return content, []
     new = copy.deepcopy(content)
-    del new["mcpServers"][SERVER]
-    if not new["mcpServers"]:
-        del new["mcpServers"]
+    del new[group][SERVER]
+    if not new[group]:
+        del new[group]
     return new, [SERVER]
 
 
@@ -221,7 +252,7 @@ def _command(entry: object) -> tuple[str, list[str]]:
     )
 
 
-def _put_once(groups: list[Any], entry: JsonObject) -> None:
+def _put_once(groups: list[Any], entry: JsonObject, matcher: str | None) -> None:
     """Brings our entry in a list of groups up to date, takes out repetitions of it, or adds it at the end."""
     found = False
     for group in list(groups):
@@ -238,7 +269,8 @@ def _put_once(groups: list[Any], entry: JsonObject) -> None:
         if mine and not entries:
             groups.remove(group)
     if not found:
-        groups.append({"hooks": [copy.deepcopy(entry)]})
+        matched = {"matcher": matcher} if matcher else {}
+        groups.append({**matched, "hooks": [copy.deepcopy(entry)]})
 
 
 def _emptied(group: Any) -> bool:

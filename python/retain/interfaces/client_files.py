@@ -1,28 +1,30 @@
-"""The two JSON files of Claude Code that retain writes into: read, change, write back, all else untouched.
+"""The configuration files of clients that retain writes into: read, change, write back, all else untouched.
 
-A file keeps its style (indentation, separators, escapes, line ends, byte order mark), its mode and its place
-behind a symbolic link. It is replaced in one step, and only if nobody has changed it since it was read.
+What changes is written in the file's own style (indentation, separators, escapes, line ends, byte order mark),
+what does not keeps its bytes. The file keeps its mode and its place behind a symbolic link. It is replaced in one
+step, and only if nobody has changed it since it was read.
 """
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import re
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from retain.errors import Conflict, InvalidInput
+from retain.interfaces import json_text, toml_text
+from retain.interfaces.client_backups import Backups, create
+from retain.interfaces.json_text import DEPTH_MAX, Verbatim
 
 FILE_BYTES_MAX = 10 * 1024 * 1024
-DEPTH_MAX = 200
-BACKUP = ".retain-backup-"
-BACKUPS_OF_A_SECOND = 100
+JSON, JSON_WITH_COMMENTS, TOML = "json", "json with comments", "toml"
 BOM = b"\xef\xbb\xbf"
 
 _LONE = re.compile("[\ud800-\udfff]")
@@ -53,12 +55,13 @@ class Style:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientFile:
-    """A JSON file as it was read.
+    """A configuration file as it was read.
 
     Attributes:
         path: as the user named it; ``target`` is what it points to.
         data: its bytes; None where there is no file.
         content: its object; empty where there is no file.
+        form: what it is written in.
     """
 
     path: Path
@@ -66,17 +69,19 @@ class ClientFile:
     data: bytes | None
     content: dict[str, Any]
     style: Style
+    form: str = JSON
 
 
-def read_client_file(path: Path, field: str) -> ClientFile:
+def read_client_file(path: Path, field: str, form: str = JSON) -> ClientFile:
     """Reads a file; one that is missing, or holds nothing, reads as an empty object.
 
     Args:
         path: where it is; symbolic links are followed.
         field: the name of the argument, for errors.
+        form: what it is written in.
 
     Raises:
-        InvalidInput: too large, not readable, not a JSON object, or a key in it stands twice.
+        InvalidInput: too large, not readable, not an object of that form, or a key in it stands twice.
     """
     path = path.expanduser().absolute()
     try:
@@ -85,17 +90,75 @@ def read_client_file(path: Path, field: str) -> ClientFile:
     except (OSError, ValueError) as error:
         raise InvalidInput(field, f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if data is None or not data.strip():
-        return ClientFile(path=path, target=target, data=data, content={}, style=Style())
+        return ClientFile(path=path, target=target, data=data, content={}, style=Style(), form=form)
     if len(data) > FILE_BYTES_MAX:
         raise InvalidInput(field, f"{path} is too large", limit=FILE_BYTES_MAX)
     try:
-        text = data.removeprefix(BOM).decode()
-        content = parse(text)
-        style = style_of(text, content, bom=data.startswith(BOM))
+        content, style = _understood(data, form)
     except (ValueError, RecursionError) as error:
         problem = str(error) or type(error).__name__
         raise InvalidInput(field, f"{path} is left alone: {problem}", hint="mend the file first") from None
-    return ClientFile(path=path, target=target, data=data, content=content, style=style)
+    return ClientFile(path=path, target=target, data=data, content=content, style=style, form=form)
+
+
+def _understood(data: bytes, form: str) -> tuple[dict[str, Any], Style]:
+    """The content of bytes, and how they are written."""
+    bom = data.startswith(BOM)
+    text = data.removeprefix(BOM).decode()
+    if form == TOML:
+        return toml_text.parsed(text), Style(newline="\r\n" if "\r\n" in text else "\n", bom=bom)
+    content = json_text.scan(text, comments=form == JSON_WITH_COMMENTS).value
+    return content, style_of(text, content, bom=bom)
+
+
+def edited(file: ClientFile, content: dict[str, Any], *, group: str = "", name: str = "") -> bytes:
+    """The bytes of a file that is to hold another content; what does not change keeps its bytes.
+
+    Args:
+        file: as it was read.
+        content: what it is to hold.
+        group: of TOML, the table that holds the one that changes.
+        name: of TOML, the table that changes; no other may.
+
+    Raises:
+        InvalidInput: the change cannot be made in place.
+    """
+    if file.content == content and file.data is not None:
+        return file.data
+    text = (file.data or b"").removeprefix(BOM).decode()
+    try:
+        if file.form == TOML:
+            made = _edited_toml(text, content, group, name)
+        elif not text.strip():
+            return written(content, file.style)
+        else:
+            made = json_text.rewritten(
+                text, content, _hand(file.style), comments=file.form == JSON_WITH_COMMENTS
+            )
+    except ValueError as error:
+        raise InvalidInput(
+            "file", f"{file.path} is left alone: {error}", hint="mend the file first"
+        ) from None
+    return BOM + made.encode() if file.style.bom else made.encode()
+
+
+def _edited_toml(text: str, content: dict[str, Any], group: str, name: str) -> str:
+    plain = text.replace("\r\n", "\n")
+    newline = "\r\n" if plain != text else "\n"
+    if plain.replace("\n", newline) != text:
+        raise ValueError("its lines end in two ways")
+    return toml_text.rewritten(plain, content, group, name).replace("\n", newline)
+
+
+def _hand(style: Style) -> json_text.Hand:
+    """How a style writes what is inserted."""
+    return json_text.Hand(
+        encode=lambda value, depth: _without_lone(_encode(value, style, depth)),
+        key=lambda key: _without_lone(json.dumps(key, ensure_ascii=style.ascii_only)) + style.separators[1],
+        indent=style.indent,
+        gap=style.separators[0][1:],
+        newline=style.newline,
+    )
 
 
 def _bytes_of(target: Path) -> bytes | None:
@@ -107,38 +170,6 @@ def _bytes_of(target: Path) -> bytes | None:
             return file.read(FILE_BYTES_MAX + 1)
     except FileNotFoundError:
         return None
-
-
-def parse(text: str) -> dict[str, Any]:
-    """The object of a JSON text.
-
-    Raises:
-        ValueError: not JSON, not an object, or a key that stands twice (one of them would be lost).
-    """
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(items)
-        if len(made) != len(items):
-            twice = next(key for i, (key, _) in enumerate(items) if key in dict(items[:i]))
-            raise ValueError(f"the key {twice!r} stands twice in one object")
-        return made
-
-    value = json.loads(text, object_pairs_hook=pairs, parse_float=Verbatim)
-    if not isinstance(value, dict):
-        raise ValueError(f"it holds a JSON {type(value).__name__}, not an object")  # noqa: TRY004 - as bad JSON is
-    return value
-
-
-class Verbatim(float):
-    """A number with a fraction or an exponent, written back as it was spelled."""
-
-    spelled: str
-
-    def __new__(cls, text: str) -> Self:
-        """Keeps the spelling beside the value."""
-        made = super().__new__(cls, text)
-        made.spelled = text
-        return made
 
 
 def style_of(text: str, content: dict[str, Any], *, bom: bool = False) -> Style:
@@ -175,10 +206,14 @@ def style_of(text: str, content: dict[str, Any], *, bom: bool = False) -> Style:
 
 def written(content: dict[str, Any], style: Style) -> bytes:
     """The bytes of an object in a style."""
-    text = _encode(content, style, 0) + style.tail
-    whole = _LONE.sub(lambda lone: f"\\u{ord(lone[0]):04x}", text)
-    data = whole.replace("\n", style.newline).encode()
+    text = _without_lone(_encode(content, style, 0) + style.tail)
+    data = text.replace("\n", style.newline).encode()
     return BOM + data if style.bom else data
+
+
+def _without_lone(text: str) -> str:
+    """The text with lone surrogates escaped; UTF-8 has none."""
+    return _LONE.sub(lambda lone: f"\\u{ord(lone[0]):04x}", text)
 
 
 def _encode(value: Any, style: Style, depth: int) -> str:
@@ -210,7 +245,7 @@ def _joined(parts: list[str], braces: str, style: Style, depth: int) -> str:
     return f"{braces[0]}{pad}{(style.separators[0] + pad).join(parts)}\n{style.indent * depth}{braces[1]}"
 
 
-def replace(file: ClientFile, data: bytes, now: datetime) -> Path | None:
+def replace(file: ClientFile, data: bytes, backups: Backups, now: datetime) -> Path | None:
     """Writes new bytes in place of the file that was read, in one step, after a backup of the old ones.
 
     Returns:
@@ -221,64 +256,38 @@ def replace(file: ClientFile, data: bytes, now: datetime) -> Path | None:
         InvalidInput: it cannot be written.
     """
     target = file.target
+    missing = [path for path in target.parents if not path.exists()]
+    backup = backups.keep(target, file.data, missing, now)
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = stat.S_IMODE(target.stat().st_mode) if file.data is not None else 0o600
-        backup = _back_up(file, mode, now) if file.data is not None else None
         fresh = target.with_name(f".{target.name}.retain-{os.getpid()}-{os.urandom(4).hex()}")
         try:
-            _create(fresh, data, mode)
+            create(fresh, data, mode)
             _keep_owner(target, fresh)
             if _bytes_of(target) != file.data:
-                _discard(backup)
                 raise Conflict(f"{file.path} changed while it was being edited", hint="run the command again")
             fresh.replace(target)
         finally:
             fresh.unlink(missing_ok=True)
         _sync(target.parent)
     except OSError as error:
+        backup.unlink(missing_ok=True)
         raise InvalidInput("file", f"{file.path} cannot be written: {error.strerror}") from None
-    return backup
+    except Conflict:
+        backup.unlink(missing_ok=True)
+        raise
+    return backup if file.data is not None else None
 
 
-def remove(file: ClientFile) -> None:
-    """Deletes a file that retain made and that holds nothing any more."""
+def remove(file: ClientFile, made: Sequence[Path]) -> None:
+    """Deletes a file that retain made and that holds nothing any more, and the empty folders made for it."""
     with suppress(FileNotFoundError):
         file.target.unlink()
     _sync(file.target.parent)
-
-
-def backups_of(file: ClientFile) -> list[Path]:
-    """The backups of a file, newest first."""
-    found = file.target.parent.glob(glob.escape(file.target.name) + BACKUP + "*")
-    return sorted(found, key=lambda path: path.name, reverse=True)
-
-
-def _back_up(file: ClientFile, mode: int, now: datetime) -> Path:
-    assert file.data is not None, "only what was read is backed up"
-    stamp = now.strftime("%Y%m%dT%H%M%SZ")
-    for number in range(BACKUPS_OF_A_SECOND):
-        suffix = f"-{number:02d}" if number else ""
-        backup = file.target.with_name(f"{file.target.name}{BACKUP}{stamp}{suffix}")
-        with suppress(FileExistsError):
-            _create(backup, file.data, mode)
-            _keep_owner(file.target, backup)
-            return backup
-    raise Conflict(f"{file.path}: too many backups within one second", hint="run the command again")
-
-
-def _discard(backup: Path | None) -> None:
-    if backup is not None:
-        backup.unlink(missing_ok=True)
-
-
-def _create(path: Path, data: bytes, mode: int) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fchmod(fd, mode)
-        os.fsync(fd)
+    for folder in made:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def _keep_owner(old: Path, new: Path) -> None:

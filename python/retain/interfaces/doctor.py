@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from retain.config import Settings, client_files, read_settings
+from retain.config import Settings, client_files, managed_settings, read_settings
 from retain.errors import RetainError
-from retain.interfaces import client_checks, replies
+from retain.interfaces import client_checks, replies, surroundings
 from retain.interfaces.findings import FAIL, OK, WARN, Finding, report
 
 if TYPE_CHECKING:
@@ -45,8 +45,12 @@ def examine(arguments: Namespace) -> Iterator[Finding]:
     hooks_file = Path(arguments.settings or client_files()[0])
     servers_file = Path(arguments.mcp or client_files()[1])
     yield from client_checks.hooks(hooks_file, spawn=not arguments.no_spawn)
-    yield from client_checks.server(servers_file, spawn=not arguments.no_spawn)
+    yield from client_checks.server(servers_file, hooks_file, spawn=not arguments.no_spawn)
     yield from client_checks.one_store(hooks_file, servers_file, settings.home)
+    yield from surroundings.switches(hooks_file, managed_settings())
+    yield from surroundings.trust(servers_file)
+    yield from surroundings.sweeping(hooks_file, settings)
+    yield from surroundings.other_clients()
 
 
 def versions() -> Iterator[Finding]:

@@ -14,7 +14,7 @@ DOORS = ("demo", "serve", "hook")
 COMMANDS = {
     "See it work": {"demo": "replay a session and show what the next one recalls"},
     "Set it up": {
-        "install": "write the hooks and the MCP entry into Claude Code's files",
+        "install": "write the hooks and the MCP entry into the files of Claude Code, or another client",
         "uninstall": "take the hooks and the MCP entry out again",
         "doctor": "check the installation and say how to mend it",
         "model": "install, show or remove an embedding model",
@@ -69,6 +69,9 @@ SOURCES = {
 """What can be moved in, by the word after ``import``."""
 
 IMPORT_ACTIONS = {"list": "the imports that were made", "undo": "take one import back, by its id"}
+
+CLIENT_NAMES = ("claude-code", "claude-desktop", "cursor", "windsurf", "vscode", "codex", "gemini")
+"""The clients that ``install`` knows; a test compares them with the table of clients."""
 
 _DOCS = {name: doc for group in COMMANDS.values() for name, doc in group.items()}
 
@@ -271,7 +274,24 @@ def _add_installation_commands(add: Any, reply: argparse.ArgumentParser) -> None
     doctor.add_argument("--no-spawn", action="store_true", help="start no process to try server and hook")
     for name in ("install", "uninstall"):
         command = add(name, reply, files)
+        all_with_entries = "; default: each that has our entry" if name == "uninstall" else " (claude-code)"
+        command.add_argument("--client", choices=CLIENT_NAMES, help=f"which client{all_with_entries}")
+        command.add_argument(
+            "--scope",
+            choices=("user", "project"),
+            default="user",
+            help="the user's files, or this project's (user)",
+        )
         command.add_argument("--dry-run", action="store_true", help="print what would change, change nothing")
+        if name == "install":
+            command.add_argument(
+                "--print", action="store_true", help="print the configuration, write nothing"
+            )
+        else:
+            command.add_argument("--purge", action="store_true", help="erase the memories as well")
+            command.add_argument(
+                "--yes-really", metavar="N", help="of --purge, for scripts: the number of memories"
+            )
 
 
 def _add_bench(add: Any, reply: argparse.ArgumentParser) -> None:

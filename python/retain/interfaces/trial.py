@@ -35,16 +35,18 @@ INITIALIZE: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """Whether it worked, and what happened."""
+    """Whether it worked, what happened, and how long it took."""
 
     ok: bool
     detail: str
+    elapsed_ms: float = 0.0
 
 
 def try_hook(command: Sequence[str], scratch: str) -> Tried:
     """Runs a hook command with one event; it must answer ``{}`` and leave the event in the spool."""
     plain = list(command)
-    if len(plain) > len(HOOK_ARGUMENTS) + 2 and plain[1:-2] == [*HOOK_ARGUMENTS]:
+    pinned_python = len(plain) > len(HOOK_ARGUMENTS) + 2 and plain[1:-2] == [*HOOK_ARGUMENTS]
+    if pinned_python or plain[1:-1] == ["--home"]:
         plain[-1] = scratch  # a data directory that was asked for at installation
     started = time.perf_counter()
     try:
@@ -66,7 +68,7 @@ def try_hook(command: Sequence[str], scratch: str) -> Tried:
         return Tried(ok=False, detail=f"the hook ended with {done.returncode}{_last_line(done.stderr)}")
     if not any(path.stat().st_size for path in Path(scratch).glob("spool/*.spool")):
         return Tried(ok=False, detail=f"the hook spooled nothing{_last_line(done.stderr)}")
-    return Tried(ok=True, detail=f"takes an event in {elapsed_ms:.0f} ms")
+    return Tried(ok=True, detail=f"takes an event in {elapsed_ms:.0f} ms", elapsed_ms=elapsed_ms)
 
 
 def try_server(command: Sequence[str], scratch: str, environment: Mapping[str, object]) -> Tried:

@@ -6,6 +6,7 @@ what is left over is lost, and must be none.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from typing import Any
 import apsw
 
 from retain.capture.moving.records import Found, Item, Source
-from retain.capture.past_sessions import transcripts
+from retain.capture.past_sessions import Transcript, transcripts
 from retain.config import Settings
 from retain.errors import InvalidInput
 from retain.memory import inputs
@@ -119,6 +120,16 @@ class Imports:
         """Writes a copy of the store, for an import that is only tried out."""
         await self._store.write(_nothing)
         await self._store.read(lambda reader: _copy(reader.connection, path))
+
+    async def unknown(self, files: Sequence[Transcript]) -> list[Transcript]:
+        """Those of some transcripts of whose session nothing was captured and nothing was imported."""
+        done, known = await self._store.read(
+            lambda reader: (
+                imports.finished_files(reader.connection),
+                imports.known_sessions(reader.connection),
+            )
+        )
+        return [one for one in files if os.fsencode(one.path) not in done and one.path.stem not in known]
 
     async def transcripts(
         self, place: Path, *, workspace: str | None, tell: Callable[[Progress], None]

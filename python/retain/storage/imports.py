@@ -120,6 +120,11 @@ def finished_files(db: apsw.Connection) -> dict[bytes, tuple[int, int]]:
     return {path: (size, mtime_ns) for path, size, mtime_ns in rows}
 
 
+def known_sessions(db: apsw.Connection) -> set[str]:
+    """The ids of every session of which an event was captured or imported."""
+    return {session for (session,) in db.execute("SELECT id FROM session")}
+
+
 def finish_file(db: apsw.Connection, run: int, path: bytes, size: int, mtime_ns: int) -> None:
     """Keeps that a transcript was told to its end."""
     db.execute("INSERT OR REPLACE INTO import_file VALUES (?, ?, ?, ?)", (path, run, size, mtime_ns))

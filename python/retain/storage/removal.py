@@ -1,0 +1,50 @@
+"""Holds a store alone, so that it can be erased while nobody reads or writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from retain.errors import RetainError, StoreBusy
+from retain.storage.connection import translated
+
+
+@contextmanager
+def alone(database: Path) -> Iterator[int | None]:
+    """Keeps every other process out of the store for the length of the block.
+
+    Yields:
+        How many memories it holds, forgotten and superseded ones included; None where it cannot be read. A
+        store that is not there holds none.
+
+    Raises:
+        StoreBusy: another process has it open.
+    """
+    if not database.exists():
+        yield 0
+        return
+    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        yield _count(connection)
+    finally:
+        connection.close()
+
+
+def _count(connection: apsw.Connection) -> int | None:
+    try:
+        with translated():
+            # In this mode the first access to a store with a WAL takes the file for itself, or fails.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE")
+            if connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone() is None:
+                return 0  # a process ended between making the file and making its tables
+            row = connection.execute("SELECT count(*) FROM memory").fetchone()
+            return int(row[0]) if row is not None else None
+    except StoreBusy:
+        raise StoreBusy(
+            "another process has the store open", hint="end the sessions of your client, then try again"
+        ) from None
+    except RetainError:
+        return None

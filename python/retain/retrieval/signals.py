@@ -47,7 +47,7 @@ def gather(
         near=near,
         feedback=rank.shrunk(shown, injections.usual(reader.connection)) if shown else {},
         ages=_ages(reader, query),
-        files=structure.files_of(reader.connection, [c.key for c in candidates]),
+        files=structure.files_of(candidates),
         literal=_literal(reader, query.text, [c.key for c in candidates[:LITERAL_POOL]]),
         words=max(1, words.known),
         error=_ERROR.search(query.text) is not None,

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import orjson
@@ -45,14 +45,24 @@ _HAVING = {
 """How many memories have a field that may have several values."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A row that fits: its key, its bm25 (larger is better; 0 without text) and when it happened."""
+class Candidate(NamedTuple):
+    """A row that fits; a tuple, because a recall makes a hundred of them.
+
+    Attributes:
+        key: of the memory.
+        bm25: larger is better; 0 without text.
+        occurred_us: when it happened.
+        kind: of the memory.
+        workspace: its key, where it was read.
+        paths: the files that the memory names as JSON, where they were read.
+    """
 
     key: int
     bm25: float
     occurred_us: int
     kind: str
+    workspace: int = 0
+    paths: str = "[]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +134,12 @@ class Reader:
         """The best rows by weighted bm25 that match the FTS5 expression and fit the filter."""
         sql, values = condition(where)
         rows = self._db.execute(
-            f"SELECT m.key, -{BM25} AS score, m.occurred_us, m.kind FROM memory_fts "
+            f"SELECT m.key, -{BM25} AS score, m.occurred_us, m.kind, m.workspace, m.paths FROM memory_fts "
             f"CROSS JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
             "ORDER BY score DESC, m.key DESC LIMIT ?",
             (match, *values, limit),
         )
-        return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
+        return [Candidate(*row) for row in rows]
 
     def filtered(self, where: Filter, limit: int, *, newest_first: bool = True) -> list[Candidate]:
         """The newest (or oldest) rows that fit the filter; a negative limit takes all."""
@@ -140,7 +150,7 @@ class Reader:
             f"WHERE {sql} ORDER BY m.occurred_us {order}, m.key {order} LIMIT ?",
             (*values, limit),
         )
-        return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
+        return [Candidate(*row) for row in rows]
 
     def unfixed_errors(self, workspace_id: str, limit: int) -> list[int]:
         """Keys of the newest active errors of a workspace that no fix is linked to."""

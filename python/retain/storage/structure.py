@@ -27,13 +27,13 @@ class Fix:
     fix: Candidate
 
 
-def files_of(db: apsw.Connection, keys: Sequence[int]) -> dict[int, tuple[File, ...]]:
+def files_of(candidates: Sequence[Candidate]) -> dict[int, tuple[File, ...]]:
     """The files that each memory names; a memory that names none is left out."""
-    marks = ", ".join("?" * len(keys))
-    rows = db.execute(
-        f"SELECT key, workspace, paths FROM memory WHERE key IN ({marks}) AND paths != '[]'", tuple(keys)
-    )
-    return {key: tuple((workspace, path) for path in orjson.loads(paths)) for key, workspace, paths in rows}
+    naming = [c for c in candidates if c.paths != "[]"]
+    lists = orjson.loads(f"[{','.join(c.paths for c in naming)}]")  # in one call: a third of the time
+    return {
+        c.key: tuple((c.workspace, path) for path in paths) for c, paths in zip(naming, lists, strict=True)
+    }
 
 
 def sharing(
@@ -102,4 +102,4 @@ def fixes_of(db: apsw.Connection, errors: Sequence[int], where: Filter) -> list[
 
 
 def _candidates(rows: Iterable[tuple[int, float, int, str]]) -> tuple[Candidate, ...]:
-    return tuple(Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows)
+    return tuple(Candidate(*row) for row in rows)

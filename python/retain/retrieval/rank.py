@@ -95,6 +95,8 @@ class Ages:
         """The number of newer memories, between the known moments by straight lines."""
         if not self.moments:
             return float(max(0, self.newest_key - candidate.key))
+        if candidate.occurred_us < self.moments[-1]:  # most of them
+            return float(AGE_RANKS[len(self.moments) - 1])
         for place, moment in enumerate(self.moments):
             if candidate.occurred_us >= moment:
                 if place == 0:
@@ -172,7 +174,8 @@ def rank(
     texts = {c.key: min(1.0, c.bm25 / bound) if bound else 0.0 for c in candidates}
     most = max(texts.values(), default=0.0) or WORDLESS
     spaces = [(most * getattr(weights, kind), near) for kind, near in signals.near.items()]
-    ranked = [_scored(candidate, texts, spaces, signals, weights) for candidate in candidates]
+    recency = _recency_most(signals, weights)
+    ranked = [_scored(candidate, texts, spaces, recency, signals, weights) for candidate in candidates]
     ranked.sort(key=_place, reverse=True)
     return ranked
 
@@ -187,6 +190,7 @@ def _scored(
     candidate: Candidate,
     texts: Mapping[int, float],
     spaces: Sequence[tuple[float, Mapping[int, float]]],
+    recency_most: tuple[float, float],
     signals: Signals,
     weights: Weights,
 ) -> Ranked:
@@ -194,7 +198,7 @@ def _scored(
     text = texts[key]
     neighbour = weights.neighbour * max(texts.get(key - 1, 0.0), texts.get(key + 1, 0.0))
     meaning = sum([weight * near.get(key, 0.0) for weight, near in spaces])
-    recency = _recency(candidate, signals, weights, names_files=key in signals.files)
+    recency = _recency(candidate, recency_most[key in signals.files], signals, weights)
     kind = KIND_WEIGHTS.get(candidate.kind, 1.0)
     if signals.error and candidate.kind == "fix":
         kind = weights.mended
@@ -204,8 +208,12 @@ def _scored(
     return Ranked(candidate, score, Made(text, recency, kind, literal, feedback, meaning, neighbour))
 
 
-def _recency(candidate: Candidate, signals: Signals, weights: Weights, *, names_files: bool) -> float:
-    most = weights.recency_files * _say(signals, weights) ** 2 if names_files else weights.recency
+def _recency_most(signals: Signals, weights: Weights) -> tuple[float, float]:
+    """What the newest memory gains where it names no files, and where it names some."""
+    return weights.recency, weights.recency_files * _say(signals, weights) ** 2
+
+
+def _recency(candidate: Candidate, most: float, signals: Signals, weights: Weights) -> float:
     return 1.0 + most * math.exp(-signals.ages.of(candidate) / weights.recency_memories)
 
 
@@ -260,7 +268,7 @@ def link(
 
 def _linked(entry: Ranked, gain: float, signals: Signals, weights: Weights) -> Ranked:
     if not entry.score:
-        gain *= _recency(entry.candidate, signals, weights, names_files=True)
+        gain *= _recency(entry.candidate, _recency_most(signals, weights)[True], signals, weights)
     return Ranked(entry.candidate, entry.score + gain, entry.made._replace(linked=gain))
 
 

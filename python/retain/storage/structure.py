@@ -38,7 +38,7 @@ def files_of(candidates: Sequence[Candidate]) -> dict[int, tuple[File, ...]]:
 
 def sharing(
     db: apsw.Connection, files: Iterable[File], where: Filter, most: int
-) -> Mapping[File, tuple[Candidate, ...]]:
+) -> Mapping[File, Sequence[Candidate]]:
     """The memories that name each file and fit the filter; files that more than ``most`` name are left out.
 
     Args:
@@ -61,7 +61,7 @@ def sharing(
             f"WHERE p.workspace = ? AND p.path = ? AND {sql}",
             (workspace, path, *values),
         )
-        found[workspace, path] = _candidates(rows)
+        found[workspace, path] = [Candidate(*row) for row in rows]
     return found
 
 
@@ -99,7 +99,3 @@ def fixes_of(db: apsw.Connection, errors: Sequence[int], where: Filter) -> list[
         Fix(error=error, fix=Candidate(key=key, bm25=0.0, occurred_us=us, kind=kind))
         for error, key, us, kind in rows
     ]
-
-
-def _candidates(rows: Iterable[tuple[int, float, int, str]]) -> tuple[Candidate, ...]:
-    return tuple(Candidate(*row) for row in rows)

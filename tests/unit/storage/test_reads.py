@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -10,6 +11,7 @@ import pytest
 
 from retain.model import All, Between, Filter, Glob, In, from_us
 from retain.storage import reads, ways, writes
+from retain.storage.connection import connect
 from retain.storage.reads import Reader
 
 Remember = Callable[..., Any]
@@ -170,3 +172,35 @@ def test_the_store_counts_what_it_holds(remember: Remember, reader: Reader, db: 
         1,
     )
     assert [(workspace.id, count) for workspace, count in reader.workspaces()] == [("w-1", 1)]
+
+
+def test_what_is_kept_is_found_anew_once_the_store_has_changed(
+    remember: Remember, reader: Reader, database: Path
+) -> None:
+    other = Reader(connect(database, writable=False))
+    asked: list[int] = []
+
+    def count() -> int:
+        asked.append(1)
+        return other.total()
+
+    remember("one")
+    assert [other.kept("count", count), other.kept("count", count), len(asked)] == [1, 1, 1]
+    remember("two")
+    assert [other.kept("count", count), len(asked)] == [2, 2]
+    assert [other.kept(("moment", n), lambda n=n: n) for n in range(1_000)] == [*range(1_000)]
+    other.connection.close()
+
+
+def test_texts_are_whole_wherever_they_lie(remember: Remember, reader: Reader) -> None:
+    small = remember("a text", title="title", paths=("src/a.py",), symbols=("cart_total",)).key
+    large = remember("word " * 2_000, title="large").key
+    found = dict(reader.texts([small, large]))
+    assert found[small] == "title\na text\nsrc/a.py\ncart_total"
+    assert found[large] == "large\n" + "word " * 2_000
+
+
+def test_which_space_serves_is_read_from_an_index_alone(db: apsw.Connection) -> None:
+    plan = "SELECT key, name, kind, dim, state, fitted_rows FROM vector_space WHERE kind = ? AND state = ?"
+    rows = db.execute(f"EXPLAIN QUERY PLAN {plan} ORDER BY key DESC LIMIT 1", ("corpus", "serving"))
+    assert any("USING COVERING INDEX vector_space_state" in row[3] for row in rows)

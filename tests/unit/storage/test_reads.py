@@ -43,6 +43,35 @@ def test_ranking_among_the_keys_of_a_filter_is_ranking_with_the_filter(
     assert ways.filter_first(reader.connection, "decimal", nothing, 0, 5) == []
 
 
+def test_ranking_among_the_keys_of_an_index_finds_the_active_ones_behind_many_that_are_not(
+    remember: Remember, reader: Reader
+) -> None:
+    strong = [remember("decimal " * 9 + f"fact {n}", tags=("money",)).id for n in range(30)]
+    weak = [remember(f"decimal among other words {n}", tags=("money",)).key for n in range(5)]
+    remember("decimal " * 9, tags=("other",))
+    for memory_id in strong:
+        writes.forget(reader.connection, memory_id, "")
+    workspace, active = In(field="workspace", values=("w-1",)), In(field="status", values=("active",))
+    where = All(parts=(workspace, active, In(field="tag", values=("money",))))
+    found = ways.filter_first(reader.connection, "decimal", where, 2, 5)
+    assert {candidate.key for candidate in found} == set(weak)
+    assert found == ways.lexical_first(reader.connection, "decimal", where, 5)
+
+
+@pytest.mark.parametrize("pattern", ["src/**", "/src/**", "src/**/"])
+def test_a_folder_holds_itself_and_what_lies_in_it_and_no_neighbour_of_a_like_name(
+    remember: Remember, reader: Reader, pattern: str
+) -> None:
+    inside = ["src", "src/", "/src", "src/a.py", "/src/b/c.py"]
+    outside = ["src.py", "src-old/a.py", "src0/a.py", "srd", "lib/src/a.py", "//src/a.py", "Src/a.py"]
+    keys = {path: remember(path, paths=(path,)).key for path in inside + outside}
+    tree = Glob(field="path", pattern=pattern)
+    fitting = {keys[path] for path in inside}
+    assert {candidate.key for candidate in reader.filtered(tree, -1)} == fitting
+    workspace, active = In(field="workspace", values=("w-1",)), In(field="status", values=("active",))
+    assert set(ways.keys_fitting(reader.connection, All(parts=(workspace, active, tree)), 2)) == fitting
+
+
 @pytest.mark.parametrize(
     "only",
     [

@@ -146,7 +146,10 @@ fn walk(statistics: &Statistics, filter: &Filter) -> Option<Walk> {
             let (keys, glob) = (statistics.rows(filter).expected, Glob::new(pattern));
             if glob.folder().is_some_and(|folder| !folder.is_empty()) {
                 // A range of the index is exactly the folder.
-                return Some(Walk { keys, ..Walk::default() });
+                return Some(Walk {
+                    keys,
+                    ..Walk::default()
+                });
             }
             Some(Walk {
                 keys,

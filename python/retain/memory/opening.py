@@ -87,6 +87,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     if drain:
         await store.tend_readers()  # whoever lives long
         keeping += [service.drain.keep_running(), *([embedding.keep_running()] if embedding else [])]
+        keeping.append(service.prepare())
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 

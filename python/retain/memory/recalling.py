@@ -124,6 +124,11 @@ class Recaller:
         )
         return Answer(recall=recall, execution=found.execution, whole=near.whole)
 
+    def prepare(self, reader: Reader, workspace: int) -> None:
+        """Reads the vectors of a workspace, by its key, before they are asked for."""
+        if self._semantics:
+            self._semantics.prepare(reader, workspace)
+
     def load_vectors(self, reader: Reader) -> None:
         """Reads the vectors that an answer had to do without."""
         if self._semantics:

@@ -81,6 +81,11 @@ class Semantics:
         self._serving.unload()
         return self._index.unload()
 
+    def prepare(self, reader: Reader, workspace: int) -> None:
+        """Reads the embedders that serve and the vectors of a workspace, by its key."""
+        for space, _ in self._serving.at(reader):
+            self._index.load(reader, space.key, workspace)
+
     def load(self, reader: Reader) -> None:
         """Reads the vectors that a question found missing."""
         for space, workspace in tuple(self.wanted):

@@ -336,7 +336,9 @@ class Serving:
         """Each space that serves in this snapshot, and what makes a question's vector in it."""
         found = []
         for kind in (CORPUS, MODEL):
-            space = spaces.space_in(reader.connection, kind, "serving")
+            space = reader.kept(
+                ("serving", kind), partial(spaces.space_in, reader.connection, kind, "serving")
+            )
             embedder = self._embedder(reader, space) if space else None
             if space and embedder:
                 found.append((space, embedder))

@@ -87,6 +87,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     if drain:
         await store.tend_readers()  # whoever lives long
         keeping += [one.keep_running() for one in (service.drain, service.keeping, embedding) if one]
+        keeping.append(service.prepare())
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 

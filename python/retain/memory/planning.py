@@ -41,6 +41,7 @@ class PlannerUpkeep:
         self._store = store
         self._enabled = enabled
         self._planned_for = 0
+        self._looked_at = -1
         self._calibrated_for: int | None = None
         self._unsaved = 0
 
@@ -89,6 +90,10 @@ class PlannerUpkeep:
         self._planner.observe(execution)
         self._unsaved += 1
 
+    def is_due(self) -> bool:
+        """Whether there may be something to refresh: the store has changed since the last look, or much was learned."""
+        return self._enabled and (self._store.version() != self._looked_at or self._unsaved >= SAVE_EVERY)
+
     async def refresh(self) -> None:
         """New statistics where the store has grown by a tenth; a calibration where there is none; now and then a save.
 
@@ -97,6 +102,7 @@ class PlannerUpkeep:
         """
         if not self._enabled:
             return
+        self._looked_at = self._store.version()
         total = await self._store.read(lambda reader: reader.total())
         if total > self._planned_for * STATISTICS_GROWTH:
             self._planned_for = total

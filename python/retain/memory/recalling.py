@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -94,7 +95,8 @@ class Recaller:
     def answer(self, reader: Reader, query: Query) -> Answer:
         """Recalls on one snapshot; ``query`` must be ``effective``."""
         started = time.perf_counter_ns()
-        words = self.analyse(reader, query.text) or NO_WORDS
+        index = _Vocabulary(reader, self._frequencies)
+        words = text_query(query.text, index) if query.text.strip() else NO_WORDS
         plan = self._planner.create_plan(query, words.postings, words.reading)
         planned_us = (time.perf_counter_ns() - started) / 1000
         found = execute(reader, plan, query, words)
@@ -102,7 +104,7 @@ class Recaller:
         candidates = _with(found.candidates, near.candidates)
         signals = gather(reader, query, words, candidates, near.shares)
         ranked = ordered(reader, plan.filter, candidates, signals, words.bound, self._weights)
-        judged = self._judge(reader, query, words, ranked, signals)
+        judged = self._judge(reader, index, query, words, ranked, signals)
         truth: dict[str, Any] = {
             **truth_of(found.execution),
             "planning_us": round(planned_us, 1),
@@ -122,6 +124,11 @@ class Recaller:
         )
         return Answer(recall=recall, execution=found.execution, whole=near.whole)
 
+    def prepare(self, reader: Reader, workspace: int) -> None:
+        """Reads the vectors of a workspace, by its key, before they are asked for."""
+        if self._semantics:
+            self._semantics.prepare(reader, workspace)
+
     def load_vectors(self, reader: Reader) -> None:
         """Reads the vectors that an answer had to do without."""
         if self._semantics:
@@ -131,7 +138,7 @@ class Recaller:
         """The words of a text with their frequencies; None for an empty text."""
         if not text.strip():
             return None
-        return text_query(text, _CachedVocabulary(reader, self._frequencies))
+        return text_query(text, _Vocabulary(reader, self._frequencies))
 
     def near(self, reader: Reader, workspace: str, text: str) -> tuple[str, ...]:
         """Ids of active memories that share most of their words with a text."""
@@ -151,7 +158,13 @@ class Recaller:
         )
 
     def _judge(
-        self, reader: Reader, query: Query, words: TextQuery, ranked: Sequence[Ranked], signals: Signals
+        self,
+        reader: Reader,
+        index: _Vocabulary,
+        query: Query,
+        words: TextQuery,
+        ranked: Sequence[Ranked],
+        signals: Signals,
     ) -> Judged:
         """Loads the best; where they are not likely to answer the question, nothing is said."""
         chosen = ranked[: max(query.limit, JUDGED)]
@@ -160,8 +173,8 @@ class Recaller:
         if words.stems and chosen:
             best = [(entry, memories[entry.candidate.key]) for entry in chosen[:JUDGED]]
             scores = [entry.candidate.bm25 for entry in ranked]
-            evidence = evidence_of(reader, query.text, words, best, scores, signals)
-            confidence = probability(evidence, reader.total())
+            evidence = evidence_of(index, query.text, words, best, scores, signals)
+            confidence = probability(evidence, index.total())
         if confidence < self._confidence:
             return Judged(hits=(), confidence=confidence, withheld=len(ranked), evidence=evidence)
         shown = words_of(query.text)
@@ -177,25 +190,30 @@ class Recaller:
         return Judged(hits=tuple(hits), confidence=confidence, withheld=0, evidence=evidence)
 
 
-class _CachedVocabulary:
-    """The vocabulary of a reader's snapshot; large counts come from the cache."""
+class _Vocabulary:
+    """The vocabulary of a reader's snapshot for one question: each thing is looked up once.
+
+    Large counts come from a cache that outlives the question.
+    """
 
     def __init__(self, reader: Reader, frequencies: L1Cache) -> None:
         self._reader = reader
         self._frequencies = frequencies
-        self.tokens = reader.tokens
-        self.phrase_frequency = reader.phrase_frequency
+        self._counts: dict[str, int] = {}
+        self.tokens = cache(reader.tokens)
+        self.phrase_frequency = cache(reader.phrase_frequency)
         self.terms_from = reader.terms_from
-        self.total = reader.total
+        self.total = cache(reader.total)
 
     def document_frequencies(self, terms: Sequence[str]) -> dict[str, int]:
-        known: dict[str, int] = self._frequencies.get_many(terms)
-        missing = [stem for stem in terms if stem not in known]
+        missing = [term for term in terms if term not in self._counts]
         if missing:
-            fresh = self._reader.document_frequencies(missing)
+            known: dict[str, int] = self._frequencies.get_many(missing)
+            asked = [term for term in missing if term not in known]
+            fresh = self._reader.document_frequencies(asked) if asked else {}
             self._frequencies.set_many({s: n for s, n in fresh.items() if n >= FREQUENT}, ttl=FREQUENCY_TTL_S)
-            known = {**known, **fresh}
-        return known
+            self._counts |= dict.fromkeys(missing, 0) | known | fresh
+        return {term: count for term in terms if (count := self._counts[term])}
 
 
 def _with(found: Sequence[Candidate], near: Sequence[Candidate]) -> list[Candidate]:

@@ -21,6 +21,7 @@ from retain.retrieval.vectors import VectorIndex, floats
 from retain.storage import ways
 from retain.storage.conditions import condition
 from retain.storage.reads import Candidate, Reader
+from retain.storage.rows import to_json
 from retain.storage.spaces import SpaceRow
 from retain.storage.vectors import vector_version
 
@@ -34,8 +35,6 @@ LOADED_INLINE_MAX = 20_000
 
 LISTED_US = 0.4
 """Microseconds a key that is read from an index alone."""
-
-KEYS_PER_STATEMENT = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +80,11 @@ class Semantics:
         """Lets go of vectors and embedders; the next question reads them again. Returns the bytes of the vectors."""
         self._serving.unload()
         return self._index.unload()
+
+    def prepare(self, reader: Reader, workspace: int) -> None:
+        """Reads the embedders that serve and the vectors of a workspace, by its key."""
+        for space, _ in self._serving.at(reader):
+            self._index.load(reader, space.key, workspace)
 
     def load(self, reader: Reader) -> None:
         """Reads the vectors that a question found missing."""
@@ -183,15 +187,11 @@ def between(hits: Sequence[tuple[int, float]]) -> dict[int, float]:
 def _accepted(reader: Reader, where: Filter, keys: Sequence[int]) -> Collection[int]:
     """Those of the keys that fit a filter; by their keys, or SQLite may walk an index over all memories instead."""
     sql, values = condition(where)
-    found: set[int] = set()
-    for start in range(0, len(keys), KEYS_PER_STATEMENT):
-        part = keys[start : start + KEYS_PER_STATEMENT]
-        marks = ", ".join("?" * len(part))
-        rows = reader.connection.execute(
-            f"SELECT m.key FROM memory m NOT INDEXED WHERE m.key IN ({marks}) AND {sql}", (*part, *values)
-        )
-        found.update(key for (key,) in rows)
-    return found
+    rows = reader.connection.execute(
+        f"SELECT m.key FROM json_each(?) k CROSS JOIN memory m NOT INDEXED ON m.key = k.value WHERE {sql}",
+        (to_json(keys), *values),
+    )
+    return {key for (key,) in rows}
 
 
 def _parts(where: Filter) -> tuple[Filter, ...]:

@@ -446,9 +446,24 @@ class MemoryService:
             lambda reader: (reader.fact(writes.STATE_FACT), self._recaller.answer(reader, query))
         )
         self._upkeep.observe(answer.execution)
-        self._run_in_background(self._upkeep.refresh_quietly if answer.whole else self._load_vectors)
+        if not answer.whole:
+            self._run_in_background(self._load_vectors)
+        elif self._upkeep.is_due():
+            self._run_in_background(self._upkeep.refresh_quietly)
         fresh.append(answer.recall)
         return answer.recall if seen == token and answer.whole else Unstored(answer.recall)
+
+    async def prepare(self) -> None:
+        """Reads the vectors of the folder's workspace, so that no question waits for them or does without.
+
+        A live server runs it beside the first answers; where it fails, questions read what they need.
+        """
+        try:
+            known = await self._workspaces.known_at(self._channel.folder)
+            if known is not None:
+                await self._store.read(lambda reader: self._recaller.prepare(reader, known[1]))
+        except RetainError as error:
+            logger.warning("recall.vectors_not_prepared error=%s", error.code)
 
     async def _load_vectors(self) -> None:
         """Reads the vectors that an answer had to do without."""

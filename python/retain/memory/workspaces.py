@@ -38,6 +38,11 @@ class Workspaces:
             self._by_alias[place.alias] = known
         return known
 
+    async def known_at(self, folder: str) -> tuple[Workspace, int] | None:
+        """The same where the workspace is known; None where it would be new."""
+        alias = locate(folder).alias
+        return await self._store.read(lambda reader: _known(reader, alias))
+
     async def by_id(self, workspace_id: str) -> tuple[Workspace, int]:
         """The workspace with this id.
 

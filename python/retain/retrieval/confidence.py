@@ -13,9 +13,8 @@ from dataclasses import astuple, dataclass
 from itertools import pairwise
 
 from retain.model import Memory
-from retain.retrieval.lexical import TextQuery, coverage, information, is_identifier, words_of
+from retain.retrieval.lexical import TextQuery, Vocabulary, coverage, information, is_identifier, words_of
 from retain.retrieval.rank import Ranked, Signals
-from retain.storage.reads import Reader
 from retain.storage.text import indexed
 
 JUDGED = 3
@@ -104,7 +103,7 @@ def probability(evidence: Evidence, memories: int) -> float:
 
 
 def evidence_of(
-    reader: Reader,
+    index: Vocabulary,
     text: str,
     words: TextQuery,
     best: Sequence[tuple[Ranked, Memory]],
@@ -114,16 +113,16 @@ def evidence_of(
     """What the best hits hold of a question.
 
     Args:
-        reader: the index.
+        index: tells stems and how often they occur.
         text: the question.
         words: its words; it must have some.
         best: the first hits with their memories, at most ``JUDGED``.
         scores: bm25 of all candidates.
         signals: what is known of the candidates.
     """
-    held = [reader.tokens(indexed(_all_of(memory))) for _, memory in best]
+    held = [index.tokens(indexed(_all_of(memory))) for _, memory in best]
     sets = [set(stems) for stems in held]
-    nowhere = information(0, reader.total())
+    nowhere = information(0, index.total())
     found = [words.stems[stem] for stems in sets for stem in stems & words.stems.keys()]
     keys = {entry.candidate.key for entry, _ in best}
     named = [
@@ -133,14 +132,14 @@ def evidence_of(
         held=max((coverage(words.stems, stems) for stems in sets), default=0.0),
         together=coverage(words.stems, set().union(*sets)),
         unknown=coverage(words.stems, {stem for stem, worth in words.stems.items() if worth >= nowhere}),
-        pairs=_side_by_side(reader, text, held),
+        pairs=_side_by_side(index, text, held),
         matched=math.log1p(max((len(stems & words.stems.keys()) for stems in sets), default=0)),
         words=math.log1p(len(words.stems)),
         rarest=max(found, default=0.0) / nowhere,
         lead=_lead(scores),
         agreeing=_agreeing([set(signals.files.get(entry.candidate.key, ())) for entry, _ in best]),
         names=float(bool(named) or any(map(is_identifier, words_of(text)))),
-        absent=float(bool(named) and not any(map(reader.phrase_frequency, named))),
+        absent=float(bool(named) and not any(map(index.phrase_frequency, named))),
         literal=float(any(key in signals.literal for key in keys)),
     )
 
@@ -149,8 +148,8 @@ def _all_of(memory: Memory) -> str:
     return "\n".join((memory.title, memory.text, *memory.paths, *memory.symbols, *memory.tags))
 
 
-def _side_by_side(reader: Reader, text: str, held: Sequence[Sequence[str]]) -> float:
-    asked = set(pairwise(stem for word in words_of(text) for stem in reader.tokens(word)))
+def _side_by_side(index: Vocabulary, text: str, held: Sequence[Sequence[str]]) -> float:
+    asked = set(pairwise(stem for word in words_of(text) for stem in index.tokens(word)))
     return max((len(asked & set(pairwise(stems))) for stems in held), default=0) / max(1, len(asked))
 
 

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
@@ -29,6 +30,9 @@ RESOLVED_WORDS_MAX = 4
 
 RESOLVED_DOUBT = 0.5
 """What a word that was resolved still weighs itself: what was found is perhaps not what was meant."""
+
+TEXTS_KEPT = 4
+"""Texts whose words are kept: a recall takes the same question apart five times."""
 
 WORDS_MAX = 2_000
 WORD_CHARS_MAX = 128
@@ -108,9 +112,14 @@ class Vocabulary(Terms, Protocol):
 
 def words_of(text: str) -> list[str]:
     """The words of a text that carry meaning, each once, as they are written, identifiers whole."""
+    return list(_words_of(text))
+
+
+@lru_cache(TEXTS_KEPT)
+def _words_of(text: str) -> tuple[str, ...]:
     found = [word[:WORD_CHARS_MAX] for word in _WORD.findall(text)[:WORDS_MAX]]
     meaningful = [word for word in found if word.lower() not in STOP_WORDS] or found
-    return list(dict.fromkeys(word for word in meaningful if any(c.isalnum() for c in word)))
+    return tuple(dict.fromkeys(word for word in meaningful if any(c.isalnum() for c in word)))
 
 
 def parts_of(word: str) -> list[str]:
@@ -133,6 +142,7 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
     In a long question the parts of an identifier join in only where the whole of it occurs nowhere.
     """
     words = words_of(text)
+    index.document_frequencies([stems[0] for word in words if len(stems := index.tokens(word)) == 1])
     short = len(words) <= SHORT_WORDS_MAX
     entries = [entry for word in words for entry in _entries(word, index, apart=short)]
     entries += [

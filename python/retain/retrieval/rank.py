@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from retain.storage.reads import Candidate
 from retain.storage.structure import AGE_RANKS, File, Fix
@@ -94,6 +95,8 @@ class Ages:
         """The number of newer memories, between the known moments by straight lines."""
         if not self.moments:
             return float(max(0, self.newest_key - candidate.key))
+        if candidate.occurred_us < self.moments[-1]:  # most of them
+            return float(AGE_RANKS[len(self.moments) - 1])
         for place, moment in enumerate(self.moments):
             if candidate.occurred_us >= moment:
                 if place == 0:
@@ -127,13 +130,32 @@ class Signals:
     feedback: Mapping[int, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
-    """A candidate with its score and the parts that it is made of; boosts may lift it above 1."""
+class Made(NamedTuple):
+    """What the score of a candidate is made of; None and 0 say that it has no such part."""
+
+    lexical: float = 0.0
+    recency: float | None = None
+    kind: float | None = None
+    literal: float | None = None
+    feedback: float | None = None
+    meaning: float | None = None
+    neighbour: float | None = None
+    linked: float | None = None
+    fixes: float | None = None
+
+
+class Ranked(NamedTuple):
+    """A candidate with its score and what that is made of; boosts may lift it above 1."""
 
     candidate: Candidate
     score: float
-    parts: Mapping[str, float]
+    made: Made
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The parts of the score by name; asked for of the few that are shown."""
+        parts = {name: round(value, 4) for name, value in zip(Made._fields, self.made, strict=True) if value}
+        return {"lexical": 0.0, **parts}
 
 
 def rank(
@@ -148,41 +170,50 @@ def rank(
         weights: the numbers of the ranking.
     """
     if not bound and not signals.near:
-        return [Ranked(candidate=c, score=1.0, parts={"lexical": 1.0}) for c in candidates]
+        return [Ranked(c, 1.0, Made(lexical=1.0)) for c in candidates]
     texts = {c.key: min(1.0, c.bm25 / bound) if bound else 0.0 for c in candidates}
     most = max(texts.values(), default=0.0) or WORDLESS
-    ranked = [_scored(candidate, texts, most, signals, weights) for candidate in candidates]
-    ranked.sort(key=lambda r: (-r.score, -r.candidate.occurred_us, -r.candidate.key))
+    spaces = [(most * getattr(weights, kind), near) for kind, near in signals.near.items()]
+    recency = _recency_most(signals, weights)
+    ranked = [_scored(candidate, texts, spaces, recency, signals, weights) for candidate in candidates]
+    ranked.sort(key=_place, reverse=True)
     return ranked
 
 
+def _place(entry: Ranked) -> tuple[float, int, int]:
+    """What orders, the largest first: the score, then the time, then the key."""
+    candidate = entry.candidate
+    return entry.score, candidate.occurred_us, candidate.key
+
+
 def _scored(
-    candidate: Candidate, texts: Mapping[int, float], most: float, signals: Signals, weights: Weights
+    candidate: Candidate,
+    texts: Mapping[int, float],
+    spaces: Sequence[tuple[float, Mapping[int, float]]],
+    recency_most: tuple[float, float],
+    signals: Signals,
+    weights: Weights,
 ) -> Ranked:
     key = candidate.key
+    text = texts[key]
     neighbour = weights.neighbour * max(texts.get(key - 1, 0.0), texts.get(key + 1, 0.0))
-    meaning = most * sum(getattr(weights, kind) * near.get(key, 0.0) for kind, near in signals.near.items())
-    factors = {
-        "recency": _recency(candidate, signals, weights, names_files=bool(signals.files.get(key))),
-        "kind": KIND_WEIGHTS.get(candidate.kind, 1.0),
-    }
+    meaning = sum([weight * near.get(key, 0.0) for weight, near in spaces])
+    recency = _recency(candidate, recency_most[key in signals.files], signals, weights)
+    kind = KIND_WEIGHTS.get(candidate.kind, 1.0)
     if signals.error and candidate.kind == "fix":
-        factors["kind"] = weights.mended
-    if key in signals.literal:
-        factors["literal"] = weights.literal
-    if key in signals.feedback:
-        factors["feedback"] = 1 + weights.feedback * signals.feedback[key]
-    score = (texts[key] + meaning) * factors["recency"] + neighbour
-    score *= factors["kind"] * factors.get("literal", 1.0) * factors.get("feedback", 1.0)
-    parts = {"lexical": texts[key], **factors}
-    parts |= {name: value for name, value in (("meaning", meaning), ("neighbour", neighbour)) if value}
-    return Ranked(
-        candidate=candidate, score=score, parts={name: round(value, 4) for name, value in parts.items()}
-    )
+        kind = weights.mended
+    literal = weights.literal if key in signals.literal else None
+    feedback = 1 + weights.feedback * signals.feedback[key] if key in signals.feedback else None
+    score = ((text + meaning) * recency + neighbour) * kind * (literal or 1.0) * (feedback or 1.0)
+    return Ranked(candidate, score, Made(text, recency, kind, literal, feedback, meaning, neighbour))
 
 
-def _recency(candidate: Candidate, signals: Signals, weights: Weights, *, names_files: bool) -> float:
-    most = weights.recency_files * _say(signals, weights) ** 2 if names_files else weights.recency
+def _recency_most(signals: Signals, weights: Weights) -> tuple[float, float]:
+    """What the newest memory gains where it names no files, and where it names some."""
+    return weights.recency, weights.recency_files * _say(signals, weights) ** 2
+
+
+def _recency(candidate: Candidate, most: float, signals: Signals, weights: Weights) -> float:
     return 1.0 + most * math.exp(-signals.ages.of(candidate) / weights.recency_memories)
 
 
@@ -225,27 +256,25 @@ def link(
             for candidate in sharers:
                 gains[candidate.key] += say * best.score * rare
                 if candidate.key not in found:
-                    found[candidate.key] = Ranked(candidate=candidate, score=0.0, parts={"lexical": 0.0})
+                    found[candidate.key] = Ranked(candidate, 0.0, Made())
     kept = list(ranked[: weights.kept])
-    rest = [
-        _linked(found[key], gains.get(key, 0.0), signals, weights)
-        for key in found.keys() - {r.candidate.key for r in kept}
-    ]
-    rest.sort(key=lambda r: (-r.score, -r.candidate.occurred_us, -r.candidate.key))
+    for entry in kept:
+        del found[entry.candidate.key]
+    for key in gains.keys() & found.keys():
+        found[key] = _linked(found[key], gains[key], signals, weights)
+    rest = sorted(found.values(), key=_place, reverse=True)
     return kept + _at_most(rest, kept[-1].score if kept else 0.0)
 
 
 def _linked(entry: Ranked, gain: float, signals: Signals, weights: Weights) -> Ranked:
-    if not gain:
-        return entry
     if not entry.score:
-        gain *= _recency(entry.candidate, signals, weights, names_files=True)
-    return replace(entry, score=entry.score + gain, parts={**entry.parts, "linked": round(gain, 4)})
+        gain *= _recency(entry.candidate, _recency_most(signals, weights)[True], signals, weights)
+    return Ranked(entry.candidate, entry.score + gain, entry.made._replace(linked=gain))
 
 
 def _at_most(ranked: Sequence[Ranked], most: float) -> list[Ranked]:
     """Scores cut so that they fall with the places; the order says which of the cut ones is better."""
-    return [r if r.score <= most else replace(r, score=most) for r in ranked]
+    return [r if r.score <= most else r._replace(score=most) for r in ranked]
 
 
 def beside(ranked: Sequence[Ranked], fixes: Sequence[Fix]) -> list[Ranked]:
@@ -259,9 +288,8 @@ def beside(ranked: Sequence[Ranked], fixes: Sequence[Fix]) -> list[Ranked]:
         placed.setdefault(entry.candidate.key, entry)
         fix = newest.get(entry.candidate.key)
         if fix is not None:
-            found = known.get(fix.key, Ranked(candidate=fix, score=0.0, parts={"lexical": 0.0}))
-            fixing = replace(found, score=entry.score, parts={**found.parts, "fixes": round(entry.score, 4)})
-            placed.setdefault(fix.key, fixing)
+            found = known.get(fix.key, Ranked(fix, 0.0, Made()))
+            placed.setdefault(fix.key, Ranked(fix, entry.score, found.made._replace(fixes=entry.score)))
     return list(placed.values())
 
 

@@ -45,9 +45,9 @@ def gather(
     shown = injections.feedback(reader.connection, [c.key for c in candidates])
     return rank.Signals(
         near=near,
-        feedback=rank.shrunk(shown, injections.usual(reader.connection)) if shown else {},
+        feedback=rank.shrunk(shown, _usual(reader)) if shown else {},
         ages=_ages(reader, query),
-        files=structure.files_of(reader.connection, [c.key for c in candidates]),
+        files=structure.files_of(candidates),
         literal=_literal(reader, query.text, [c.key for c in candidates[:LITERAL_POOL]]),
         words=max(1, words.known),
         error=_ERROR.search(query.text) is not None,
@@ -88,7 +88,14 @@ def _ages(reader: Reader, query: Query) -> rank.Ages:
     ends = [p.high for p in parts if isinstance(p, Between) and p.high is not None]
     if len(places) != 1:
         return rank.Ages(newest_key=reader.total())
-    return rank.Ages(moments=structure.moments(reader.connection, places.pop(), min(ends, default=None)))
+    place, end = places.pop(), min(ends, default=None)
+    return rank.Ages(
+        moments=reader.kept(("moments", place, end), lambda: structure.moments(reader.connection, place, end))
+    )
+
+
+def _usual(reader: Reader) -> tuple[int, int]:
+    return reader.kept("usual", lambda: injections.usual(reader.connection))
 
 
 def _literal(reader: Reader, text: str, keys: Sequence[int]) -> frozenset[int]:
@@ -100,9 +107,9 @@ def _literal(reader: Reader, text: str, keys: Sequence[int]) -> frozenset[int]:
     names += [name.lower() for name in _NAME.findall(text)]
     if not names:
         return frozenset()
-    found = []
-    for key, memory in reader.load(keys).items():
-        held = "\n".join((memory.title, memory.text, *memory.paths, *memory.symbols)).lower()
-        if any(name in held for name in names):
-            found.append(key)
+    found = set()
+    for key, held in reader.texts(keys):
+        letters = held.lower()
+        if any(name in letters for name in names):
+            found.add(key)
     return frozenset(found)

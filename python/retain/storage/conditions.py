@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from retain.model import All, AnyOf, Between, Filter, Glob, In, Not
-from retain.storage.text import literal_prefix
+from retain.storage.text import literal_prefix, subtree
 
 Condition = tuple[str, list[Any]]
 
@@ -96,6 +96,12 @@ def _glob(tree: Glob) -> Condition:
         column = COLUMNS[tree.field]
         return f"({column} IS NOT NULL AND path_glob(?, {column}))", [tree.pattern]
     # The row's own list of paths: their table has no index that leads from a memory to its paths.
+    folder = subtree(tree.pattern)
+    if folder:
+        ranges = [_below(start, "j.value") for start in (folder, "/" + folder)]
+        text = " OR ".join(sql for sql, _ in ranges)
+        bound = [value for _, values in ranges for value in values]
+        return f"EXISTS (SELECT 1 FROM json_each(m.paths) j WHERE {text})", bound
     return "EXISTS (SELECT 1 FROM json_each(m.paths) j WHERE path_glob(?, j.value))", [tree.pattern]
 
 
@@ -145,6 +151,11 @@ def _keys_of_glob(pattern: str, workspaces: Condition) -> Condition:
         # Two SELECTs, not an OR: SQLite seeks to a range of the index only where it stands alone.
         either = []
         for start in (prefix, "/" + prefix):
+            if subtree(pattern):
+                sql, within = _below(start, "path")
+                either.append(f"{texts[0]} AND {sql}")
+                values += [*([] if start == prefix else bound), *within]
+                continue
             either.append(f"{texts[0]} AND path >= ? AND path < ? AND path GLOB ? AND path_glob(?, path)")
             values += [
                 *([] if start == prefix else bound),
@@ -155,6 +166,12 @@ def _keys_of_glob(pattern: str, workspaces: Condition) -> Condition:
             ]
         return " UNION ALL ".join(either), values
     return f"{texts[0]} AND path GLOB ? AND path_glob(?, path)", [*values, rough(pattern), pattern]
+
+
+def _below(folder: str, column: str) -> Condition:
+    """That a path is a folder or lies in it: one range of an index, and no call of ours."""
+    sql = f"({column} >= ? AND {column} < ? AND ({column} = ? OR {column} >= ?))"
+    return sql, [folder, folder + "0", folder, folder + "/"]  # "0" follows "/"
 
 
 def rough(pattern: str) -> str:

@@ -130,15 +130,11 @@ def mark_read(db: apsw.Connection, workspace: int, memory_id: str, since_us: int
 
 def feedback(db: apsw.Connection, keys: Sequence[int]) -> dict[int, tuple[int, int]]:
     """How often memories were shown, and used, by key; those that never were are left out."""
-    found: dict[int, tuple[int, int]] = {}
-    for start in range(0, len(keys), KEYS_PER_STATEMENT):
-        part = keys[start : start + KEYS_PER_STATEMENT]
-        marks = ", ".join("?" * len(part))
-        rows = db.execute(
-            f"SELECT memory, shown, used FROM memory_feedback WHERE memory IN ({marks})", tuple(part)
-        )
-        found |= {key: (shown, used) for key, shown, used in rows}
-    return found
+    rows = db.execute(
+        "SELECT f.memory, f.shown, f.used FROM json_each(?) k CROSS JOIN memory_feedback f ON f.memory = k.value",
+        (to_json(keys),),
+    )
+    return {key: (shown, used) for key, shown, used in rows}
 
 
 def usual(db: apsw.Connection) -> tuple[int, int]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import apsw
 import orjson
 
 from retain.model import Filter, Memory, Workspace, from_us
 from retain.storage.conditions import condition
-from retain.storage.rows import COLUMNS, TABLES, to_memory
+from retain.storage.rows import COLUMNS, TABLES, to_json, to_memory, unpacked
+
+T = TypeVar("T")
 
 WEIGHTS = (1.0, 1.0, 3.0, 1.0, 0.4)
 """bm25 weights of title, body, paths, symbols and context (retrieval.md section 3.1)."""
@@ -21,6 +23,9 @@ WEIGHTS = (1.0, 1.0, 3.0, 1.0, 0.4)
 BM25 = f"bm25(memory_fts, {', '.join(map(str, WEIGHTS))})"
 
 IDS_PER_STATEMENT = 500
+KEPT_MAX = 256
+"""What a reader keeps of one state of the store."""
+
 HISTOGRAM_BUCKETS = 32
 COMMON_VALUES = 64
 SAMPLED_ENTRIES = 1_024
@@ -45,14 +50,24 @@ _HAVING = {
 """How many memories have a field that may have several values."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A row that fits: its key, its bm25 (larger is better; 0 without text) and when it happened."""
+class Candidate(NamedTuple):
+    """A row that fits; a tuple, because a recall makes a hundred of them.
+
+    Attributes:
+        key: of the memory.
+        bm25: larger is better; 0 without text.
+        occurred_us: when it happened.
+        kind: of the memory.
+        workspace: its key, where it was read.
+        paths: the files that the memory names as JSON, where they were read.
+    """
 
     key: int
     bm25: float
     occurred_us: int
     kind: str
+    workspace: int = 0
+    paths: str = "[]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,12 +94,29 @@ class Reader:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._db = connection
+        self._state: tuple[int, int] | None = None
+        self._kept: dict[Hashable, Any] = {}
         self._tokenizer = connection.fts5_tokenizer("porter", ["unicode61", "remove_diacritics", "2"])
 
     @property
     def connection(self) -> apsw.Connection:
         """The connection, for maintenance such as integrity checks."""
         return self._db
+
+    def kept(self, name: Hashable, find: Callable[[], T]) -> T:
+        """What ``find`` gives; found once for each state of the store that this connection sees.
+
+        Args:
+            name: of what is found, with everything that it depends on besides the store.
+            find: reads it.
+        """
+        state = (int(self._db.pragma("data_version")), self._db.total_changes())
+        if state != self._state or len(self._kept) >= KEPT_MAX:
+            self._state, self._kept = state, {}
+        if name not in self._kept:
+            self._kept[name] = find()
+        found: T = self._kept[name]
+        return found
 
     def tokens(self, text: str) -> list[str]:
         """The stems of a text in order, exactly as the index made them."""
@@ -96,12 +128,11 @@ class Reader:
 
     def document_frequencies(self, terms: Sequence[str]) -> dict[str, int]:
         """In how many memories each stem occurs; terms that occur nowhere are left out."""
-        found = {}
-        for term in terms:
-            row = self._db.execute("SELECT doc FROM memory_vocab WHERE term = ?", (term,)).fetchone()
-            if row:
-                found[term] = row[0]
-        return found
+        rows = self._db.execute(
+            "SELECT v.term, v.doc FROM json_each(?) k CROSS JOIN memory_vocab v ON v.term = k.value",
+            (to_json(terms),),
+        )
+        return {str(term): int(count) for term, count in rows}
 
     def terms_from(self, start: str, most: int) -> list[tuple[str, int]]:
         """Stems of the index that begin with ``start``, each with the number of its memories, in order."""
@@ -124,12 +155,12 @@ class Reader:
         """The best rows by weighted bm25 that match the FTS5 expression and fit the filter."""
         sql, values = condition(where)
         rows = self._db.execute(
-            f"SELECT m.key, -{BM25} AS score, m.occurred_us, m.kind FROM memory_fts "
+            f"SELECT m.key, -{BM25} AS score, m.occurred_us, m.kind, m.workspace, m.paths FROM memory_fts "
             f"CROSS JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
             "ORDER BY score DESC, m.key DESC LIMIT ?",
             (match, *values, limit),
         )
-        return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
+        return [Candidate(*row) for row in rows]
 
     def filtered(self, where: Filter, limit: int, *, newest_first: bool = True) -> list[Candidate]:
         """The newest (or oldest) rows that fit the filter; a negative limit takes all."""
@@ -140,7 +171,7 @@ class Reader:
             f"WHERE {sql} ORDER BY m.occurred_us {order}, m.key {order} LIMIT ?",
             (*values, limit),
         )
-        return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
+        return [Candidate(*row) for row in rows]
 
     def unfixed_errors(self, workspace_id: str, limit: int) -> list[int]:
         """Keys of the newest active errors of a workspace that no fix is linked to."""
@@ -167,6 +198,17 @@ class Reader:
             )
             found |= {row[0]: to_memory(row) for row in rows}
         return found
+
+    def texts(self, keys: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """Title, text, paths and symbols of memories by key as one text; not checked, so nothing to be shown."""
+        rows = self._db.execute(
+            "SELECT m.key, m.id, m.title, m.body, m.paths, m.symbols, b.codec, b.data FROM json_each(?) k "
+            "CROSS JOIN memory m ON m.key = k.value LEFT JOIN memory_body b ON b.memory = m.key",
+            (to_json(keys),),
+        )
+        for key, memory_id, title, body, paths, symbols, codec, data in rows:
+            text = body if body is not None else unpacked(memory_id, codec, data)
+            yield key, "\n".join((title, text, *orjson.loads(paths), *orjson.loads(symbols)))
 
     def by_ids(self, ids: Sequence[str]) -> dict[str, Memory]:
         """Memories by id, in any status."""

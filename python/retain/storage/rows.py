@@ -75,7 +75,7 @@ def _memory(row: Sequence[Any]) -> Memory:
     (_, workspace, memory_id, kind, title, body, paths, symbols, tags, origin, status, branch, commit,
      session, occurred_us, recorded_us, seen, source_id, stored_hash, supersedes, superseded_by, reason,
      extra, redacted, codec, data) = row  # fmt: skip
-    text = body if body is not None else _unpack(memory_id, codec, data)
+    text = body if body is not None else unpacked(memory_id, codec, data)
     if content_hash(kind, title, text) != stored_hash:
         raise StoreCorrupt(
             f"memory {memory_id} does not have the content that was stored", hint="run `retain verify`"
@@ -107,7 +107,12 @@ def _memory(row: Sequence[Any]) -> Memory:
     )
 
 
-def _unpack(memory_id: str, codec: int | None, data: bytes | None) -> str:
+def unpacked(memory_id: str, codec: int | None, data: bytes | None) -> str:
+    """The text that lies out of its row.
+
+    Raises:
+        StoreCorrupt: it cannot be read.
+    """
     try:
         if data is None:
             raise ValueError

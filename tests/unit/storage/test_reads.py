@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import apsw
@@ -10,6 +11,7 @@ import pytest
 
 from retain.model import All, Between, Filter, Glob, In, from_us
 from retain.storage import reads, ways, writes
+from retain.storage.connection import connect
 from retain.storage.reads import Reader
 
 Remember = Callable[..., Any]
@@ -39,6 +41,35 @@ def test_ranking_among_the_keys_of_a_filter_is_ranking_with_the_filter(
     assert ways.filter_first(reader.connection, "decimal", some, 0, 5) == expected
     assert ways.rank_first(reader.connection, "decimal", some, 1, 5) == expected
     assert ways.filter_first(reader.connection, "decimal", nothing, 0, 5) == []
+
+
+def test_ranking_among_the_keys_of_an_index_finds_the_active_ones_behind_many_that_are_not(
+    remember: Remember, reader: Reader
+) -> None:
+    strong = [remember("decimal " * 9 + f"fact {n}", tags=("money",)).id for n in range(30)]
+    weak = [remember(f"decimal among other words {n}", tags=("money",)).key for n in range(5)]
+    remember("decimal " * 9, tags=("other",))
+    for memory_id in strong:
+        writes.forget(reader.connection, memory_id, "")
+    workspace, active = In(field="workspace", values=("w-1",)), In(field="status", values=("active",))
+    where = All(parts=(workspace, active, In(field="tag", values=("money",))))
+    found = ways.filter_first(reader.connection, "decimal", where, 2, 5)
+    assert {candidate.key for candidate in found} == set(weak)
+    assert found == ways.lexical_first(reader.connection, "decimal", where, 5)
+
+
+@pytest.mark.parametrize("pattern", ["src/**", "/src/**", "src/**/"])
+def test_a_folder_holds_itself_and_what_lies_in_it_and_no_neighbour_of_a_like_name(
+    remember: Remember, reader: Reader, pattern: str
+) -> None:
+    inside = ["src", "src/", "/src", "src/a.py", "/src/b/c.py"]
+    outside = ["src.py", "src-old/a.py", "src0/a.py", "srd", "lib/src/a.py", "//src/a.py", "Src/a.py"]
+    keys = {path: remember(path, paths=(path,)).key for path in inside + outside}
+    tree = Glob(field="path", pattern=pattern)
+    fitting = {keys[path] for path in inside}
+    assert {candidate.key for candidate in reader.filtered(tree, -1)} == fitting
+    workspace, active = In(field="workspace", values=("w-1",)), In(field="status", values=("active",))
+    assert set(ways.keys_fitting(reader.connection, All(parts=(workspace, active, tree)), 2)) == fitting
 
 
 @pytest.mark.parametrize(
@@ -170,3 +201,35 @@ def test_the_store_counts_what_it_holds(remember: Remember, reader: Reader, db: 
         1,
     )
     assert [(workspace.id, count) for workspace, count in reader.workspaces()] == [("w-1", 1)]
+
+
+def test_what_is_kept_is_found_anew_once_the_store_has_changed(
+    remember: Remember, reader: Reader, database: Path
+) -> None:
+    other = Reader(connect(database, writable=False))
+    asked: list[int] = []
+
+    def count() -> int:
+        asked.append(1)
+        return other.total()
+
+    remember("one")
+    assert [other.kept("count", count), other.kept("count", count), len(asked)] == [1, 1, 1]
+    remember("two")
+    assert [other.kept("count", count), len(asked)] == [2, 2]
+    assert [other.kept(("moment", n), lambda n=n: n) for n in range(1_000)] == [*range(1_000)]
+    other.connection.close()
+
+
+def test_texts_are_whole_wherever_they_lie(remember: Remember, reader: Reader) -> None:
+    small = remember("a text", title="title", paths=("src/a.py",), symbols=("cart_total",)).key
+    large = remember("word " * 2_000, title="large").key
+    found = dict(reader.texts([small, large]))
+    assert found[small] == "title\na text\nsrc/a.py\ncart_total"
+    assert found[large] == "large\n" + "word " * 2_000
+
+
+def test_which_space_serves_is_read_from_an_index_alone(db: apsw.Connection) -> None:
+    plan = "SELECT key, name, kind, dim, state, fitted_rows FROM vector_space WHERE kind = ? AND state = ?"
+    rows = db.execute(f"EXPLAIN QUERY PLAN {plan} ORDER BY key DESC LIMIT 1", ("corpus", "serving"))
+    assert any("USING COVERING INDEX vector_space_state" in row[3] for row in rows)

@@ -18,6 +18,7 @@ MIGRATIONS = (
     "0003_receipts.sql",
     "0004_imports.sql",
     "0005_audit.sql",
+    "0006_spaces.sql",
 )
 VERSION = len(MIGRATIONS)
 

@@ -143,10 +143,17 @@ fn walk(statistics: &Statistics, filter: &Filter) -> Option<Walk> {
             })
         }
         Filter::Glob { field, pattern } if field == "path" => {
-            let keys = statistics.rows(filter).expected;
+            let (keys, glob) = (statistics.rows(filter).expected, Glob::new(pattern));
+            if glob.folder().is_some_and(|folder| !folder.is_empty()) {
+                // A range of the index is exactly the folder.
+                return Some(Walk {
+                    keys,
+                    ..Walk::default()
+                });
+            }
             Some(Walk {
                 keys,
-                tried: statistics.walked(field, &Glob::new(pattern).prefix()).max(keys),
+                tried: statistics.walked(field, &glob.prefix()).max(keys),
                 matched: keys,
             })
         }

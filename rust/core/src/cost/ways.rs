@@ -2,7 +2,7 @@
 
 use super::interval::Interval;
 use super::model::{Operator, Step};
-use super::parts::{About, Part, Test};
+use super::parts::{About, Part, Test, Walk};
 use super::plan::{Question, Reading};
 use super::statistics::{Filter, Statistics};
 
@@ -268,7 +268,11 @@ impl Seen {
 
     pub(crate) fn filter_first(&self, driver: Option<&Part>) -> Vec<Step> {
         let mut steps = Vec::with_capacity(20);
-        self.keys(driver, &mut steps);
+        let alone = driver.filter(|part| self.is_alone(part));
+        match alone.and_then(|part| part.index) {
+            Some(walk) => self.listed(walk, &mut steps),
+            None => self.keys(driver, &mut steps),
+        }
         let fit = (self.matching * self.fitting()).min(self.rows.max);
         // Between the least and the greatest of n places lies this share of all (order statistics).
         let keys = self.rows.expected;
@@ -280,9 +284,31 @@ impl Seen {
         self.words(span, &mut steps);
         steps.push(at_most(Operator::RowidProbe, self.matching * span, self.most()));
         self.rank(fit, self.limit, &mut steps);
-        self.fetch(fit.min(self.limit), self.most(), &mut steps);
+        let answered = fit.min(self.limit);
+        match alone {
+            Some(part) => self.fetch_and_test(answered, self.most(), Found::By(part), &mut steps),
+            None => self.fetch(answered, self.most(), &mut steps),
+        }
         self.answer(fit, &mut steps);
         steps
+    }
+
+    /// Whether the store ranks among the keys of its index and tests the rest of the filter on the best of them:
+    /// where nothing else is asked but place and state.
+    fn is_alone(&self, part: &Part) -> bool {
+        let held = |it: &Part| matches!(it.about, About::Place | About::State);
+        part.leaf && self.parts.iter().all(|it| held(it) || std::ptr::eq(it, part))
+    }
+
+    /// The keys of an index, whatever their rows hold.
+    fn listed(&self, walk: Walk, steps: &mut Vec<Step>) {
+        let most = self.total.max(walk.entries());
+        steps.push(exactly(Operator::Statement, 1.0));
+        steps.push(at_most(Operator::IndexScan, walk.keys * self.here, most));
+        if walk.tried > 0.0 {
+            steps.push(at_most(Operator::GlobWalk, walk.tried * self.here, most));
+            steps.push(at_most(Operator::GlobCall, walk.matched * self.here, most));
+        }
     }
 
     /// The keys of all rows that fit.

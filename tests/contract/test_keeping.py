@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -235,3 +236,19 @@ async def test_a_store_being_replaced_cannot_be_opened(home: Path) -> None:
     with SqliteStore.closed_everywhere(settings), pytest.raises(StoreBusy, match="being replaced"):
         async with retain.open(home):
             pass
+
+
+@pytest.mark.parametrize("jump_s", [-86_400 * 400, -3_600, 86_400 * 400])
+async def test_a_clock_that_jumps_loses_nothing_and_breaks_nothing(
+    memory: MemoryService, monkeypatch: pytest.MonkeyPatch, jump_s: int
+) -> None:
+    before = await memory.remember("before the jump")
+    real = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real() + jump_s * 1_000_000_000)
+    after = await memory.remember("after the jump")
+    await memory.forget(before.id)
+    monkeypatch.undo()
+    assert (await memory.recall("the jump")).hits[0].memory.id == after.id
+    await memory.keeping.unforget(before.id)
+    assert await active(memory) == {"before the jump", "after the jump"}
+    assert (await memory.verify())["ok"]

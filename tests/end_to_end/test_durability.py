@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,8 @@ async def main():
 
 asyncio.run(main())
 """
+
+MANY_SMALL = MANY.replace("500", "100")
 
 DRAIN = """
 import asyncio, sys
@@ -189,6 +191,26 @@ def test_two_processes_of_500_concurrent_remembers_make_1000_memories(home: Path
         assert [process.stdout.readline() for process in (one, two)] == ["500\n", "500\n"]
     verified, status = in_store(home, folder, lambda m: _both(m.verify(), m.status()))
     assert (verified["ok"], status["memories"]) == (True, 1_000)
+
+
+def test_eight_processes_at_once_write_a_store_that_is_whole(home: Path, folder: Path) -> None:
+    with ExitStack() as stack:
+        processes = [stack.enter_context(started(MANY_SMALL, home, folder, str(n))) for n in range(8)]
+        for process in processes:
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        assert [process.stdout.readline().strip() for process in processes] == ["100"] * 8
+
+    async def look() -> tuple[int, Any]:
+        async with retain.open(home, folder=folder) as memory:
+            counts = await memory.stats()
+            return counts["memories"]["active"], await memory.verify()
+
+    count, checked = asyncio.run(look())
+    assert count == 800
+    assert checked["ok"], checked
 
 
 def test_a_process_killed_in_a_stream_of_remembers_keeps_what_it_acknowledged(

@@ -251,7 +251,10 @@ def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     stats.add_argument(
         "--workspace", metavar="ID", help="of the receipt: '*' for all (default: this folder's)"
     )
-    add("verify", reply)
+    verify = add("verify", reply)
+    verify.add_argument(
+        "--mend", action="store_true", help="mend what is damaged from the backups, then check"
+    )
     audit = add("audit", reply)
     audit.add_argument("id", metavar="ID", nargs="?", help="of a memory or of an import (default: every row)")
     audit.add_argument("--since", metavar="TIME", help="earliest moment")

@@ -48,8 +48,13 @@ def stats(arguments: Namespace, out: Output) -> int:
 
 def verify(arguments: Namespace, out: Output) -> int:
     """Checks the whole store and the spool; exit code 1 where anything is wrong."""
-    report = with_memory(arguments, lambda memory: memory.verify())
     lines: list[str] = []
+    if arguments.mend:
+        done = with_memory(arguments, lambda memory: memory.keeping.mend())
+        lines += [f"Mended {one} from a backup" for one in done["mended"]]
+        lines += [f"{out.paint.bad('Set apart')} {one}: no backup has it whole" for one in done["set_apart"]]
+        lines += [f"Mended {done['index_rows']:,} rows of the full-text index"] if done["index_rows"] else []
+    report = with_memory(arguments, lambda memory: memory.verify())
     for check in report["checks"]:
         verdict = out.paint.bad("damaged") if check["problems"] else out.paint.good("ok     ")
         looked_at = out.paint.dim(f"{check['checked']:,} checked")
@@ -58,7 +63,7 @@ def verify(arguments: Namespace, out: Output) -> int:
     lines.append(
         "Everything is as it was stored."
         if report["ok"]
-        else "Something is damaged; keep a copy of the files."
+        else "Something is damaged: `retain verify --mend`, or for pages `retain restore --backup latest`."
     )
     out.answer(report, "\n".join(lines))
     return replies.EXIT_OK if report["ok"] else replies.EXIT_FAILED

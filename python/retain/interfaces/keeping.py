@@ -37,7 +37,8 @@ def restore(arguments: Namespace, out: Output) -> int:
         from retain.memory.keeping import restore_backup
 
         done = restore_backup(read_settings(arguments.home)[0], arguments.backup)
-        said = f"{out.paint.good('Restored')} {_line(done)}\nThe store before it: {done['set_aside']}"
+        said = f"{out.paint.good('Restored')} {_line(done)}\nThe store before it: {done['set_aside']}; of what came "
+        said += f"later {done['salvaged']:,} memories were saved, {done['unreadable']:,} could not be read"
         out.answer(done, said)
         return replies.EXIT_OK
     done = with_memory(arguments, lambda memory: memory.keeping.restore(arguments.at))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from retain.errors import StoreCorrupt
 from retain.model import All, Between, In, Memory, Query, Workspace
 from retain.retrieval.context import Block, fit, line_of
 from retain.retrieval.filters import both
@@ -34,6 +35,8 @@ def timeline(reader: Reader, query: Query, moment_us: int | None) -> list[Memory
         later = reader.filtered(after, query.limit - len(earlier), newest_first=False)
         keys = [c.key for c in (*earlier, *later)]
     found = reader.load(keys)
+    if damaged := sum(key not in found for key in keys):
+        raise StoreCorrupt(f"{damaged} of these memories are damaged", hint="run `retain verify --mend`")
     return sorted((found[key] for key in keys), key=lambda memory: (memory.occurred_at, memory.id))
 
 
@@ -44,7 +47,7 @@ def workspace_block(reader: Reader, place: Workspace, budget: int) -> Block:
     for kinds, most in SECTIONS:
         keys += [c.key for c in reader.filtered(both(here, In(field="kind", values=kinds)), most)]
     found = reader.load(keys)
-    lines = ((found[key].id, line_of(_marked(found[key]))) for key in keys)
+    lines = ((found[key].id, line_of(_marked(found[key]))) for key in keys if key in found)
     return fit(lines, budget, DIGEST_HEADING)
 
 

@@ -21,7 +21,7 @@ import apsw
 
 from retain.batching import BatchProcessor
 from retain.config import Settings
-from retain.errors import EmbeddingFailed, RetainError, StoreCorrupt
+from retain.errors import EmbeddingFailed, RetainError
 from retain.pressure import MemoryManager
 from retain.retrieval.space import CORPUS, MODEL, NAME, TEXTS_MAX, CorpusEmbedder, Embedder, Fit, Passage
 from retain.retrieval.vectors import floats, row_of
@@ -389,12 +389,7 @@ def _kept(reader: Reader, space: int) -> CorpusEmbedder:
 
 def _passages(reader: Reader, keys: Sequence[int]) -> dict[int, Passage]:
     """What is embedded of memories; those whose text is damaged are left out, `retain verify` tells of them."""
-    try:
-        return {key: Passage.of(memory) for key, memory in reader.load(keys).items()}
-    except StoreCorrupt:
-        if len(keys) == 1:
-            return {}
-        return {key: passage for each in keys for key, passage in _passages(reader, [each]).items()}
+    return {key: Passage.of(memory) for key, memory in reader.load(keys).items()}
 
 
 @contextmanager

@@ -20,12 +20,12 @@ import orjson
 
 from retain.cache import MultiLevelCache
 from retain.config import Settings
-from retain.errors import Conflict, InvalidInput, RetainError, StoreBusy
+from retain.errors import Conflict, InvalidInput, RetainError, StoreBusy, StoreCorrupt
 from retain.memory import inputs
 from retain.memory.drain import Drain
 from retain.memory.moments import past_moment
 from retain.model import to_us
-from retain.storage import audit, erasure, rewind
+from retain.storage import audit, erasure, mending, migrations, rewind
 from retain.storage.backups import Backup, Backups, changed_file, copy_database
 from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
@@ -153,6 +153,48 @@ class Keeping:
             "proof": {"texts": len(needles), "files": files, "bytes": size, "found_in": found},
         }  # fmt: skip
 
+    async def mend(self) -> dict[str, Any]:
+        """Takes what is damaged from the newest backup that has it whole, and mends the full-text index.
+
+        What no backup has is set apart: a tombstone that says so, its row kept.
+
+        Raises:
+            StoreCorrupt: whole pages are damaged; a backup must replace the store.
+            StoreBusy: another process is making a backup.
+        """
+        with _alone(self._settings.home):
+            found = await self._store.read(lambda reader: mending.damaged(reader.connection))
+            mended: list[str] = []
+            for one in reversed(self._backups.known()):
+                left = [(key, name) for key, name in found if name not in mended]
+                if left:
+                    mended += await self._mend_from(one, left)
+            apart = [(key, name) for key, name in found if name not in mended]
+
+            def go(db: apsw.Connection) -> int:
+                for key, _ in apart:
+                    mending.set_apart(db, key)
+                return mending.mend_index(db)
+
+            indexed = await self._store.write(go)
+        return {"mended": mended, "set_apart": [name for _, name in apart], "index_rows": indexed}
+
+    async def _mend_from(self, backup: Backup, left: Sequence[tuple[int, str]]) -> list[str]:
+        """Ids of the memories that this backup could mend; a backup that is damaged itself mends none."""
+        with tempfile.TemporaryDirectory(dir=self._settings.home, prefix="mend-") as scratch:
+            path = Path(scratch, "copy.db")
+            try:
+                await asyncio.to_thread(self._backups.assemble, backup, path)
+            except StoreCorrupt:
+                return []
+            other = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+            try:
+                return await self._store.write(
+                    lambda db: [name for key, name in left if mending.mend_from(db, key, other)]
+                )
+            finally:
+                other.close()
+
     async def keep_running(self) -> None:
         """Makes a backup when one is due, and erases what was forgotten long enough ago, until cancelled."""
         while True:
@@ -225,7 +267,9 @@ class Keeping:
 
 
 def restore_backup(settings: Settings, name: str) -> dict[str, Any]:
-    """Puts a backup in the place of the store, which is set aside and not deleted; for a store that is damaged.
+    """Puts a backup in the place of the store, for a store that is damaged; what came later is added where it is whole.
+
+    The store before it is set aside, not deleted.
 
     Raises:
         NotFound: no such backup.
@@ -238,13 +282,38 @@ def restore_backup(settings: Settings, name: str) -> dict[str, Any]:
         fresh = settings.database.with_name(f"{settings.database.name}.restored")
         fresh.unlink(missing_ok=True)
         backups.assemble(chosen, fresh)
-        aside = f".replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        aside = f"{settings.database.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         for end in ("-wal", "-shm", ""):
             old = settings.database.with_name(settings.database.name + end)
             if old.exists():
-                old.rename(old.with_name(old.name + aside))
+                old.rename(settings.database.with_name(aside + end))
+        saved, lost = _salvaged(settings.database.with_name(aside), fresh)
         fresh.replace(settings.database)
-    return {**_told(chosen), "set_aside": settings.database.name + aside}
+    return {**_told(chosen), "set_aside": aside, "salvaged": saved, "unreadable": lost}
+
+
+def _salvaged(damaged: Path, fresh: Path) -> tuple[int, int]:
+    """Adds what can still be read of a damaged store, and is whole, to the file that will replace it."""
+    counts = [0, 0]
+    if not damaged.exists():
+        return 0, 0
+    try:
+        source = apsw.Connection(str(damaged), flags=apsw.SQLITE_OPEN_READWRITE)
+    except apsw.Error:
+        return 0, 0
+
+    def go(db: apsw.Connection) -> bool:
+        migrations.migrate(db)
+        counts[:] = mending.salvage(source, db, time.time_ns() // 1000)
+        return True
+
+    try:
+        changed_file(fresh, go)
+    except apsw.NotADBError:  # nothing of it is a database any more
+        return 0, 0
+    finally:
+        source.close()
+    return counts[0], counts[1]
 
 
 def _told(backup: Backup) -> dict[str, Any]:

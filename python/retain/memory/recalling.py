@@ -49,14 +49,20 @@ class Answer:
     whole: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Judged:
-    """The hits that may be shown, how likely they answer the question and by what, and how many were withheld."""
+    """The hits that may be shown, how likely they answer the question and by what; how many are withheld, damaged."""
 
     hits: tuple[Hit, ...]
     confidence: float
     withheld: int
+    damaged: int
     evidence: Evidence | None
+
+    def hidden(self) -> dict[str, int]:
+        """Why how many are not shown."""
+        counts = {"below_confidence": self.withheld, "damaged": self.damaged}
+        return {reason: count for reason, count in counts.items() if count}
 
 
 def effective(query: Query) -> Query:
@@ -116,7 +122,7 @@ class Recaller:
             truth["evidence"] = {name: round(value, 4) for name, value in asdict(judged.evidence).items()}
         recall = Recall(
             hits=judged.hits,
-            hidden={"below_confidence": judged.withheld} if judged.withheld else {},
+            hidden=judged.hidden(),
             plan=plan_as_json(plan, truth),
             abstained=not judged.hits,
             confidence=round(judged.confidence, 4),
@@ -154,7 +160,7 @@ class Recaller:
         mine = set(reader.tokens(indexed(text)))
         found = reader.load([candidate.key for candidate in candidates])
         return tuple(
-            found[c.key].id for c in candidates if _jaccard(mine, _said(reader, found[c.key])) >= NEAR_JACCARD
+            memory.id for memory in found.values() if _jaccard(mine, _said(reader, memory)) >= NEAR_JACCARD
         )
 
     def _judge(
@@ -169,6 +175,8 @@ class Recaller:
         """Loads the best; where they are not likely to answer the question, nothing is said."""
         chosen = ranked[: max(query.limit, JUDGED)]
         memories = reader.load([entry.candidate.key for entry in chosen])
+        damaged = len(chosen) - len(memories)
+        chosen = [entry for entry in chosen if entry.candidate.key in memories]
         confidence, evidence = float(bool(chosen)), None
         if words.stems and chosen:
             best = [(entry, memories[entry.candidate.key]) for entry in chosen[:JUDGED]]
@@ -176,7 +184,7 @@ class Recaller:
             evidence = evidence_of(index, query.text, words, best, scores, signals)
             confidence = probability(evidence, index.total())
         if confidence < self._confidence:
-            return Judged(hits=(), confidence=confidence, withheld=len(ranked), evidence=evidence)
+            return Judged((), confidence, len(ranked), damaged, evidence)
         shown = words_of(query.text)
         hits = (
             Hit(
@@ -187,7 +195,7 @@ class Recaller:
             )
             for entry in chosen[: query.limit]
         )
-        return Judged(hits=tuple(hits), confidence=confidence, withheld=0, evidence=evidence)
+        return Judged(tuple(hits), confidence, 0, damaged, evidence)
 
 
 class _Vocabulary:

@@ -79,9 +79,12 @@ def make_home(home: Path, database: Path) -> None:
         raise StoreUnusable(f"{home} cannot be used: {error.strerror}", hint="set RETAIN_HOME") from error
 
 
-def connect(database: Path, *, writable: bool) -> apsw.Connection:
-    """An open connection: WAL, synchronous=FULL for the writer, query_only for readers."""
-    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)
+def connect(database: Path, *, writable: bool, vfs: str | None = None) -> apsw.Connection:
+    """An open connection: WAL, synchronous=FULL for the writer, query_only for readers.
+
+    ``vfs`` names SQLite's file system; None is that of the machine.
+    """
+    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
     connection.set_busy_timeout(BUSY_MS)
     _keep_wal(connection)
     connection.create_scalar_function("path_glob", _path_glob, 2, deterministic=True)

@@ -30,12 +30,13 @@ def export_rows(db: apsw.Connection, workspace: int | None) -> Iterator[dict[str
         rows: list[Any] = db.execute(sql, (last, workspace, ROWS_AT_ONCE)).fetchall()
         for row in rows:
             last = row[0]
-            yield _record(db, last, to_memory(row))
+            yield record_of(db, last, to_memory(row))
         if not rows:
             return
 
 
-def _record(db: apsw.Connection, key: int, memory: Memory) -> dict[str, Any]:
+def record_of(db: apsw.Connection, key: int, memory: Memory) -> dict[str, Any]:
+    """A memory with its workspace and its links as a record of plain values."""
     place: Any = db.execute(
         "SELECT id, identity, name, root FROM workspace WHERE id = ?", (memory.workspace,)
     ).fetchall()[0]

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import apsw
 import orjson
 
+from retain.errors import StoreCorrupt
 from retain.model import Filter, Memory, Workspace, from_us
 from retain.storage.conditions import condition
 from retain.storage.rows import COLUMNS, TABLES, to_json, to_memory, unpacked
@@ -94,6 +95,7 @@ class Reader:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._db = connection
+        self.damaged: set[int] = set()
         self._state: tuple[int, int] | None = None
         self._kept: dict[Hashable, Any] = {}
         self._tokenizer = connection.fts5_tokenizer("porter", ["unicode61", "remove_diacritics", "2"])
@@ -187,17 +189,28 @@ class Reader:
     def load(self, keys: Sequence[int]) -> dict[int, Memory]:
         """Memories by key, their content hashes checked.
 
-        Raises:
-            StoreCorrupt: a text is not the one that was stored.
+        One whose text is not the one that was stored is left out and noted in ``damaged``: it must neither be shown
+        nor keep the others from being shown. Whoever asks for it by its id gets the error.
         """
         found: dict[int, Memory] = {}
         for start in range(0, len(keys), IDS_PER_STATEMENT):
-            part = keys[start : start + IDS_PER_STATEMENT]
-            rows = self._db.execute(
-                f"SELECT {COLUMNS} FROM {TABLES} WHERE m.key IN ({_marks(part)})", tuple(part)
-            )
-            found |= {row[0]: to_memory(row) for row in rows}
+            for row in self._rows(keys[start : start + IDS_PER_STATEMENT]):
+                try:
+                    found[row[0]] = to_memory(row)
+                except StoreCorrupt:
+                    self.damaged.add(row[0])
         return found
+
+    def _rows(self, keys: Sequence[int]) -> list[Any]:
+        """Rows of memories; where one of them holds what is no text any more, the others."""
+        sql = f"SELECT {COLUMNS} FROM {TABLES} WHERE m.key IN ({_marks(keys)})"
+        try:
+            return self._db.execute(sql, tuple(keys)).fetchall()
+        except UnicodeDecodeError:
+            if len(keys) == 1:
+                self.damaged.add(keys[0])
+                return []
+            return [row for key in keys for row in self._rows([key])]
 
     def texts(self, keys: Sequence[int]) -> Iterator[tuple[int, str]]:
         """Title, text, paths and symbols of memories by key as one text; not checked, so nothing to be shown."""

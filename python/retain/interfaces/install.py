@@ -91,12 +91,13 @@ def install(arguments: Namespace, out: Output) -> int:
 
 def uninstall(arguments: Namespace, out: Output) -> int:
     """Takes out what ``install`` wrote, and nothing else; the memories stay, unless ``--purge`` asks."""
-    home = read_settings(arguments.home)[0].home
+    settings = read_settings(arguments.home)[0]
+    home = settings.home
     purge = None
     if arguments.purge:
         from retain.interfaces.purge import Purge
 
-        purge = Purge.asked_for(home, arguments.yes_really, dry_run=arguments.dry_run)
+        purge = Purge.asked_for(settings, arguments.yes_really, dry_run=arguments.dry_run)
     elif arguments.yes_really is not None:
         raise InvalidInput("yes-really", "is only for --purge")
     backups = Backups(home)

@@ -175,30 +175,12 @@ def _not_executable(command: str) -> str | None:
 
 def one_store(settings: Path, servers: Path, home: Path) -> Iterator[Finding]:
     """Hooks and server that name different data directories would never meet."""
-    pinned = {*_homes_of_hooks(settings), *_homes_of_server(servers)}
+    pinned = {
+        *entries.homes_of_hooks(surroundings.content_of(settings)),
+        *entries.homes_of_server(surroundings.content_of(servers)),
+    }
     different = sorted(place for place in pinned if Path(place) != home)
     if different:
         detail = f"Claude Code uses {', '.join(different)}; this command looks at {home}"
         mend = f"retain doctor --home {different[0]}, or retain uninstall && retain install"
         yield Finding(check="one store", verdict=WARN, detail=detail, mend=mend)
-
-
-def _homes_of_hooks(path: Path) -> Iterator[str]:
-    try:
-        content = files.read_client_file(path, "settings").content
-    except RetainError:
-        return
-    for _, entry in entries.hooks_of(content):
-        if entries.is_our_hook(entry) and (pinned := entries.home_of_hook(entry)) is not None:
-            yield pinned
-
-
-def _homes_of_server(path: Path) -> Iterator[str]:
-    try:
-        servers = files.read_client_file(path, "mcp").content.get("mcpServers")
-    except RetainError:
-        return
-    entry = servers.get(entries.SERVER) if isinstance(servers, dict) else None
-    arguments = entry.get("args") if isinstance(entry, dict) and entries.is_our_server(entry) else None
-    if isinstance(arguments, list) and "--home" in arguments:
-        yield from map(str, arguments[arguments.index("--home") + 1 :][:1])

@@ -125,6 +125,22 @@ def home_of_hook(entry: JsonObject) -> str | None:
     return pinned[0] if pinned and MARKER in arguments[len(HOOK_ARGUMENTS) - 1] else None
 
 
+def homes_of_hooks(content: Mapping[str, Any], _group: str = "") -> Iterator[str]:
+    """The data directories that our hooks in a settings object were given."""
+    for _, entry in hooks_of(content):
+        if is_our_hook(entry) and (pinned := home_of_hook(entry)) is not None:
+            yield pinned
+
+
+def homes_of_server(content: Mapping[str, Any], group: str = SERVERS) -> Iterator[str]:
+    """The data directory that our MCP entry was given."""
+    servers = content.get(group)
+    entry = servers.get(SERVER) if isinstance(servers, dict) else None
+    _, arguments = _command(entry)
+    if is_our_server(entry) and "--home" in arguments:
+        yield from arguments[arguments.index("--home") + 1 :][:1]
+
+
 def is_other_hook(entry: object) -> bool:
     """Whether a hook entry runs retain in a form that ``retain install`` does not write."""
     command, arguments = _command(entry)

@@ -106,16 +106,16 @@ def native(ours: list[Mapping[str, Any]]) -> Iterator[Finding]:
     """Whether hooks run at native speed."""
     here = entries.Installation.here()
     name = "native hook"
-    if here.native is None:
+    if here.native_hook is None:
         mend = "a wheel for this platform brings it: pip install --force-reinstall retain"
         yield Finding(
             check=name, verdict=OK, detail="not in this installation; hooks run in Python", mend=mend
         )
-    elif ours and not any(Path(str(entry.get("command"))).name == entries.NATIVE for entry in ours):
-        detail = f"{here.native} is there, and the hooks do not use it"
+    elif ours and not any(Path(str(entry.get("command"))).name == entries.NATIVE_HOOK for entry in ours):
+        detail = f"{here.native_hook} is there, and the hooks do not use it"
         yield Finding(check=name, verdict=WARN, detail=detail, mend="retain install")
     else:
-        yield Finding(check=name, verdict=OK, detail=here.native)
+        yield Finding(check=name, verdict=OK, detail=here.native_hook)
 
 
 def sweeping(settings: Path, store: Settings) -> Iterator[Finding]:

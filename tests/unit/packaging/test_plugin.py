@@ -242,4 +242,4 @@ def test_the_native_client_comes_first_and_uvx_stays_off_the_network(tmp_path: P
     assert run("hook", binaries, tmp_path).stdout == b"retain hook\n"
     assert run("serve", binaries, tmp_path).stdout == b"retain serve\n"
     write("retain-hook")
-    assert run("hook", binaries, tmp_path).stdout == b"retain-hook \n"
+    assert run("hook", binaries, tmp_path).stdout == b"retain-hook hook\n"

@@ -97,6 +97,18 @@ def test_the_version_is_the_same_everywhere() -> None:
     ]
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert re.search(rf"^## \[?{re.escape(version)}", changelog, re.MULTILINE)
+    shipped = (
+        ".claude-plugin/marketplace.json",
+        "plugin/.claude-plugin/plugin.json",
+        "packaging/mcpb/manifest.json",
+        "packaging/registry/server.json",
+    )
+    for name in shipped:
+        named = re.findall(r'"version": "([^"]*)"', (ROOT / name).read_text(encoding="utf-8"))
+        assert set(named) == {version}, name
+    bundled = tomllib.loads((ROOT / "packaging" / "mcpb" / "pyproject.toml").read_text(encoding="utf-8"))
+    assert bundled["project"]["version"] == version
+    assert bundled["project"]["dependencies"] == [f"retain=={version}"]
 
 
 def test_every_public_name_is_there_and_documented() -> None:

@@ -93,7 +93,7 @@ def test_fresh_files_get_a_hook_for_each_event_and_a_server(run: Any, settings: 
         assert entry["type"] == "command"
         assert Path(entry["command"]).is_absolute()
         assert entry["timeout"] == 10
-        assert entry["args"] == entries.Installation.here().hook()["args"]
+        assert [entry["command"], *entry["args"]] == entries.Installation.here().hook_command()
     server = json.loads(servers.read_bytes())["mcpServers"]["retain"]
     assert server["type"] == "stdio"
     assert Path(server["command"]).is_absolute()
@@ -427,10 +427,15 @@ def test_odd_files_are_read_and_written_without_a_change(settings: Path, text: b
     [
         ({"type": "command", "command": "/v/bin/retain", "args": ["hook"]}, True, False),
         (entries.Installation(python="/p", library="/l", launcher=None).hook(), True, False),
+        (
+            entries.Installation(
+                python="/p", library="/l", launcher=None, native_hook="/v/bin/retain-hook"
+            ).hook(),
+            True,
+            False,
+        ),
         ({"type": "command", "command": "/v/bin/retain hook"}, False, True),
-        ({"type": "command", "command": "/v/bin/retain-hook", "args": []}, True, False),
-        ({"type": "command", "command": "/v/bin/retain-hook", "args": ["--home", "/d"]}, True, False),
-        ({"type": "command", "command": "/v/bin/retain-hook"}, False, True),
+        ({"type": "command", "command": "/v/bin/retain-hook", "args": []}, False, True),
         ({"type": "command", "command": "retain", "args": ["stats"]}, False, False),
         ({"type": "command", "command": "say retained"}, False, False),
         ({"type": "command", "command": 7, "args": "hook"}, False, False),
@@ -441,16 +446,18 @@ def test_our_hooks_are_told_from_others(entry: object, mine: bool, another: bool
     assert (entries.is_our_hook(entry), entries.is_other_hook(entry)) == (mine, another)
 
 
-def test_the_native_client_is_the_hook_where_there_is_one() -> None:
-    here = entries.Installation(
-        python="/p", library="/l", launcher=None, native="/v/bin/retain-hook", home="/d"
-    )
-    assert (here.hook()["command"], here.hook()["args"]) == ("/v/bin/retain-hook", ["--home", "/d"])
-    assert entries.home_of_hook(here.hook()) == "/d"
-    bare = entries.Installation(python="/p", library="/l", launcher=None, home="/d")
-    assert bare.hook()["args"][-2:] == ["/l", "/d"]
-    assert entries.home_of_hook(bare.hook()) == "/d"
-    assert entries.home_of_hook(entries.Installation(python="/p", library="/l", launcher=None).hook()) is None
+@pytest.mark.parametrize("native", [None, "/v/bin/retain-hook"])
+def test_the_place_of_a_data_directory_that_was_asked_for_is_known(native: str | None) -> None:
+    def arguments(home: str | None) -> list[str]:
+        return entries.Installation(
+            python="/p", library="/l", launcher=None, native_hook=native, home=home
+        ).hook_command()[1:]
+
+    assert entries.home_place(arguments(None)) is None
+    place = entries.home_place(arguments("/data"))
+    assert place is not None
+    assert arguments("/data")[place] == "/data"
+    assert arguments(None), "a command without arguments might be started by a shell"
 
 
 def test_a_server_without_a_launcher_is_started_by_the_interpreter() -> None:

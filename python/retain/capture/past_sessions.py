@@ -1,11 +1,13 @@
-"""The past sessions of Claude Code: which transcripts there are, and what each tells that is worth keeping.
+"""Past sessions, of Claude Code and of other clients: which files there are, and what each tells.
 
-A transcript is read twice, once for the chain of its lines, once to tell it; one line is held at a time.
+A transcript of Claude Code is read twice, once for the chain of its lines, once to tell it; one line is held at a
+time. The other clients have readers of their own (``codex.py``, ``gemini.py``).
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -14,12 +16,24 @@ from typing import Any, BinaryIO
 
 import orjson
 
+from retain.capture.codex import RolloutTeller
 from retain.capture.distil import can_tell, prompt_title
+from retain.capture.gemini import tell_chat
 from retain.capture.parse import load_json
 from retain.capture.redact import redact
 from retain.capture.transcript import Teller, lines, prompt_of
 from retain.errors import InvalidInput
 from retain.model import read_time, to_us
+
+CLAUDE_CODE, CODEX, GEMINI = "transcripts", "codex", "gemini"
+"""The sources of sessions, by the word after ``import``."""
+
+FILES: Mapping[str, re.Pattern[str]] = {
+    CLAUDE_CODE: re.compile(r"\.jsonl\Z"),
+    CODEX: re.compile(r"(?:\A|/)rollout-[^/]*\.jsonl\Z"),
+    GEMINI: re.compile(r"(?:\A|/)(?:session-[^/]*|chats/[^/]+/[^/]+)\.jsonl?\Z"),
+}
+"""The files of each source."""
 
 SUBAGENTS = "subagents"
 ABOUT_BYTES_MAX = 64 * 1024
@@ -39,6 +53,7 @@ class Transcript:
     size: int
     mtime_ns: int
     agent: str | None = None
+    source: str = CLAUDE_CODE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +74,7 @@ class Told:
     context: str
 
 
-def transcripts(directory: Path) -> list[Transcript]:
+def transcripts(directory: Path, source: str = CLAUDE_CODE) -> list[Transcript]:
     """Every transcript below a folder, or the one that is named: by time, subagents after their session.
 
     Sessions that were forked come after those that they were copied from, for those were last written before.
@@ -73,7 +88,8 @@ def transcripts(directory: Path) -> list[Transcript]:
         found = [Path(top, name) for top, _, names in os.walk(directory) for name in names]
     else:
         raise InvalidInput("file", f"{directory}: no such file or folder")
-    stated = [_stated(path) for path in found if path.suffix == ".jsonl"]
+    wanted = FILES[source]
+    stated = [_stated(path, source) for path in found if wanted.search(path.as_posix())]
     known = [one for one in stated if one is not None]
     times = {os.fspath(one.path.with_suffix("")): one.mtime_ns for one in known if one.agent is None}
 
@@ -86,13 +102,14 @@ def transcripts(directory: Path) -> list[Transcript]:
     return sorted(known, key=order)
 
 
-def _stated(path: Path) -> Transcript | None:
+def _stated(path: Path, source: str) -> Transcript | None:
     try:
         stat = path.stat()
     except OSError:
         return None
-    agent = path.stem.removeprefix("agent-") if path.stem.startswith("agent-") else None
-    return Transcript(path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, agent=agent)
+    is_agent = source == CLAUDE_CODE and path.stem.startswith("agent-")
+    agent = path.stem.removeprefix("agent-") if is_agent else None
+    return Transcript(path=path, size=stat.st_size, mtime_ns=stat.st_mtime_ns, agent=agent, source=source)
 
 
 def tell(transcript: Transcript, *, is_over: bool) -> Iterator[tuple[Told | None, int]]:
@@ -105,6 +122,33 @@ def tell(transcript: Transcript, *, is_over: bool) -> Iterator[tuple[Told | None
     Raises:
         OSError: it cannot be read.
     """
+    if transcript.source == GEMINI:
+        listener = _Listener(transcript)
+        for payload in tell_chat(transcript.path, is_over=is_over):
+            if told := listener.told(payload):
+                yield told, transcript.size
+    elif transcript.source == CODEX:
+        yield from _tell_rollout(transcript, is_over=is_over)
+    else:
+        yield from _tell_claude_code(transcript, is_over=is_over)
+
+
+def _tell_rollout(transcript: Transcript, *, is_over: bool) -> Iterator[tuple[Told | None, int]]:
+    teller, listener, read = RolloutTeller(os.fspath(transcript.path)), _Listener(transcript), 0
+    with transcript.path.open("rb") as file:
+        for line in lines(file):
+            read += len(line)
+            record = load_json(line)
+            for payload in teller.tell(record) if isinstance(record, dict) else ():
+                if told := listener.told(payload):
+                    yield told, read
+            yield None, read
+    for payload in teller.end() if is_over else ():
+        if told := listener.told(payload):
+            yield told, read
+
+
+def _tell_claude_code(transcript: Transcript, *, is_over: bool) -> Iterator[tuple[Told | None, int]]:
     with transcript.path.open("rb") as file:
         taken_back = _taken_back(file) if transcript.agent is None else frozenset[str]()
         file.seek(0)
@@ -165,6 +209,7 @@ class _Listener:
     def told(self, payload: Mapping[str, Any]) -> Told | None:
         """The payload with what is known of it; None where it can give no memory and ends no session."""
         self._at_us = _moment(payload.get("timestamp"), self._at_us)
+        self._home = self._home or str(payload.get("cwd", ""))
         name = payload["hook_event_name"]
         if name == "UserPromptSubmit":
             self._context = redact(prompt_title(payload["prompt"])).text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,8 @@ def hooks(path: Path, *, spawn: bool) -> Iterator[Finding]:
     plugin = surroundings.plugin_enabled(path)
     if plugin is not None and not ours:
         yield Finding(check="hooks", verdict=OK, detail=f"those of the plugin {plugin}")
+    elif not ours and (local := _project_hooks(path)) is not None:
+        yield Finding(check="hooks", verdict=OK, detail=f"of this project, in {local}")
     elif not ours:
         yield Finding(check="hooks", verdict=FAIL, detail=f"none in {path}", mend=INSTALL)
     elif missing := [event for event in entries.HOOK_EVENTS if event not in {event for event, _ in ours}]:
@@ -92,13 +95,20 @@ def _installations(
         named = one_line(str(others[0].get("command")), 80)
         detail = f"another hook runs retain as well: {named}"
         yield Finding(check="hooks", verdict=WARN, detail=detail, mend="take it out of the settings by hand")
-    for name in ("settings.json", "settings.local.json"):
-        local = project_directory() / ".claude" / name
-        if local != client_paths()[0] and _has_our_hooks(local):
-            detail = f"{local} has hooks of retain as well"
-            yield Finding(
-                check="hooks", verdict=WARN, detail=detail, mend=f"retain uninstall --settings {local}"
-            )
+    local = _project_hooks(client_paths()[0])
+    if ours and local is not None:
+        detail = f"{local} has hooks of retain as well"
+        mend = f"retain uninstall --settings {local}"
+        yield Finding(check="hooks", verdict=WARN, detail=detail, mend=mend)
+
+
+def _project_hooks(settings: Path) -> Path | None:
+    """The settings of the project that hold hooks of ours, where they are not those of the user."""
+    folder = project_directory() / ".claude"
+    for local in (folder / "settings.json", folder / "settings.local.json"):
+        if local != settings and _has_our_hooks(local):
+            return local
+    return None
 
 
 def _has_our_hooks(path: Path) -> bool:
@@ -142,11 +152,17 @@ def server(path: Path, settings: Path, *, spawn: bool) -> Iterator[Finding]:
     if entry is None and (plugin := surroundings.plugin_enabled(settings)) is not None:
         yield Finding(check=name, verdict=OK, detail=f"that of the plugin {plugin}")
         return
+    if entry is None and path == client_paths()[1]:
+        shared = project_directory() / ".mcp.json"
+        found = surroundings.content_of(shared).get(entries.SERVERS)
+        entry = found.get(entries.SERVER) if isinstance(found, dict) else None
+        path = shared if entry is not None else path
     if not isinstance(entry, dict) or not entries.is_our_server(entry):
         what = "an entry of that name that is not ours" if entry is not None else "no entry"
         yield Finding(check=name, verdict=FAIL, detail=f"{path} has {what}", mend=INSTALL)
         return
     command, arguments = str(entry["command"]), [str(argument) for argument in entry.get("args", [])]
+    command = shutil.which(command) or command
     if problem := _not_executable(command):
         yield Finding(check=name, verdict=FAIL, detail=problem, mend=INSTALL)
         return
@@ -175,30 +191,12 @@ def _not_executable(command: str) -> str | None:
 
 def one_store(settings: Path, servers: Path, home: Path) -> Iterator[Finding]:
     """Hooks and server that name different data directories would never meet."""
-    pinned = {*_homes_of_hooks(settings), *_homes_of_server(servers)}
+    pinned = {
+        *entries.homes_of_hooks(surroundings.content_of(settings)),
+        *entries.homes_of_server(surroundings.content_of(servers)),
+    }
     different = sorted(place for place in pinned if Path(place) != home)
     if different:
         detail = f"Claude Code uses {', '.join(different)}; this command looks at {home}"
         mend = f"retain doctor --home {different[0]}, or retain uninstall && retain install"
         yield Finding(check="one store", verdict=WARN, detail=detail, mend=mend)
-
-
-def _homes_of_hooks(path: Path) -> Iterator[str]:
-    try:
-        content = files.read_client_file(path, "settings").content
-    except RetainError:
-        return
-    for _, entry in entries.hooks_of(content):
-        if entries.is_our_hook(entry) and (pinned := entries.home_of_hook(entry)) is not None:
-            yield pinned
-
-
-def _homes_of_server(path: Path) -> Iterator[str]:
-    try:
-        servers = files.read_client_file(path, "mcp").content.get("mcpServers")
-    except RetainError:
-        return
-    entry = servers.get(entries.SERVER) if isinstance(servers, dict) else None
-    arguments = entry.get("args") if isinstance(entry, dict) and entries.is_our_server(entry) else None
-    if isinstance(arguments, list) and "--home" in arguments:
-        yield from map(str, arguments[arguments.index("--home") + 1 :][:1])

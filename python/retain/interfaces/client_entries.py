@@ -1,9 +1,9 @@
 """What retain writes into Claude Code's files, and how it knows its own entries again.
 
-The hooks are exec-form commands: the bare interpreter, a few lines of code, and the folder of the package.
-Measured, that is about a millisecond faster than the launcher, which starts a shell first; where the folder
-is gone (the environment was built anew), the code hands over to ``python -m retain hook``. All functions here
-work on parsed objects and change copies.
+The hooks are exec-form commands: the native client that the wheel carries. Where there is none, it is the bare
+interpreter, a few lines of code, and the folder of the package: measured, that is about a millisecond faster than
+the launcher, which starts a shell first; where the folder is gone (the environment was built anew), the code hands
+over to ``python -m retain hook``. All functions here work on parsed objects and change copies.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ MATCHERS = {"PreToolUse": "Edit|Write|MultiEdit|NotebookEdit"}
 HOOK_TIMEOUT_S = 10
 """Above the 1.5 s that SessionEnd hooks get by default; a hook takes some 20 ms."""
 
-NATIVE = "retain-hook"
 SERVER = "retain"
 SERVERS = "mcpServers"
 MARKER = "retain.interfaces.hook"
@@ -58,6 +57,12 @@ sys.exit(main())"""
 
 HOOK_ARGUMENTS = ("-I", "-S", "-c", HOOK_CODE)
 
+NATIVE_HOOK = "retain-hook"
+HOOK_WORD = "hook"
+"""Given to the native client, which needs no word: a command without arguments might be started by a shell."""
+
+HOME_OPTION = "--home"
+
 JsonObject = dict[str, Any]
 
 
@@ -65,39 +70,41 @@ JsonObject = dict[str, Any]
 class Installation:
     """Where this retain is: the interpreter, the folder of the package, the launcher, an asked-for home.
 
-    ``launcher`` is None where pip did not install one; then the interpreter starts the module. ``native`` is the
-    native hook client, where the wheel brought one.
+    ``launcher`` is None where pip did not install one; then the interpreter starts the module. ``native_hook`` is
+    None where the wheel carries no native client; then the interpreter runs the hook.
     """
 
     python: str
     library: str
     launcher: str | None
+    native_hook: str | None = None
     home: str | None = None
-    native: str | None = None
 
     @classmethod
     def here(cls, home: str | None = None) -> Installation:
         """That of the running process."""
         folders = [Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))]
         folders.append(Path(sysconfig.get_path("scripts", "posix_user")))
-        launcher, native = (
-            next((str(folder / name) for folder in folders if (folder / name).is_file()), None)
-            for name in ("retain", NATIVE)
-        )
         library = Path(retain.__file__).absolute().parent.parent
         absolute = str(Path(home).expanduser().absolute()) if home is not None else None
         return cls(
-            python=sys.executable, library=str(library), launcher=launcher, home=absolute, native=native
+            python=sys.executable,
+            library=str(library),
+            launcher=_first_file(folders, "retain"),
+            native_hook=_first_file(folders, NATIVE_HOOK),
+            home=absolute,
         )
 
     def hook(self) -> JsonObject:
         """The hook entry of a settings file."""
-        if self.native is not None:
-            command, arguments = self.native, ["--home", self.home] if self.home else []
-        else:
-            command = self.python
-            arguments = [*HOOK_ARGUMENTS, self.library, *([self.home] if self.home else [])]
+        command, *arguments = self.hook_command()
         return {"type": "command", "command": command, "args": arguments, "timeout": HOOK_TIMEOUT_S}
+
+    def hook_command(self) -> list[str]:
+        """The shortest command that takes an event from stdin: the native client, else the interpreter."""
+        if self.native_hook:
+            return [self.native_hook, HOOK_WORD, *([HOME_OPTION, self.home] if self.home else [])]
+        return [self.python, *HOOK_ARGUMENTS, self.library, *([self.home] if self.home else [])]
 
     def server(self) -> JsonObject:
         """The MCP entry."""
@@ -106,30 +113,49 @@ class Installation:
         return {"type": "stdio", "command": command[0], "args": [*command[1:], "serve", *pinned]}
 
 
+def _first_file(folders: list[Path], name: str) -> str | None:
+    return next((str(folder / name) for folder in folders if (folder / name).is_file()), None)
+
+
 def is_our_hook(entry: object) -> bool:
     """Whether a hook entry was written by ``retain install``, of this or of another installation."""
     command, arguments = _command(entry)
     if any(MARKER in argument for argument in arguments):
         return True
-    if Path(command).name == NATIVE and isinstance(entry, dict) and "args" in entry:
-        return not arguments or arguments[:1] == ["--home"]
+    if Path(command).name == NATIVE_HOOK:
+        return arguments[:1] == [HOOK_WORD]
     return Path(command).name == "retain" and arguments == ["hook"]
 
 
-def home_of_hook(entry: JsonObject) -> str | None:
-    """The data directory that a hook entry of ours was given."""
+def home_place(arguments: list[str]) -> int | None:
+    """Where in the arguments of our hook the data directory stands that was asked for; None where none was."""
+    after_package = len(HOOK_ARGUMENTS) + 1
+    place = 2 if arguments[:2] == [HOOK_WORD, HOME_OPTION] else after_package
+    return place if len(arguments) > place else None
+
+
+def homes_of_hooks(content: Mapping[str, Any], _group: str = "") -> Iterator[str]:
+    """The data directories that our hooks in a settings object were given."""
+    for _, entry in hooks_of(content):
+        _, arguments = _command(entry)
+        if is_our_hook(entry) and (place := home_place(arguments)) is not None:
+            yield arguments[place]
+
+
+def homes_of_server(content: Mapping[str, Any], group: str = SERVERS) -> Iterator[str]:
+    """The data directory that our MCP entry was given."""
+    servers = content.get(group)
+    entry = servers.get(SERVER) if isinstance(servers, dict) else None
     _, arguments = _command(entry)
-    if arguments[:1] == ["--home"]:
-        return arguments[1] if len(arguments) > 1 else None
-    pinned = arguments[len(HOOK_ARGUMENTS) + 1 :]
-    return pinned[0] if pinned and MARKER in arguments[len(HOOK_ARGUMENTS) - 1] else None
+    if is_our_server(entry) and "--home" in arguments:
+        yield from arguments[arguments.index("--home") + 1 :][:1]
 
 
 def is_other_hook(entry: object) -> bool:
     """Whether a hook entry runs retain in a form that ``retain install`` does not write."""
     command, arguments = _command(entry)
     words = [Path(word).name for word in (*command.split(), *arguments)]
-    named = NATIVE in words or ("retain" in words and "hook" in words) or MARKER in command
+    named = NATIVE_HOOK in words or ("retain" in words and "hook" in words) or MARKER in command
     return named and not is_our_hook(entry)
 
 

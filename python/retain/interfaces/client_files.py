@@ -83,22 +83,33 @@ def read_client_file(path: Path, field: str, form: str = JSON) -> ClientFile:
     Raises:
         InvalidInput: too large, not readable, not an object of that form, or a key in it stands twice.
     """
-    path = path.expanduser().absolute()
-    try:
-        target = Path(os.path.realpath(path))
-        data = _bytes_of(target)
-    except (OSError, ValueError) as error:
-        raise InvalidInput(field, f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    plain = read_plain_file(path, field)
+    path, target, data = plain.path, plain.target, plain.data
     if data is None or not data.strip():
         return ClientFile(path=path, target=target, data=data, content={}, style=Style(), form=form)
-    if len(data) > FILE_BYTES_MAX:
-        raise InvalidInput(field, f"{path} is too large", limit=FILE_BYTES_MAX)
     try:
         content, style = _understood(data, form)
     except (ValueError, RecursionError) as error:
         problem = str(error) or type(error).__name__
         raise InvalidInput(field, f"{path} is left alone: {problem}", hint="mend the file first") from None
     return ClientFile(path=path, target=target, data=data, content=content, style=style, form=form)
+
+
+def read_plain_file(path: Path, field: str) -> ClientFile:
+    """Reads a file of any kind of text for ``replace``; its object is empty.
+
+    Raises:
+        InvalidInput: too large, not readable, or no regular file.
+    """
+    path = path.expanduser().absolute()
+    try:
+        target = Path(os.path.realpath(path))
+        data = _bytes_of(target)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(field, f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if data is not None and len(data) > FILE_BYTES_MAX:
+        raise InvalidInput(field, f"{path} is too large", limit=FILE_BYTES_MAX)
+    return ClientFile(path=path, target=target, data=data, content={}, style=Style())
 
 
 def _understood(data: bytes, form: str) -> tuple[dict[str, Any], Style]:
@@ -245,8 +256,14 @@ def _joined(parts: list[str], braces: str, style: Style, depth: int) -> str:
     return f"{braces[0]}{pad}{(style.separators[0] + pad).join(parts)}\n{style.indent * depth}{braces[1]}"
 
 
-def replace(file: ClientFile, data: bytes, backups: Backups, now: datetime) -> Path | None:
+def replace(file: ClientFile, data: bytes, backups: Backups | None, now: datetime) -> Path | None:
     """Writes new bytes in place of the file that was read, in one step, after a backup of the old ones.
+
+    Args:
+        file: as it was read.
+        data: what it holds from now on.
+        backups: where the backup is kept; None: there is none.
+        now: for the name of the backup.
 
     Returns:
         The backup; None where there was no file.
@@ -255,29 +272,33 @@ def replace(file: ClientFile, data: bytes, backups: Backups, now: datetime) -> P
         Conflict: somebody changed the file meanwhile; nothing was written.
         InvalidInput: it cannot be written.
     """
-    target = file.target
-    missing = [path for path in target.parents if not path.exists()]
-    backup = backups.keep(target, file.data, missing, now)
+    missing = [path for path in file.target.parents if not path.exists()]
+    saved = backups.keep(file.target, file.data, missing, now) if backups is not None else None
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = stat.S_IMODE(target.stat().st_mode) if file.data is not None else 0o600
-        fresh = target.with_name(f".{target.name}.retain-{os.getpid()}-{os.urandom(4).hex()}")
-        try:
-            create(fresh, data, mode)
-            _keep_owner(target, fresh)
-            if _bytes_of(target) != file.data:
-                raise Conflict(f"{file.path} changed while it was being edited", hint="run the command again")
-            fresh.replace(target)
-        finally:
-            fresh.unlink(missing_ok=True)
-        _sync(target.parent)
-    except OSError as error:
-        backup.unlink(missing_ok=True)
+        _put(file, data)
+    except (OSError, Conflict) as error:
+        if saved is not None:
+            saved.unlink(missing_ok=True)
+        if isinstance(error, Conflict):
+            raise
         raise InvalidInput("file", f"{file.path} cannot be written: {error.strerror}") from None
-    except Conflict:
-        backup.unlink(missing_ok=True)
-        raise
-    return backup if file.data is not None else None
+    return saved if file.data is not None else None
+
+
+def _put(file: ClientFile, data: bytes) -> None:
+    target = file.target
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mode = stat.S_IMODE(target.stat().st_mode) if file.data is not None else 0o600
+    fresh = target.with_name(f".{target.name}.retain-{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        create(fresh, data, mode)
+        _keep_owner(target, fresh)
+        if _bytes_of(target) != file.data:
+            raise Conflict(f"{file.path} changed while it was being edited", hint="run the command again")
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
+    _sync(target.parent)
 
 
 def remove(file: ClientFile, made: Sequence[Path]) -> None:

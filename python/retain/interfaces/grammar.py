@@ -55,6 +55,8 @@ COMMANDS = {
 SOURCES = {
     "jsonl": "one JSON object a line: text, title, kind, paths, symbols, tags, occurred_at, source_id",
     "transcripts": "the past sessions of Claude Code",
+    "codex": "the past sessions of Codex",
+    "gemini": "the past sessions of Gemini CLI",
     "auto-memory": "the memory files that Claude Code keeps by itself",
     "claude-md": "CLAUDE.md and rules, by reference: place, headings and hash, not the text",
     "history": "every prompt that was typed into Claude Code",

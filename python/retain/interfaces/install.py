@@ -20,6 +20,7 @@ from retain.interfaces import client_files as files
 from retain.interfaces import clients, json_text, replies
 from retain.interfaces.client_backups import ABSENT, Backups, folders_made
 from retain.interfaces.clients import CLAUDE_CODE, CLIENTS, Client
+from retain.interfaces.surroundings import plugin_enabled
 from retain.retrieval.context import one_line
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ def install(arguments: Namespace, out: Output) -> int:
     """Writes hooks and MCP entry; a second run changes nothing."""
     here = entries.Installation.here(arguments.home)
     places = read_places(arguments, arguments.client or CLAUDE_CODE)
+    if places[0].part == HOOKS and (plugin := plugin_enabled(places[0].file.path)) is not None:
+        out.aside(f"retain: the plugin {plugin} is switched on as well; one of the two is enough")
     changes = [_installed(place, here, arguments) for place in places]
     if arguments.print:
         _print(places, here, arguments, out)
@@ -91,19 +94,21 @@ def install(arguments: Namespace, out: Output) -> int:
 
 def uninstall(arguments: Namespace, out: Output) -> int:
     """Takes out what ``install`` wrote, and nothing else; the memories stay, unless ``--purge`` asks."""
-    home = read_settings(arguments.home)[0].home
+    settings = read_settings(arguments.home)[0]
+    home = settings.home
     purge = None
     if arguments.purge:
         from retain.interfaces.purge import Purge
 
-        purge = Purge.asked_for(home, arguments.yes_really, dry_run=arguments.dry_run)
+        purge = Purge.asked_for(settings, arguments.yes_really, dry_run=arguments.dry_run)
     elif arguments.yes_really is not None:
         raise InvalidInput("yes-really", "is only for --purge")
-    backups = Backups(home)
-    changes = [_uninstalled(place, backups) for place in _places_with_entries(arguments, out)]
+    places = _places_with_entries(arguments, out)
+    held = [Backups(one) for one in dict.fromkeys([home, *_pinned(places)])]
+    changes = [_uninstalled(place, held) for place in places]
     done = carry_out(changes, arguments, out)
     for change, backup in done:
-        if change.names and not arguments.dry_run:
+        for backups in held if change.names and not arguments.dry_run else ():
             backups.drop(change.file.target, None if change.as_before else backup)
     removed = purge.carry_out() if purge is not None and not arguments.dry_run else None
     stay = f"The memories stay in {home}; `retain uninstall --purge` erases them."
@@ -182,7 +187,14 @@ def _edited(place: Place, content: dict[str, Any]) -> bytes:
     return files.edited(place.file, content, group=place.client.group, name=entries.SERVER)
 
 
-def _uninstalled(place: Place, backups: Backups) -> Change:
+def _pinned(places: Sequence[Place]) -> Iterator[Path]:
+    """The data directories that were asked for at installation; the backups of then lie there."""
+    for place in places:
+        found = entries.homes_of_hooks if place.part == HOOKS else entries.homes_of_server
+        yield from map(Path, found(place.file.content, place.client.group))
+
+
+def _uninstalled(place: Place, held: Sequence[Backups]) -> Change:
     """The change that takes our entries out of a file.
 
     Where a backup holds just what is left, its bytes come back, however they were formatted. Where nothing is
@@ -191,7 +203,7 @@ def _uninstalled(place: Place, backups: Backups) -> Change:
     content, names = place.without(place.file.content)
     if not names:
         return Change(place=place, names=(), data=place.file.data)
-    kept = backups.of(place.file.target)[:BACKUPS_LOOKED_AT]
+    kept = [one for backups in held for one in backups.of(place.file.target)[:BACKUPS_LOOKED_AT]]
     wanted = json.dumps(content, default=str)
     for backup in kept:
         if backup.name.endswith(ABSENT):

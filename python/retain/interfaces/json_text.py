@@ -16,7 +16,7 @@ DEPTH_MAX = 200
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_SCALAR = re.compile(r'"(?:[^"\\\n]|\\.)*"|[^\s,:\[\]{}"/]+')
+_SCALAR = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\.)*+"|[^\s,:\[\]{}"/]++')
 
 Encoder = Callable[[Any, int], str]
 """Writes a value that begins at a depth of nesting."""
@@ -104,8 +104,11 @@ class _Scanner:
         found = _SCALAR.match(self._text, at)
         if found is None:
             raise self.wrong("expected a value" if at < len(self._text) else "the text ends too early", at)
+        word = found[0]
+        if opening == '"' and "\\" not in word:
+            return Node(at, word[1:-1], found.end())
         try:
-            value = json.loads(found[0], parse_float=Verbatim)
+            value = json.loads(word, parse_float=Verbatim)
         except ValueError:
             raise self.wrong("expected a value", at) from None
         return Node(at, value, found.end())

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import retain
 from retain.capture.moving.catalogue import FORMATS
-from retain.config import client_files
+from retain.capture.past_sessions import CODEX, FILES, GEMINI
+from retain.config import client_files, codex_directory, user_directory
 from retain.errors import InvalidInput
 from retain.interfaces import replies
 from retain.model import from_us
@@ -102,6 +103,10 @@ def _place(name: str, given: str | None) -> Path:
         return Path(given).expanduser()
     if name in {"transcripts", "auto-memory"}:
         return client_files()[0].parent / "projects"
+    if name == CODEX:
+        return codex_directory()
+    if name == GEMINI:
+        return user_directory() / ".gemini" / "tmp"
     if name == "history":
         return client_files()[0].parent / "history.jsonl"
     default = FORMATS[name].default
@@ -113,8 +118,10 @@ def _place(name: str, given: str | None) -> Path:
 async def _read(
     memory: MemoryService, arguments: Namespace, place: Path, tell: Callable[[Progress], None]
 ) -> dict[str, Any]:
-    if arguments.format == "transcripts":
-        return await memory.imports.transcripts(place, workspace=arguments.workspace, tell=tell)
+    if arguments.format in FILES:
+        return await memory.imports.transcripts(
+            place, workspace=arguments.workspace, tell=tell, source=arguments.format
+        )
     source = await asyncio.to_thread(_opened, arguments.format, place, memory.settings.database)
     return await memory.imports.records(arguments.format, source, workspace=arguments.workspace, tell=tell)
 
@@ -131,7 +138,7 @@ def told(report: Mapping[str, Any]) -> str:
     lines = [
         f"{'Tried' if report['dry_run'] else 'Import'} {report['import']}: {report['source']} from {report['place']}"
     ]
-    if report["source"] == "transcripts":
+    if report["source"] in FILES:
         lines.append(_of_transcripts(report))
     else:
         names = ("in", "stored", "merged", "skipped", "lost")

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from retain.config import CONFIG_FILE
+from retain.config import CONFIG_FILE, Settings
 from retain.errors import Conflict, InvalidInput
 from retain.home import CLIENT_FILES, DATABASE, SPOOL
 from retain.interfaces import replies
 from retain.storage.removal import alone
 
-OWN = (f"{DATABASE}*", SPOOL, CLIENT_FILES, CONFIG_FILE, "cache", "model", "model-*", "*.lock", "*.sock")
+OWN = tuple(
+    f"{DATABASE}* {SPOOL} {CLIENT_FILES} {CONFIG_FILE} backups cache model model-* search-* *.lock *.sock".split()
+)
 """What retain makes in its data directory; whatever else lies there is left, and named."""
 
 UNREADABLE = "unreadable"
@@ -57,31 +59,31 @@ class Removed:
 class Purge:
     """An erasure that was confirmed."""
 
-    home: Path
+    settings: Settings
     expected: str
 
     @classmethod
-    def asked_for(cls, home: Path, typed: str | None, *, dry_run: bool) -> Self:
+    def asked_for(cls, settings: Settings, typed: str | None, *, dry_run: bool) -> Self:
         """Asks for the number of memories, unless it was given.
 
         Raises:
             StoreBusy: another process has the store open.
             InvalidInput: something else was typed, or nobody is there to type.
         """
-        with alone(home / DATABASE) as count:
+        with alone(settings) as count:
             expected = _expected(count)
         if typed is None and not dry_run:
             if not sys.stdin.isatty():
                 hint = f"for scripts: --yes-really {expected}"
                 raise InvalidInput("yes-really", "nobody is there to type the number of memories", hint=hint)
             told = "The memories" if count is None else replies.counted(count, "memory", "memories")
-            sys.stderr.write(f"{told} in {home} will be erased for good. Type {expected} to go on: ")
+            sys.stderr.write(f"{told} in {settings.home} will be erased for good. Type {expected} to go on: ")
             sys.stderr.flush()
             typed = sys.stdin.readline().strip()
         if not dry_run and typed != expected:
             problem = f"{(typed or '')[:64]!r} is not the number of memories; nothing was erased"
             raise InvalidInput("yes-really", problem, hint=f"it is {expected}")
-        return cls(home=home, expected=expected)
+        return cls(settings=settings, expected=expected)
 
     def carry_out(self) -> Removed:
         """Erases what retain made in the data directory, and the directory where nothing else is in it.
@@ -91,18 +93,19 @@ class Purge:
             Conflict: memories came in meanwhile.
         """
         files = size = 0
-        with alone(self.home / DATABASE) as count:
+        home = self.settings.home
+        with alone(self.settings) as count:
             if _expected(count) != self.expected:
                 raise Conflict("memories came in meanwhile; nothing was erased", hint="run the command again")
-            for path in _own(self.home):
+            for path in _own(home):
                 for one in _files_of(path):
                     files += 1
                     size += one.lstat().st_size
                 _erase(path)
-        left = tuple(sorted(path.name for path in self.home.iterdir())) if self.home.is_dir() else ()
-        if self.home.is_dir() and not left:
-            self.home.rmdir()
-        return Removed(home=self.home, memories=count, files=files, bytes=size, left=left)
+        left = tuple(sorted(path.name for path in home.iterdir())) if home.is_dir() else ()
+        if home.is_dir() and not left:
+            home.rmdir()
+        return Removed(home=home, memories=count, files=files, bytes=size, left=left)
 
 
 def _expected(count: int | None) -> str:

@@ -40,7 +40,7 @@ def plugin_enabled(settings: Path) -> str | None:
     """The id of the retain plugin where the user's or the project's settings switch it on."""
     local = project_directory() / ".claude"
     for path in (settings, local / "settings.json", local / "settings.local.json"):
-        switched = _content(path).get("enabledPlugins")
+        switched = content_of(path).get("enabledPlugins")
         for name, value in switched.items() if isinstance(switched, dict) else ():
             if name.startswith(PLUGIN) and value is True:
                 return str(name)
@@ -51,12 +51,12 @@ def switches(settings: Path, managed: Path) -> Iterator[Finding]:
     """Settings of others that switch our hooks off: those of the project, and those of whoever manages the machine."""
     local = project_directory() / ".claude"
     for path in (local / "settings.json", local / "settings.local.json"):
-        if path != settings and _content(path).get("disableAllHooks") is True:
+        if path != settings and content_of(path).get("disableAllHooks") is True:
             detail = f"disableAllHooks is set in {path}: nothing is captured in this project"
             yield Finding(
                 check="hooks", verdict=FAIL, detail=detail, mend="take disableAllHooks out of the file"
             )
-    content = _content(managed)
+    content = content_of(managed)
     for name in ("disableAllHooks", "allowManagedHooksOnly"):
         if content.get(name) is True:
             detail = f"{name} is set in {managed}: hooks of users do not run; recall works through MCP alone"
@@ -66,7 +66,7 @@ def switches(settings: Path, managed: Path) -> Iterator[Finding]:
 
 def trust(state: Path) -> Iterator[Finding]:
     """Whether the client trusts the project's folder; before, its interactive sessions run no hooks there."""
-    projects = _content(state).get("projects")
+    projects = content_of(state).get("projects")
     if not isinstance(projects, dict) or not projects:
         return
     here = project_directory()
@@ -106,22 +106,22 @@ def native(ours: list[Mapping[str, Any]]) -> Iterator[Finding]:
     """Whether hooks run at native speed."""
     here = entries.Installation.here()
     name = "native hook"
-    if here.native is None:
+    if here.native_hook is None:
         mend = "a wheel for this platform brings it: pip install --force-reinstall retain"
         yield Finding(
             check=name, verdict=OK, detail="not in this installation; hooks run in Python", mend=mend
         )
-    elif ours and not any(Path(str(entry.get("command"))).name == entries.NATIVE for entry in ours):
-        detail = f"{here.native} is there, and the hooks do not use it"
+    elif ours and not any(Path(str(entry.get("command"))).name == entries.NATIVE_HOOK for entry in ours):
+        detail = f"{here.native_hook} is there, and the hooks do not use it"
         yield Finding(check=name, verdict=WARN, detail=detail, mend="retain install")
     else:
-        yield Finding(check=name, verdict=OK, detail=here.native)
+        yield Finding(check=name, verdict=OK, detail=here.native_hook)
 
 
 def sweeping(settings: Path, store: Settings) -> Iterator[Finding]:
     """Past sessions that the client will delete soon and of which nothing is remembered."""
     name = "past sessions"
-    days = _content(settings).get("cleanupPeriodDays")
+    days = content_of(settings).get("cleanupPeriodDays")
     kept = days if isinstance(days, int | float) and not isinstance(days, bool) and days > 0 else KEPT_DAYS
     folder = client_files()[0].parent / "projects"
     if not folder.is_dir():
@@ -176,7 +176,7 @@ def _unknown(sessions: list[Transcript], store: Settings) -> list[Transcript]:
     return with_memory(Namespace(home=store.home), lambda memory: memory.imports.unknown(sessions))
 
 
-def _content(path: Path) -> Mapping[str, Any]:
+def content_of(path: Path) -> Mapping[str, Any]:
     """The object of a settings file; what cannot be read is told by the check of that file itself."""
     try:
         return files.read_client_file(path, "settings").content

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.config import child_environment
-from retain.interfaces.client_entries import HOOK_ARGUMENTS
+from retain.interfaces.client_entries import home_place
 
 LIMIT_S = 10.0
 STOP_S = 2.0
@@ -45,9 +45,8 @@ class Tried:
 def try_hook(command: Sequence[str], scratch: str) -> Tried:
     """Runs a hook command with one event; it must answer ``{}`` and leave the event in the spool."""
     plain = list(command)
-    pinned_python = len(plain) > len(HOOK_ARGUMENTS) + 2 and plain[1:-2] == [*HOOK_ARGUMENTS]
-    if pinned_python or plain[1:-1] == ["--home"]:
-        plain[-1] = scratch  # a data directory that was asked for at installation
+    if (place := home_place(plain[1:])) is not None:
+        plain[1 + place] = scratch  # a data directory that was asked for at installation
     started = time.perf_counter()
     try:
         done = subprocess.run(

@@ -18,7 +18,7 @@ from typing import Any
 import apsw
 
 from retain.capture.moving.records import Found, Item, Source
-from retain.capture.past_sessions import Transcript, transcripts
+from retain.capture.past_sessions import CLAUDE_CODE, Transcript, transcripts
 from retain.config import Settings
 from retain.errors import InvalidInput
 from retain.memory import inputs
@@ -132,16 +132,21 @@ class Imports:
         return [one for one in files if os.fsencode(one.path) not in done and one.path.stem not in known]
 
     async def transcripts(
-        self, place: Path, *, workspace: str | None, tell: Callable[[Progress], None]
+        self,
+        place: Path,
+        *,
+        workspace: str | None,
+        tell: Callable[[Progress], None],
+        source: str = CLAUDE_CODE,
     ) -> dict[str, Any]:
-        """Reads the past sessions below a folder; returns the account.
+        """Reads the past sessions of a client below a folder; returns the account.
 
         Raises:
             InvalidInput: no such folder.
             StoreError: the store failed; what was committed stays, and the same call goes on from there.
         """
-        files = transcripts(place)
-        run = await self._start("transcripts", place)
+        files = transcripts(place, source)
+        run = await self._start(source, place)
         fixed = await self._fixed(workspace)
         backfill = Backfill(self._store, self._workspaces, run, workspace=fixed)
         total, done = sum(one.size for one in files), 0

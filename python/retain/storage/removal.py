@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import apsw
 
+from retain.config import Settings
 from retain.errors import RetainError, StoreBusy
 from retain.storage.connection import translated
+from retain.storage.sqlite import SqliteStore
 
 
 @contextmanager
-def alone(database: Path) -> Iterator[int | None]:
-    """Keeps every other process out of the store for the length of the block.
+def alone(settings: Settings) -> Iterator[int | None]:
+    """Keeps every other process out of the store for the length of the block, other programs too.
 
     Yields:
         How many memories it holds, forgotten and superseded ones included; None where it cannot be read. A
@@ -23,14 +24,15 @@ def alone(database: Path) -> Iterator[int | None]:
     Raises:
         StoreBusy: another process has it open.
     """
-    if not database.exists():
+    if not settings.database.exists():
         yield 0
         return
-    connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)
-    try:
-        yield _count(connection)
-    finally:
-        connection.close()
+    with SqliteStore.closed_everywhere(settings):
+        connection = apsw.Connection(str(settings.database), flags=apsw.SQLITE_OPEN_READWRITE)
+        try:
+            yield _count(connection)
+        finally:
+            connection.close()
 
 
 def _count(connection: apsw.Connection) -> int | None:
@@ -44,7 +46,7 @@ def _count(connection: apsw.Connection) -> int | None:
             return int(row[0]) if row is not None else None
     except StoreBusy:
         raise StoreBusy(
-            "another process has the store open", hint="end the sessions of your client, then try again"
+            "a process has the store open", hint="end the sessions of your client, then try again"
         ) from None
     except RetainError:
         return None

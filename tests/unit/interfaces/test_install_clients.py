@@ -30,6 +30,15 @@ asyncio.run(go())
 """
 
 
+OPEN_FILE = """
+import apsw, sys
+connection = apsw.Connection(sys.argv[1])
+list(connection.execute("SELECT 1 FROM memory"))
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that is the client's project."""
@@ -190,6 +199,7 @@ def test_a_purge_erases_what_retain_made_and_says_what_that_was(
 
 def test_a_purge_of_all_leaves_no_data_directory(home: Path, capsys: Capture) -> None:
     main(["remember", "one fact to keep"])
+    assert main(["backup"]) == 0
     assert main(["uninstall", "--purge", "--yes-really", "1"]) == 0
     assert "Erased 1 memory" in capsys.readouterr().out
     assert not home.exists()
@@ -222,7 +232,7 @@ def test_a_purge_waits_for_nobody_while_another_process_has_the_store(home: Path
     try:
         assert holder.stdout.readline() == b"open\n"
         assert main(["uninstall", "--purge", "--yes-really", "1"]) == 1
-        assert "another process has the store open" in capsys.readouterr().err
+        assert "a process has the store open" in capsys.readouterr().err
         assert (home / "retain.db").stat().st_size > 0
     finally:
         holder.stdin.close()
@@ -230,6 +240,25 @@ def test_a_purge_waits_for_nobody_while_another_process_has_the_store(home: Path
         holder.stdout.close()
     assert main(["uninstall", "--purge", "--yes-really", "1"]) == 0
     assert not home.exists()
+
+
+def test_a_purge_stays_out_while_another_program_has_the_file(home: Path, capsys: Capture) -> None:
+    main(["remember", "one fact to keep"])
+    holder = subprocess.Popen(
+        [sys.executable, "-c", OPEN_FILE, str(home / "retain.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == b"open\n"
+        assert main(["uninstall", "--purge", "--yes-really", "1"]) == 1
+        assert "a process has the store open" in capsys.readouterr().err
+    finally:
+        holder.stdin.close()
+        holder.wait()
+        holder.stdout.close()
 
 
 def test_a_purge_of_a_store_that_cannot_be_read_does_not_call_it_empty(home: Path, capsys: Capture) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from retain.config import read_settings
+from retain.config import client_files, read_settings
 from retain.interfaces import client_checks, surroundings
 from retain.interfaces.cli import main
 from retain.interfaces.clients import servers_file
@@ -183,3 +183,12 @@ def test_entries_of_other_clients_are_looked_at() -> None:
     assert (found.verdict, found.mend) == ("fail", "retain install --client codex")
     path.write_text("[", encoding="utf-8")
     assert verdicts(surroundings.other_clients()) == [("codex", "warn")]
+
+
+def test_an_installation_of_the_project_is_one(settings: Path, project: Path, tmp_path: Path) -> None:
+    assert main(["install", "--scope", "project"]) == 0
+    hooks, servers = client_files()
+    assert ("hooks", "ok") in verdicts(client_checks.hooks(hooks, spawn=False))
+    assert verdicts(client_checks.server(servers, hooks, spawn=False)) == [("mcp server", "ok")]
+    assert main(["install"]) == 0
+    assert ("hooks", "warn") in verdicts(client_checks.hooks(hooks, spawn=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import retain
 from retain.config import Settings
 from retain.interfaces.mcp_tools import tools
+from retain.interfaces.trial import try_server
 
 ROOT = Path(__file__).resolve().parents[3]
 PACK = runpy.run_path(str(ROOT / "tools" / "pack.py"))
@@ -74,6 +76,13 @@ def test_the_bundle_is_a_zip_of_the_same_bytes_each_time(tmp_path: Path) -> None
         compile(archive.read("server.py"), "server.py", "exec")
     assert project["dependencies"] == [f"retain=={retain.__version__}"]
     assert project["version"] == retain.__version__
+
+
+def test_the_file_that_the_manifest_starts_is_a_server(manifest: dict[str, Any], tmp_path: Path) -> None:
+    script = ROOT / "packaging" / "mcpb" / manifest["server"]["entry_point"]
+    tried = try_server([sys.executable, "-P", str(script)], str(tmp_path), {})
+    assert tried.ok, tried.detail
+    assert f"answers as retain {retain.__version__}" in tried.detail
 
 
 def test_the_entry_of_the_registry_is_one(entry: dict[str, Any]) -> None:

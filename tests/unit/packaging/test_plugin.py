@@ -14,6 +14,7 @@ import pytest
 
 import retain
 from retain.interfaces import client_entries as entries
+from retain.interfaces.trial import try_server
 
 ROOT = Path(__file__).resolve().parents[3]
 PLUGIN = ROOT / "plugin"
@@ -214,6 +215,19 @@ def test_a_hook_of_the_plugin_spools_an_event(tmp_path: Path) -> None:
     assert any(path.stat().st_size for path in (tmp_path / "data" / "spool").glob("*.spool"))
 
 
+def test_the_server_of_the_plugin_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launcher = entries.Installation.here().launcher
+    if launcher is None:
+        pytest.skip("retain is installed without a launcher")
+    monkeypatch.setenv("PATH", f"{Path(launcher).parent}:/usr/bin:/bin")
+    entry = loaded(".mcp.json")["mcpServers"]["retain"]
+    words = [
+        word.replace("${CLAUDE_PLUGIN_ROOT}", str(PLUGIN)) for word in (entry["command"], *entry["args"])
+    ]
+    tried = try_server(words, str(tmp_path), {})
+    assert tried.ok, tried.detail
+
+
 def test_a_hook_without_retain_does_nothing_and_fails_nothing(tmp_path: Path) -> None:
     done = run("hook", "/nonexistent", tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"{}\n", b"")
@@ -242,4 +256,4 @@ def test_the_native_client_comes_first_and_uvx_stays_off_the_network(tmp_path: P
     assert run("hook", binaries, tmp_path).stdout == b"retain hook\n"
     assert run("serve", binaries, tmp_path).stdout == b"retain serve\n"
     write("retain-hook")
-    assert run("hook", binaries, tmp_path).stdout == b"retain-hook \n"
+    assert run("hook", binaries, tmp_path).stdout == b"retain-hook hook\n"

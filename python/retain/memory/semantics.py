@@ -27,13 +27,13 @@ from retain.storage.vectors import vector_version
 
 logger = logging.getLogger(__name__)
 
-NEAREST = 100
+NEAREST = 50
 """Memories taken from each space."""
 
 LOADED_INLINE_MAX = 20_000
 """Changes of a workspace up to which its vectors are read on the way of an answer: some 20 ms."""
 
-LISTED_US = 0.4
+LISTED_US = 0.1
 """Microseconds a key that is read from an index alone."""
 
 
@@ -145,7 +145,8 @@ class Semantics:
             return "all", search()
         share = min(1.0, max(plan.rows[1], 1.0) / max(self._planner.total, 1))
         listing_us, driver = self._listing(plan)
-        if listing_us < self._testing_us(plan.filter, share):
+        few_us, all_us = self._scanning(space, places, share)
+        if listing_us + few_us < self._testing_us(plan.filter, share) + all_us:
             return "listed", search(allowed=ways.keys_fitting(reader.connection, plan.filter, driver))
         return "tested", search(accepts=partial(_accepted, reader, plan.filter), share=share)
 
@@ -156,6 +157,16 @@ class Semantics:
         everything = Query(text="", filter=plan.filter, limit=max(1, self._planner.total))
         listing = self._planner.create_plan(everything)
         return listing.cost_us[1], listing.driver
+
+    def _scanning(self, space: SpaceRow, places: Sequence[int], share: float) -> tuple[float, float]:
+        """What it costs to scan the vectors of a share of the memories, and of all; nothing where that is little."""
+        few, every = 0.0, 0.0
+        for place in places:
+            costs = self._index.costs(space.key, place)
+            if costs:
+                few += share * self._planner.total * min(costs["vector_ids"][1], costs["vector_bit_ids"][1])
+                every += self._planner.total * min(costs["vector_scan"][1], costs["vector_bits"][1])
+        return few, every
 
     def _testing_us(self, where: Filter, share: float) -> float:
         """What it costs to test the best until enough of them fit."""

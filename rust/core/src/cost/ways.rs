@@ -13,6 +13,9 @@ const AHEAD: f64 = 2.0;
 const AHEAD_ROWS: f64 = 20.0;
 /// How likely a second try is taken to be where the estimate of the filter is uncertain.
 const RISK: f64 = 0.2;
+/// What a key costs in a set that is made straight from an index, which lists most keys ascending, against one that
+/// rows gave: 50,000 of them took 5 ms where the price of the others was 26.
+const ASCENDING: f64 = 0.25;
 /// Conditions that are considered as drivers; the most selective ones win anyway.
 pub(crate) const DRIVERS_MAX: usize = 3;
 /// Rows of the main table that share a page.
@@ -279,7 +282,11 @@ impl Seen {
         let span = self.span * keys / (keys + 2.0);
         steps.push(Step {
             operator: Operator::KeySet,
-            rows: self.rows,
+            rows: if alone.is_some() {
+                self.rows.times(ASCENDING)
+            } else {
+                self.rows
+            },
         });
         self.words(span, &mut steps);
         steps.push(at_most(Operator::RowidProbe, self.matching * span, self.most()));

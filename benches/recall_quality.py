@@ -28,9 +28,11 @@ from measuring import Figure, arguments, at_least, publish
 from quality_sets import Asked, QualitySet, Record, ndcg_at, read_set, recall_at
 from retain.cache import L1Cache
 from retain.config import read_settings
-from retain.memory.embedding import Serving
+from retain.memory.embedding_cache import EmbeddingCache
+from retain.memory.questions import Questions
 from retain.memory.recalling import Recaller, effective
 from retain.memory.semantics import Semantics
+from retain.memory.serving import Serving
 from retain.model import Between, Query, to_us
 from retain.retrieval.planner import QueryPlanner
 from retain.retrieval.rank import WEIGHTS, Weights
@@ -78,7 +80,9 @@ async def ours(one: QualitySet, queries: Sequence[Asked], home: Path) -> Scores:
     planner = QueryPlanner(enabled=False)
     first = one.records if one.queries[0].order is None else _before(one, queries)
     await fit_space(store, len(first))
-    semantics = Semantics(Serving(lambda: None), VectorIndex(), planner, live=False)
+    semantics = Semantics(
+        Serving(Questions(lambda: None, EmbeddingCache())), VectorIndex(), planner, live=False
+    )
     meaning = {name: semantics for name in VARIANTS if name not in SPACELESS}
     recallers = {
         name: Recaller(planner, L1Cache(1_024), 0.0, weights=weights, semantics=meaning.get(name))

@@ -647,7 +647,7 @@ class VectorMatrix:
         """An empty matrix.
 
         Args:
-            dim: components of a vector, a multiple of 16 up to 1,024.
+            dim: components of a vector, a multiple of 16 up to 4,096.
 
         Raises:
             ValueError: another dim.
@@ -703,6 +703,8 @@ class VectorMatrix:
 
     def prices(self, matching: int | None = None, k: int = 10) -> dict[str, float]:
         """Microseconds that each way would take with so many keys, or without.
+
+        Only ways that ``search`` considers; of equals the first is taken.
 
         Raises:
             OverflowError: a number below 0.

@@ -68,6 +68,9 @@ class Settings:
         ("http://", "https://"),
         "OpenAI-compatible endpoint, https://:KEY@host/v1/embeddings#MODEL; texts are sent to it; empty is off",
     )
+    embedding_wait_ms: int = _knob(
+        50, 0, 60_000, "how long a recall may wait for embedding_url; then it goes by words alone"
+    )
     planner: int = _knob(1, 0, 1, "0: always the plan lexical_first (answers do not change)")
     drain_interval_ms: int = _knob(250, 10, 60_000, "how often a live server looks into the spool")
     drain_batch: int = _knob(64, 1, 4_096, "most events of one transaction of the drain")

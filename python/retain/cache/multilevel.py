@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 from retain.cache.configured import disk_level, server_level
@@ -82,6 +83,7 @@ class MultiLevelCache:
         self._flights: dict[Hashable, Flight] = {}
         self._tickets = Tickets()
         self._background: set[asyncio.Task[Any]] = set()
+        self._beside: list[MultiLevelCache] = []
         self._latency = Histogram()
         self._gets = 0
         self._counts = dict.fromkeys(
@@ -114,6 +116,22 @@ class MultiLevelCache:
             settings.cache_entries_max, max_bytes=settings.cache_bytes_max or None, policy="wtinylfu"
         )
         return cls(l1, server_level(settings), disk_level(settings), **options)
+
+    def beside(self, l1: L1Cache, *levels: str, **options: Any) -> MultiLevelCache:
+        """A cache of other names on some of the levels below this one; those that are not there are left out.
+
+        Close it before this one. The levels hold the entries of both, so what clears one clears the other.
+
+        Args:
+            l1: its own first level.
+            *levels: ``l2``, ``l3``.
+            **options: further arguments of ``MultiLevelCache``.
+        """
+        other = MultiLevelCache(l1, **options)
+        other._rungs = {name: rung.beside() for name, rung in self._rungs.items() if name in levels}
+        other._below = tuple(other._rungs.values())
+        other._beside, self._beside = [self], [*self._beside, other]
+        return other
 
     async def get(self, key: Hashable, default: Any = None) -> Any:
         """The value, from the first level that has it, or the default."""
@@ -202,12 +220,20 @@ class MultiLevelCache:
             await _all([rung.invalidate_tag(tag) for rung in self._below])
 
     async def clear(self) -> None:
-        """Removes everything from every level."""
+        """Removes everything from every level, of caches beside this one too."""
+        with ExitStack() as changing:
+            for cache in (self, *self._beside):
+                changing.enter_context(cache.emptied_here())
+            await _all([rung.clear() for rung in self._below])
+
+    @contextmanager
+    def emptied_here(self) -> Iterator[None]:
+        """Removes everything from this process; what is computed during the block is not kept."""
         with self._tickets.changing_all():
             self.l1.clear()
             if self._stale is not None:
                 self._stale.clear()
-            await _all([rung.clear() for rung in self._below])
+            yield
 
     async def get_or_compute(
         self,

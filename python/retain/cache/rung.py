@@ -39,8 +39,9 @@ class _Write:
 class Rung:
     """One level with its counters; no call raises because the level fails."""
 
-    def __init__(self, level: Level) -> None:
+    def __init__(self, level: Level, *, owns: bool = True) -> None:
         self._level = level
+        self._owns = owns
         self._waiting: list[_Write] = []
         self._writer: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
@@ -48,6 +49,10 @@ class Rung:
         self._debts = 0
         self._latency = Histogram()
         self.hits = self.misses = self.errors = self.promotions = 0
+
+    def beside(self) -> Rung:
+        """The same level for a cache of other keys, with counters of its own; its ``close`` leaves the level open."""
+        return Rung(self._level, owns=False)
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """What the level has; nothing where it fails."""
@@ -84,7 +89,8 @@ class Rung:
         """Finishes the waiting writes and closes the level."""
         if self._writer is not None:
             await asyncio.wait([self._writer])
-        await self._level.close()
+        if self._owns:
+            await self._level.close()
 
     def stats(self) -> dict[str, Any]:
         """Counters, latency of reads, and what the level itself counts."""

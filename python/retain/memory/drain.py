@@ -29,6 +29,7 @@ from retain.capture.redact import redact, redact_json
 from retain.config import Settings
 from retain.errors import RetainError
 from retain.memory.receipts import Receipts, watch_uses
+from retain.memory.serving import Serving
 from retain.memory.workspaces import Workspaces
 from retain.model import Draft, Event, new_id, to_us
 from retain.storage import writes
@@ -88,9 +89,15 @@ class Drain:
     """Empties the spool of one data directory into its store."""
 
     def __init__(
-        self, settings: Settings, store: SqliteStore, workspaces: Workspaces, receipts: Receipts
+        self,
+        settings: Settings,
+        store: SqliteStore,
+        workspaces: Workspaces,
+        receipts: Receipts,
+        serving: Serving,
     ) -> None:
         self._settings = settings
+        self._serving = serving
         self._receipts = receipts
         self._store = store
         self._workspaces = workspaces
@@ -195,7 +202,14 @@ class Drain:
         ready = await asyncio.to_thread(
             lambda: [digest(event, record.payload, root, key) for record, event, root, key in digested]
         )
-        return await self._store.write(lambda db: [keep(db, item) for item in ready], BY_HOOK)
+        await self._store.read(self._serving.prepare)
+        return await self._store.write(lambda db: self._keep(db, ready), BY_HOOK)
+
+    def _keep(self, db: apsw.Connection, ready: Sequence[Digested]) -> list[Kept]:
+        """Stores a batch; what is new can be found by meaning at once, where a fitted space serves."""
+        kept = [keep(db, item) for item in ready]
+        self._serving.add(db, [added for each in kept for added in each.added])
+        return kept
 
     def _add(self, report: DrainReport) -> None:
         self.totals.events += report.events

@@ -21,9 +21,11 @@ import apsw
 
 from retain.batching import BatchProcessor
 from retain.config import Settings
-from retain.errors import EmbeddingFailed, RetainError
+from retain.errors import RetainError
+from retain.memory.embedding_cache import EmbeddingCache
+from retain.memory.serving import kept, passages_of
 from retain.pressure import MemoryManager
-from retain.retrieval.space import CORPUS, MODEL, NAME, TEXTS_MAX, CorpusEmbedder, Embedder, Fit, Passage
+from retain.retrieval.space import CORPUS, MODEL, NAME, TEXTS_MAX, CorpusEmbedder, Embedder, Fit
 from retain.retrieval.vectors import floats, row_of
 from retain.storage import spaces
 from retain.storage.reads import Reader
@@ -93,6 +95,7 @@ class Embedding:
         store: memories and vectors.
         open_model: gives the embedder of the model that is installed or configured, or None; may take long.
         on_progress: called after each batch.
+        cache: keeps what a model made of a text; None keeps it in RAM, for this service alone.
     """
 
     def __init__(
@@ -101,16 +104,17 @@ class Embedding:
         store: SqliteStore,
         open_model: Callable[[], Embedder | None],
         on_progress: Callable[[EmbeddingProgress], None] = lambda _: None,
+        cache: EmbeddingCache | None = None,
     ) -> None:
         self._lock_path = settings.home / EMBED_LOCK
         self._store = store
         self._open_model = open_model
         self._on_progress = on_progress
+        self._cache = cache or EmbeddingCache()
         self._model: Embedder | None = None
         self._corpus: tuple[int, CorpusEmbedder] | None = None
         self._target: _Target | None = None
         self._complete: dict[int, int] = {}
-        self._whole_to: int | None = None
         self._paused = False
         self._running: asyncio.Task[int] | None = None
         self.progress = EmbeddingProgress()
@@ -127,11 +131,7 @@ class Embedding:
             version = self._store.version()
             if version != seen and not self._paused:
                 try:
-                    newest = await self._store.read(lambda reader: reader.total())
-                    if (
-                        newest != self._whole_to
-                    ):  # most commits bring no memory, and counting all takes 70 ns each
-                        await self.run()
+                    await self.run()
                     seen, wait_s = version, INTERVAL_S
                 except (RetainError, OSError) as error:
                     logger.warning("embedding.failed error=%s", error)
@@ -178,11 +178,9 @@ class Embedding:
         with _alone(self._lock_path) as alone:
             if not alone or self._paused:
                 return 0
-            newest = await self._store.read(lambda reader: reader.total())
             made = await self._corpus_up_to_date()
             made += await self._model_up_to_date()
             await self._sweep()
-            self._whole_to = None if self._paused else newest
             return made
 
     async def _sweep(self) -> None:
@@ -199,7 +197,7 @@ class Embedding:
             return 0
         if self._corpus is None or self._corpus[0] != space.key:
             try:
-                self._corpus = (space.key, await self._store.read(lambda reader: _kept(reader, space.key)))
+                self._corpus = (space.key, await self._store.read(lambda reader: kept(reader, space.key)))
             except ValueError as error:  # damaged, or of another version: begin again
                 logger.warning("embedding.not_loaded space=%s error=%s", space.name, error)
                 await self._store.write(lambda db: spaces.retire_kind(db, CORPUS))
@@ -245,13 +243,15 @@ class Embedding:
         return await self._fill(_Target(space=space, embedder=self._model))
 
     async def _begin(self, kind: str, embedder: Embedder, model: bytes, active: int) -> SpaceRow:
+        dim = await asyncio.to_thread(lambda: embedder.dim)  # an endpoint is asked for it
+
         def begin(db: apsw.Connection) -> SpaceRow | None:
             now_us = time.time_ns() // 1000
             spaces.add_space(
                 db,
                 name=embedder.name,
                 kind=kind,
-                dim=embedder.dim,
+                dim=dim,
                 model=model,
                 fitted_rows=active,
                 now_us=now_us,
@@ -274,15 +274,14 @@ class Embedding:
         self._target, newest = target, above
         while not self._paused:
             keys = await self._store.read(partial(_lacking, space=space.key, above=above, below=below))
-            if not keys:
+            if keys:
+                newest, below = max(newest, keys[0]), keys[-1]
+                made += sum(await self._batches.submit_many(keys))
+            elif building and not await self._store.write(partial(_serve, space=space.key, above=newest)):
+                above, below = newest, KEY_MAX  # what came meanwhile
+            else:
+                self._complete = {**self._complete, space.key: newest}
                 break
-            newest, below = max(newest, keys[0]), keys[-1]
-            made += sum(await self._batches.submit_many(keys))
-        if self._paused:
-            return made
-        if building:
-            await self._store.write(lambda db: spaces.serve(db, space.key))
-        self._complete = {**self._complete, space.key: newest}
         return made
 
     async def _embed(self, keys: Sequence[int]) -> Sequence[bool]:
@@ -302,14 +301,14 @@ class Embedding:
     async def _vectors(self, embedder: Embedder, keys: Sequence[int]) -> list[tuple[int, bytes]]:
         def in_corpus(reader: Reader) -> list[tuple[int, bytes]]:
             assert isinstance(embedder, CorpusEmbedder)
-            found = _passages(reader, keys)
+            found = passages_of(reader, keys)
             made = embedder.on(reader.tokens).embed_documents(list(found.values()))
             return list(zip(found, made, strict=True))
 
         if isinstance(embedder, CorpusEmbedder):
             return await self._store.read(in_corpus)
-        found = await self._store.read(lambda reader: _passages(reader, keys))
-        made = await asyncio.to_thread(embedder.embed_documents, list(found.values()))
+        found = await self._store.read(lambda reader: passages_of(reader, keys))
+        made = await self._cache.documents(embedder, list(found.values()))
         return list(zip(found, made, strict=True))
 
 
@@ -328,75 +327,30 @@ def _state(reader: Reader, kind: str) -> tuple[SpaceRow | None, SpaceRow | None,
     return serving, building, spaces.active_memories(db)
 
 
-class Serving:
-    """The embedders of the spaces that serve, for questions; one for all readers of a process.
-
-    Args:
-        open_model: as for ``Embedding``.
-    """
-
-    def __init__(self, open_model: Callable[[], Embedder | None]) -> None:
-        self._open_model = open_model
-        self._kept: dict[int, Embedder] = {}
-
-    def at(self, reader: Reader) -> list[tuple[SpaceRow, Embedder]]:
-        """Each space that serves in this snapshot, and what makes a question's vector in it."""
-        found = []
-        for kind in (CORPUS, MODEL):
-            space = reader.kept(
-                ("serving", kind), partial(spaces.space_in, reader.connection, kind, "serving")
-            )
-            embedder = self._embedder(reader, space) if space else None
-            if space and embedder:
-                found.append((space, embedder))
-        return found
-
-    def unload(self) -> None:
-        """Gives up what is held in RAM; the next question loads it again."""
-        self._kept = {}
-
-    def _embedder(self, reader: Reader, space: SpaceRow) -> Embedder | None:
-        embedder = self._kept.get(space.key)
-        if embedder is None:
-            embedder = self._loaded(reader, space)
-            if embedder is None or embedder.name != space.name:
-                return None
-            self._kept = {**self._kept, space.key: embedder}
-        return embedder.on(reader.tokens) if isinstance(embedder, CorpusEmbedder) else embedder
-
-    def _loaded(self, reader: Reader, space: SpaceRow) -> Embedder | None:
-        try:
-            return _kept(reader, space.key) if space.kind == CORPUS else self._open_model()
-        except (ValueError, EmbeddingFailed) as error:
-            logger.warning("embedding.not_loaded space=%s error=%s", space.name, error)
-            return None
-
-
 def _has_retired_vectors(reader: Reader) -> bool:
     return spaces.has_retired_vectors(reader.connection)
 
 
 def _gather(reader: Reader, fit: Fit, keys: Sequence[int]) -> None:
-    fit.add(_passages(reader, keys).values(), reader.tokens)
+    fit.add(passages_of(reader, keys).values(), reader.tokens)
 
 
 def _lacking(reader: Reader, space: int, above: int, below: int) -> list[int]:
     return spaces.lacking(reader.connection, space, KEYS_AHEAD, above=above, below=below)
 
 
+def _serve(db: apsw.Connection, space: int, above: int) -> bool:
+    """Lets a space serve, unless a memory above a key lacks a vector in it: what was findable stays so."""
+    if spaces.count_lacking(db, space, above):
+        return False
+    spaces.serve(db, space)
+    return True
+
+
 def _is_due(serving: SpaceRow | None, active: int) -> bool:
     if serving is None:
         return active >= MEMORIES_MIN
     return serving.name != NAME or active >= GROWTH * serving.fitted_rows
-
-
-def _kept(reader: Reader, space: int) -> CorpusEmbedder:
-    return CorpusEmbedder.from_bytes(spaces.model_of(reader.connection, space), reader.tokens)
-
-
-def _passages(reader: Reader, keys: Sequence[int]) -> dict[int, Passage]:
-    """What is embedded of memories; those whose text is damaged are left out, `retain verify` tells of them."""
-    return {key: Passage.of(memory) for key, memory in reader.load(keys).items()}
 
 
 @contextmanager

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 from retain.cache import L1Cache
-from retain.config import project_directory, read_settings, session_id
+from retain.config import Settings, project_directory, read_settings, session_id
 from retain.memory.drain import Drain
-from retain.memory.embedding import Embedding, Serving
+from retain.memory.embedding import Embedding
+from retain.memory.embedding_cache import EmbeddingCache
+from retain.memory.questions import Questions
 from retain.memory.recall_cache import open_recall_cache
 from retain.memory.recalling import Recaller
 from retain.memory.receipts import Receipts
 from retain.memory.semantics import Semantics
 from retain.memory.service import Channel, MemoryService
+from retain.memory.serving import Serving
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
 from retain.retrieval import calibration
-from retain.retrieval.models import open_model
+from retain.retrieval.models import has_model, open_model, wait_of
 from retain.retrieval.planner import QueryPlanner
+from retain.retrieval.space import Embedder
 from retain.retrieval.vectors import VectorIndex
 from retain.storage.audit import Author, Door
 from retain.storage.sqlite import SqliteStore
@@ -67,10 +71,8 @@ async def open(  # noqa: A001 - the public name is retain.open
     channel = Channel(origin=origin, folder=place, session=session)
     receipts = Receipts(store, workspaces, folder=place, session=session)
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
-    open_embedder = partial(open_model, chosen)
-    semantics = (
-        Semantics(Serving(open_embedder), VectorIndex(), planner, live=drain) if chosen.vectors else None
-    )
+    model, embeddings = partial(open_model, chosen), EmbeddingCache(recalls)
+    semantics = Semantics(_serving(chosen, model, embeddings), VectorIndex(), planner, live=drain)
     service = MemoryService(
         chosen,
         store,
@@ -79,15 +81,16 @@ async def open(  # noqa: A001 - the public name is retain.open
         recalls=recalls,
         recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100, semantics=semantics),
         workspaces=workspaces,
-        drain=Drain(chosen, store, workspaces, receipts),
+        drain=Drain(chosen, store, workspaces, receipts, semantics.serving),
         receipts=receipts,
+        semantics=semantics,
     )
-    embedding = Embedding(chosen, store, open_embedder) if drain and chosen.vectors else None
+    embedding = Embedding(chosen, store, model, cache=embeddings) if drain and chosen.vectors else None
     keeping: list[Coroutine[Any, Any, None]] = []
     if drain:
         await store.tend_readers()  # whoever lives long
         keeping += [one.keep_running() for one in (service.drain, service.keeping, embedding) if one]
-        keeping.append(service.prepare())
+        keeping.append(semantics.read_ahead(store, workspaces, place))
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 
@@ -100,6 +103,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     finally:
         if embedding is not None:
             await embedding.close()
+        await semantics.serving.questions.close()
         await service.close()
 
 
@@ -113,3 +117,9 @@ async def _in_background(keeping: Sequence[Coroutine[Any, Any, None]]) -> AsyncI
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _serving(settings: Settings, model: Callable[[], Embedder | None], embeddings: EmbeddingCache) -> Serving:
+    """Who makes vectors of questions and of new memories; nobody where vectors are switched off."""
+    questions = Questions(model, embeddings, wait_s=wait_of(settings), expected=has_model(settings))
+    return Serving(questions, enabled=bool(settings.vectors))

@@ -115,9 +115,8 @@ class Recaller:
             **truth_of(found.execution),
             "planning_us": round(planned_us, 1),
             "candidates": len(ranked),
+            **near.truth(),
         }
-        if near.way:
-            truth["meaning"] = {"us": near.us, "way": near.way, "candidates": len(near.candidates)}
         if judged.evidence:
             truth["evidence"] = {name: round(value, 4) for name, value in asdict(judged.evidence).items()}
         recall = Recall(
@@ -129,16 +128,6 @@ class Recaller:
             elapsed_us=(time.perf_counter_ns() - started) // 1000,
         )
         return Answer(recall=recall, execution=found.execution, whole=near.whole)
-
-    def prepare(self, reader: Reader, workspace: int) -> None:
-        """Reads the vectors of a workspace, by its key, before they are asked for."""
-        if self._semantics:
-            self._semantics.prepare(reader, workspace)
-
-    def load_vectors(self, reader: Reader) -> None:
-        """Reads the vectors that an answer had to do without."""
-        if self._semantics:
-            self._semantics.load(reader)
 
     def analyse(self, reader: Reader, text: str) -> TextQuery | None:
         """The words of a text with their frequencies; None for an empty text."""

@@ -21,6 +21,7 @@ from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    from retain.memory.semantics import Semantics
     from retain.pressure import MemoryManager
 
 FAILURES = "failures.log"
@@ -40,6 +41,7 @@ def stats(
     planner: QueryPlanner,
     drained: DrainReport,
     pressure: MemoryManager | None,
+    semantics: Semantics,
 ) -> dict[str, Any]:
     """Counts of everything in the store, and of what this process did."""
     workspaces = [
@@ -64,6 +66,7 @@ def stats(
             "writer": store.writer_stats(),
             "planner": {"q_error": dict(planner.q_error())},
             "drained": asdict(drained),
+            "vectors": semantics.stats(),
             "pressure": {"level": "off"} if pressure is None else pressure.stats(),
         },
     }

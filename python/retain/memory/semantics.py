@@ -12,29 +12,30 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
-from retain.errors import EmbeddingFailed
-from retain.memory.embedding import Serving
-from retain.model import All, Filter, Glob, In, Query
-from retain.retrieval.planner import MULTI_VALUED, Plan, QueryPlanner
+from retain.errors import EmbeddingFailed, RetainError
+from retain.memory.serving import Asks, Serving
+from retain.memory.workspaces import Workspaces
+from retain.model import Filter, In, Query
+from retain.retrieval.planner import Plan, QueryPlanner
+from retain.retrieval.vector_plan import parts_of
 from retain.retrieval.vectors import VectorIndex, floats
 from retain.storage import ways
 from retain.storage.conditions import condition
 from retain.storage.reads import Candidate, Reader
 from retain.storage.rows import to_json
 from retain.storage.spaces import SpaceRow
+from retain.storage.sqlite import SqliteStore
 from retain.storage.vectors import vector_version
 
 logger = logging.getLogger(__name__)
 
-NEAREST = 50
+NEAREST = 100
 """Memories taken from each space."""
 
 LOADED_INLINE_MAX = 20_000
 """Changes of a workspace up to which its vectors are read on the way of an answer: some 20 ms."""
-
-LISTED_US = 0.1
-"""Microseconds a key that is read from an index alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +46,32 @@ class Nearest:
         shares: by kind of space, for each of the nearest memories its place between last and first, in 0..1.
         candidates: all of them, without words.
         us: microseconds that it took, loading left out.
-        way: how each space was searched.
-        whole: False where a matrix was not in RAM yet and was left out.
+        searches: of each space the plan of its search, with the truth beside its estimates.
+        left_out: spaces that were not asked, and why.
     """
 
     shares: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     candidates: Sequence[Candidate] = ()
     us: float = 0.0
-    way: str = ""
-    whole: bool = True
+    searches: Sequence[Mapping[str, Any]] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every space was asked; a later answer may be better where one was not."""
+        return not self.left_out
+
+    def truth(self) -> dict[str, Any]:
+        """What it did, as JSON values; nothing where there was nothing to do."""
+        if not self.searches and not self.left_out:
+            return {}
+        found: dict[str, Any] = {
+            "us": self.us,
+            "way": self.searches[-1]["way"] if self.searches else "",
+            "candidates": len(self.candidates),
+            "searches": list(self.searches),
+        }
+        return {"meaning": {**found, "left_out": dict(self.left_out)} if self.left_out else found}
 
 
 NOTHING = Nearest()
@@ -70,7 +88,7 @@ class Semantics:
     """
 
     def __init__(self, serving: Serving, index: VectorIndex, planner: QueryPlanner, *, live: bool) -> None:
-        self._serving = serving
+        self.serving = serving
         self._index = index
         self._planner = planner
         self._live = live
@@ -78,13 +96,35 @@ class Semantics:
 
     def unload(self) -> int:
         """Lets go of vectors and embedders; the next question reads them again. Returns the bytes of the vectors."""
-        self._serving.unload()
+        self.serving.unload()
         return self._index.unload()
 
-    def prepare(self, reader: Reader, workspace: int) -> None:
-        """Reads the embedders that serve and the vectors of a workspace, by its key."""
-        for space, _ in self._serving.at(reader):
-            self._index.load(reader, space.key, workspace)
+    async def ask(self, text: str) -> None:
+        """Has a model make the vector of a question, for as long as an answer may wait. Never raises."""
+        await self.serving.questions.prepare(text)
+
+    async def read_ahead(self, store: SqliteStore, workspaces: Workspaces, folder: str) -> None:
+        """Reads the embedders that serve and the vectors of a folder's workspace, so that no question waits for them.
+
+        A live server runs it beside the first answers; where it fails, questions read what they need.
+        """
+        try:
+            known = await workspaces.known_at(folder)
+            if known is not None:
+                await store.read(lambda reader: self._read_all(reader, known[1]))
+        except RetainError as error:
+            logger.warning("recall.vectors_not_prepared error=%s", error.code)
+
+    async def read_wanted(self, store: SqliteStore) -> None:
+        """Reads the vectors that an answer had to do without."""
+        try:
+            await store.read(self.load)
+        except RetainError as error:
+            logger.warning("recall.vectors_not_loaded error=%s", error.code)
+
+    def stats(self) -> dict[str, Any]:
+        """Bytes of the vectors in RAM, and what was asked of a model."""
+        return {"bytes": self._index.bytes, "questions": self.serving.questions.stats()}
 
     def load(self, reader: Reader) -> None:
         """Reads the vectors that a question found missing."""
@@ -103,30 +143,35 @@ class Semantics:
         if not query.text.strip() or not _takes_active(plan.filter):
             return NOTHING
         places = ways.workspaces_of(reader.connection, plan.filter)
-        shares: dict[str, dict[int, float]] = {}
-        taken, way, whole = 0.0, "", True
-        for space, embedder in self._serving.at(reader):
+        shares: dict[str, Mapping[int, float]] = {}
+        searches, left_out, taken = [], {}, 0.0
+        for space, asks in self.serving.at(reader):
             ready = [place for place in places if self._is_ready(reader, space, place)]
-            whole = whole and len(ready) == len(places)
+            if len(ready) < len(places):
+                left_out[space.name] = "vectors are being read"
             started = time.perf_counter_ns()
             try:
-                vector = embedder.embed_query(query.text)
+                vector = self._vector(space, asks, query.text)
             except EmbeddingFailed as error:  # the words still answer; such an answer is not cached
-                logger.warning("recall.meaning_left_out space=%s error=%s", space.name, error)
-                whole = False
+                logger.info("recall.meaning_left_out space=%s error=%s", space.name, error)
+                left_out[space.name] = str(error)
                 continue
             if any(vector) and ready:
-                way, hits = self._search(reader, space, ready, vector, plan)
-                shares[space.kind] = between(hits)
-            taken += (time.perf_counter_ns() - started) / 1000
+                shares[space.kind], search = self._search(reader, space, ready, vector, plan)
+                searches.append(search)
+            taken += _since(started)
         keys = sorted({key for each in shares.values() for key in each})
         return Nearest(
             shares=shares,
             candidates=ways.candidates_at(reader.connection, keys),
             us=round(taken, 1),
-            way=way,
-            whole=whole,
+            searches=searches,
+            left_out=left_out,
         )
+
+    def _read_all(self, reader: Reader, workspace: int) -> None:
+        for space, _ in self.serving.at(reader):
+            self._index.load(reader, space.key, workspace)
 
     def _is_ready(self, reader: Reader, space: SpaceRow, workspace: int) -> bool:
         if not self._live or self._index.is_loaded(space.key, workspace):
@@ -136,54 +181,38 @@ class Semantics:
         self.wanted = {*self.wanted, (space.key, workspace)}
         return False
 
+    def _vector(self, space: SpaceRow, asks: Asks, text: str) -> bytes:
+        vector = asks.embed_query(text)
+        if len(vector) != space.dim:
+            raise EmbeddingFailed(f"{space.name} gave {len(vector)} numbers, its space has {space.dim}")
+        return vector
+
     def _search(
         self, reader: Reader, space: SpaceRow, places: Sequence[int], vector: bytes, plan: Plan
-    ) -> tuple[str, list[tuple[int, float]]]:
-        """By the cheaper of two ways: list what fits and scan that, or scan all and test the best."""
-        search = partial(self._index.search, reader, space.key, places, floats(vector), NEAREST)
-        if _is_plain(plan.filter):
-            return "all", search()
-        share = min(1.0, max(plan.rows[1], 1.0) / max(self._planner.total, 1))
-        listing_us, driver = self._listing(plan)
-        few_us, all_us = self._scanning(space, places, share)
-        if listing_us + few_us < self._testing_us(plan.filter, share) + all_us:
-            return "listed", search(allowed=ways.keys_fitting(reader.connection, plan.filter, driver))
-        return "tested", search(accepts=partial(_accepted, reader, plan.filter), share=share)
-
-    def _listing(self, plan: Plan) -> tuple[float, int | None]:
-        """What it costs to list the memories that fit, and by the index of which condition."""
-        if ways.is_in_index(plan.filter):
-            return plan.rows[1] * LISTED_US, None
-        everything = Query(text="", filter=plan.filter, limit=max(1, self._planner.total))
-        listing = self._planner.create_plan(everything)
-        return listing.cost_us[1], listing.driver
-
-    def _scanning(self, space: SpaceRow, places: Sequence[int], share: float) -> tuple[float, float]:
-        """What it costs to scan the vectors of a share of the memories, and of all; nothing where that is little."""
-        few, every = 0.0, 0.0
+    ) -> tuple[Mapping[int, float], dict[str, Any]]:
+        """The nearest with their shares, by the cheapest way; and what that took, beside what was expected."""
         for place in places:
-            costs = self._index.costs(space.key, place)
-            if costs:
-                few += share * self._planner.total * min(costs["vector_ids"][1], costs["vector_bit_ids"][1])
-                every += self._planner.total * min(costs["vector_scan"][1], costs["vector_bits"][1])
-        return few, every
+            if not self._index.is_loaded(space.key, place):
+                self._index.load(reader, space.key, place)
+        started = time.perf_counter_ns()
+        chosen = self._planner.plan_vectors(plan, NEAREST, partial(self._index.price, space.key, places))
+        search = partial(self._index.search, reader, space.key, places, floats(vector), NEAREST)
+        if chosen.way == "all":
+            found, rows = search(), None
+        elif chosen.way == "listed":
+            allowed = ways.keys_fitting(reader.connection, plan.filter, chosen.driver)
+            found, rows = search(allowed=allowed), len(allowed)
+        else:
+            found = search(accepts=partial(_accepted, reader, plan.filter), share=chosen.share)
+            rows = found.tested
+        truth: dict[str, Any] = {"us": _since(started), "matrix": found.way}
+        if rows is not None:
+            truth["rows"] = rows
+        return between(found.hits), {"space": space.name, **chosen.as_json(), "truth": truth}
 
-    def _testing_us(self, where: Filter, share: float) -> float:
-        """What it costs to test the best until enough of them fit."""
-        known = self._planner.coefficients()
-        each = sum(known[operator][1] for operator in ("row_fetch", "page_read", *_probes(where)))
-        return min(NEAREST / share, self._planner.total) * each
 
-
-def _probes(where: Filter) -> list[str]:
-    """What testing a row costs beside reading it."""
-    found = []
-    for part in _parts(where):
-        if isinstance(part, Glob):
-            found.append("glob_test")
-        elif isinstance(part, In) and part.field in MULTI_VALUED:
-            found.append("side_probe")
-    return found
+def _since(started_ns: int) -> float:
+    return round((time.perf_counter_ns() - started_ns) / 1000, 1)
 
 
 def between(hits: Sequence[tuple[int, float]]) -> dict[int, float]:
@@ -205,17 +234,7 @@ def _accepted(reader: Reader, where: Filter, keys: Sequence[int]) -> Collection[
     return {key for (key,) in rows}
 
 
-def _parts(where: Filter) -> tuple[Filter, ...]:
-    return where.parts if isinstance(where, All) else (where,)
-
-
 def _takes_active(where: Filter) -> bool:
     """Whether an active memory can fit; only those have vectors."""
-    named = [part.values for part in _parts(where) if isinstance(part, In) and part.field == "status"]
+    named = [part.values for part in parts_of(where) if isinstance(part, In) and part.field == "status"]
     return all("active" in values for values in named)
-
-
-def _is_plain(where: Filter) -> bool:
-    """Whether every active memory of the workspaces fits."""
-    named = [part.field if isinstance(part, In) else "" for part in _parts(where)]
-    return set(named) <= {"workspace", "status"} and "status" in named

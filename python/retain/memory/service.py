@@ -14,7 +14,7 @@ import apsw
 
 from retain.cache import MultiLevelCache, Unstored
 from retain.config import Settings
-from retain.errors import InvalidInput, NotFound, RetainError
+from retain.errors import InvalidInput, NotFound
 from retain.git import head
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.auditing import Audit
@@ -43,10 +43,11 @@ from retain.retrieval.filters import both, parse_filter
 from retain.retrieval.planner import QueryPlanner
 from retain.storage import writes
 from retain.storage.integrity import verify
-from retain.storage.reads import memories_by_id
+from retain.storage.reads import Reader, memories_by_id
 from retain.storage.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    from retain.memory.semantics import Semantics
     from retain.pressure import MemoryManager
 
 logger = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ class MemoryService:
         workspaces: Workspaces,
         drain: Drain,
         receipts: Receipts,
+        semantics: Semantics,
     ) -> None:
         """Use ``retain.open``."""
         self.settings = settings
@@ -90,6 +92,7 @@ class MemoryService:
         self._planner = planner
         self._recalls = recalls
         self._recaller = recaller
+        self._semantics = semantics
         self._workspaces = workspaces
         self._upkeep = PlannerUpkeep(planner, store, enabled=bool(settings.planner))
         self.receipts = receipts
@@ -178,6 +181,7 @@ class MemoryService:
 
         def add(db: apsw.Connection) -> tuple[list[writes.Added], dict[str, Memory]]:
             added = [writes.add_memory(db, new) for new in news]
+            self._semantics.serving.add(db, added)
             return added, memories_by_id(db, [a.id for a in added])
 
         added, stored = await self._store.write(add)
@@ -307,7 +311,14 @@ class MemoryService:
         # What the old version is about was checked when it came in; capture takes more than callers may say.
         draft = replace(draft, paths=old.paths, symbols=old.symbols, tags=old.tags)
         new = writes.NewMemory(id=new_id(), workspace=key, draft=draft, now_us=time.time_ns() // 1000)
-        added = await self._store.write(lambda db: writes.supersede(db, old.id, new, reason))
+        await self._store.read(self._semantics.serving.prepare)
+
+        def replace_it(db: apsw.Connection) -> writes.Added:
+            added = writes.supersede(db, old.id, new, reason)
+            self._semantics.serving.add(db, [added])
+            return added
+
+        added = await self._store.write(replace_it)
         return (await self._by_ids([added.id]))[added.id]
 
     async def forget(self, memory_id: str, reason: str = "") -> None:
@@ -361,6 +372,7 @@ class MemoryService:
         query = await self._query(text, filter, limit, workspace)
         await self.drain.before_recall()
         await self._upkeep.refresh()
+        await self._semantics.ask(query.text)
         answer = await self._store.read(lambda r: self._recaller.answer(r, recalling.effective(query)))
         return self._upkeep.explained(recalling.effective(query), answer)
 
@@ -375,6 +387,7 @@ class MemoryService:
                 self._planner,
                 self.drain.totals,
                 self.pressure,
+                self._semantics,
             )
         )
 
@@ -442,35 +455,17 @@ class MemoryService:
 
     async def _answer(self, query: Query, token: str | None, fresh: list[Recall]) -> Recall | Unstored:
         """Looks it up; an answer of a later state than the token's is not kept."""
+        await self._semantics.ask(query.text)
         seen, answer = await self._store.read(
             lambda reader: (reader.fact(writes.STATE_FACT), self._recaller.answer(reader, query))
         )
         self._upkeep.observe(answer.execution)
-        if not answer.whole:
-            self._run_in_background(self._load_vectors)
+        if self._semantics.wanted:
+            self._run_in_background(lambda: self._semantics.read_wanted(self._store))
         elif self._upkeep.is_due():
             self._run_in_background(self._upkeep.refresh_quietly)
         fresh.append(answer.recall)
         return answer.recall if seen == token and answer.whole else Unstored(answer.recall)
-
-    async def prepare(self) -> None:
-        """Reads the vectors of the folder's workspace, so that no question waits for them or does without.
-
-        A live server runs it beside the first answers; where it fails, questions read what they need.
-        """
-        try:
-            known = await self._workspaces.known_at(self._channel.folder)
-            if known is not None:
-                await self._store.read(lambda reader: self._recaller.prepare(reader, known[1]))
-        except RetainError as error:
-            logger.warning("recall.vectors_not_prepared error=%s", error.code)
-
-    async def _load_vectors(self) -> None:
-        """Reads the vectors that an answer had to do without."""
-        try:
-            await self._store.read(self._recaller.load_vectors)
-        except RetainError as error:
-            logger.warning("recall.vectors_not_loaded error=%s", error.code)
 
     def _run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Runs work beside the answers until it ends or the service is closed; one at a time."""
@@ -499,13 +494,15 @@ class MemoryService:
         return [inputs.draft_of(item, stamp, f"items[{i}].") for i, item in enumerate(items)]
 
     async def _near(self, place: Workspace, drafts: Sequence[Draft]) -> list[tuple[str, ...]]:
-        if len(drafts) > NEAR_ITEMS_MAX:
-            return [()] * len(drafts)
-        return await self._store.read(
-            lambda reader: [
-                self._recaller.near(reader, place.id, f"{draft.title}\n{draft.text}") for draft in drafts
-            ]
-        )
+        """Near duplicates of each; what embeds new memories is loaded on the way, before any transaction."""
+
+        def look(reader: Reader) -> list[tuple[str, ...]]:
+            self._semantics.serving.prepare(reader)
+            if len(drafts) > NEAR_ITEMS_MAX:
+                return [()] * len(drafts)
+            return [self._recaller.near(reader, place.id, f"{draft.title}\n{draft.text}") for draft in drafts]
+
+        return await self._store.read(look)
 
     async def _by_ids(self, ids: Sequence[str]) -> dict[str, Memory]:
         return await self._store.read(lambda reader: reader.by_ids(ids))

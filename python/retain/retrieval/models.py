@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlsplit
 
 import orjson
 
-from retain.cache import L1Cache
 from retain.config import Settings
 from retain.errors import EmbeddingFailed
 from retain.retrieval.space import Embedder, Passage
@@ -37,8 +36,10 @@ BATCH = 16
 
 ENDPOINT_TIMEOUT_S = 10.0
 ENDPOINT_BYTES_MAX = 64 * 1024 * 1024
-CACHE_BYTES_MAX = 4 * 1024 * 1024
 PROBE = "a"
+
+DIM_STEP, DIM_MAX = 16, 4_096
+"""What the matrix takes: whole registers."""
 
 
 def model_folder(settings: Settings) -> Path:
@@ -53,10 +54,20 @@ def open_model(settings: Settings) -> Embedder | None:
         EmbeddingFailed: it is there and does not work.
     """
     if settings.embedding_url:
-        return Cached(EndpointEmbedder(settings.embedding_url))
-    if (model_folder(settings) / MODEL_FILE).exists():
-        return Cached(OnnxEmbedder(model_folder(settings)))
+        return EndpointEmbedder(settings.embedding_url)
+    if has_model(settings):
+        return OnnxEmbedder(model_folder(settings))
     return None
+
+
+def has_model(settings: Settings) -> bool:
+    """Whether ``open_model`` would give one, as far as can be told without opening it."""
+    return bool(settings.embedding_url) or (model_folder(settings) / MODEL_FILE).exists()
+
+
+def wait_of(settings: Settings) -> float | None:
+    """Seconds that an answer may wait for the model; None where it is one of this process, which always answers."""
+    return settings.embedding_wait_ms / 1000 if settings.embedding_url else None
 
 
 def digest_of(path: Path) -> str:
@@ -87,9 +98,11 @@ class OnnxEmbedder:
         try:
             data = (folder / MODEL_FILE).read_bytes()
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER_FILE))
+            digest = hashlib.sha256(data).hexdigest()
+            if digest in PINNED:  # written with nothing left to fuse: fused int8 products take longer
+                options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
             self._inputs = {each.name for each in self._session.get_inputs()}
-            digest = hashlib.sha256(data).hexdigest()
             self.name = f"{PINNED.get(digest, 'onnx')}-{digest[:12]}"
             tokenizer.no_padding()
             tokenizer.enable_truncation(TOKENS_MAX)
@@ -146,9 +159,6 @@ class EndpointEmbedder:
     Args:
         url: ``https://:KEY@host/v1/embeddings#MODEL``; the key is sent as a bearer token, redirects are refused.
         timeout_s: longest wait for an answer.
-
-    Raises:
-        EmbeddingFailed: it cannot be reached or does not speak the protocol.
     """
 
     def __init__(self, url: str, timeout_s: float = ENDPOINT_TIMEOUT_S) -> None:
@@ -160,7 +170,24 @@ class EndpointEmbedder:
         self._model = unquote(parts.fragment)
         self._timeout_s = timeout_s
         self.name = f"{self._model}@{self._host}"
-        self.dim = len(self._embed([PROBE])[0])
+        self._dim = 0
+
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector, asked for once.
+
+        Raises:
+            EmbeddingFailed: it cannot be reached, does not speak the protocol, or gives vectors of another kind.
+        """
+        if not self._dim:
+            found = len(self._embed([PROBE])[0])
+            if found % DIM_STEP or found > DIM_MAX:
+                raise EmbeddingFailed(
+                    f"{self._model} at {self._host} gives {found} numbers a text; "
+                    f"they must be a multiple of {DIM_STEP}, {DIM_MAX} at most"
+                )
+            self._dim = found
+        return self._dim
 
     def embed_documents(self, passages: Sequence[Passage]) -> list[bytes]:
         """A vector for each memory."""
@@ -200,43 +227,6 @@ class EndpointEmbedder:
         if len(data) > ENDPOINT_BYTES_MAX:
             raise EmbeddingFailed(f"{self._host} answered more than {ENDPOINT_BYTES_MAX} bytes")
         return data
-
-
-class Cached:
-    """An embedder that keeps what it made of a text, by a hash of the text.
-
-    Args:
-        embedder: makes the vectors.
-    """
-
-    def __init__(self, embedder: OnnxEmbedder | EndpointEmbedder) -> None:
-        self._embedder = embedder
-        self.name, self.dim = embedder.name, embedder.dim
-        self._kept = L1Cache(CACHE_BYTES_MAX // max(64, self.dim))
-
-    def embed_documents(self, passages: Sequence[Passage]) -> list[bytes]:
-        """A vector for each memory; only new texts cost anything."""
-        keys = [_hash(passage.as_text()) for passage in passages]
-        known: dict[bytes, bytes] = self._kept.get_many(keys)
-        fresh = {key: passage for key, passage in zip(keys, passages, strict=True) if key not in known}
-        made: dict[bytes, bytes] = {}
-        if fresh:
-            made = dict(zip(fresh, self._embedder.embed_documents(list(fresh.values())), strict=True))
-            self._kept.set_many(made)
-        return [known.get(key) or made[key] for key in keys]
-
-    def embed_query(self, text: str) -> bytes:
-        """The vector of a question."""
-        key = b"?" + _hash(text)
-        found: bytes | None = self._kept.get(key)
-        if found is None:
-            found = self._embedder.embed_query(text)
-            self._kept.set(key, found)
-        return found
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
 
 
 def _quantised(values: Iterable[Any]) -> bytes:

@@ -25,7 +25,9 @@ from typing import Any, NamedTuple
 
 from retain._core import CostEstimator
 from retain.model import All, AnyOf, Filter, In, Query
+from retain.retrieval import vector_plan
 from retain.retrieval.filters import NOTHING, size_of
+from retain.retrieval.vector_plan import MULTI_VALUED, VectorPlan
 
 Interval = tuple[float, float, float]
 
@@ -34,8 +36,6 @@ OVERFETCH = 4
 
 POOL_MIN = 50
 PLAN_BYTES = 512
-
-MULTI_VALUED = frozenset({"tag", "path"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,6 +230,22 @@ class QueryPlanner:
         named = {query.workspace} if query.workspace else set()
         named |= _workspaces(query.filter)
         return WorkspaceRequirements(named=tuple(sorted(named)), every=not named)
+
+    def plan_vectors(self, plan: Plan, k: int, priced: vector_plan.Priced) -> VectorPlan:
+        """The cheapest way to find the ``k`` nearest vectors among the memories that fit a plan's filter.
+
+        Args:
+            plan: of the question.
+            k: hits wanted.
+            priced: what the matrix takes for so many keys and hits.
+        """
+        everything = Query(text="", filter=plan.filter, limit=max(1, self._total))
+        listings = [] if vector_plan.is_plain(plan.filter) else self.alternatives(everything)
+        found, share = vector_plan.candidates(plan, listings, self._total, k, priced)
+        if not self._enabled:  # whatever is known: list by time, which needs no statistics
+            found = [one for one in found if one.way != "tested" and one.driver is None]
+        store_us = [price["us"] for price in self._estimator.price_many([one.steps for one in found])]
+        return vector_plan.cheapest(found, store_us, share)
 
     def estimate_cost(self, query: Query) -> Interval:
         """Microseconds of the cheapest plan, as (min, expected, max)."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import apsw
 
@@ -50,6 +50,19 @@ def row_of(vector: Floats) -> bytes:
         ValueError: a component is infinite or not a number.
     """
     return quantise(vector, len(memoryview(vector).cast("B")) // FLOAT_BYTES)
+
+
+def asked_first(k: int, share: float) -> int:
+    """How many of the best are asked about at first, so that ``k`` of them are likely to be accepted."""
+    return k + round(ASKED_MORE * k * (1 - share) / share)
+
+
+class Searched(NamedTuple):
+    """What a search found: (key, cosine) best first; the way that the largest matrix went; keys that were tested."""
+
+    hits: list[tuple[int, float]]
+    way: str
+    tested: int
 
 
 @dataclass(slots=True)
@@ -90,7 +103,7 @@ class VectorIndex:
         allowed: Sequence[int] | None = None,
         accepts: Accepts | None = None,
         share: float = 1.0,
-    ) -> list[tuple[int, float]]:
+    ) -> Searched:
         """The ``k`` memories whose vectors point most nearly where the query does, best first, as (key, cosine).
 
         A filter never leaves fewer than it must: the ``k`` best of those that fit come back.
@@ -110,12 +123,19 @@ class VectorIndex:
             ValueError: the query has another number of dimensions than the space, or is not finite.
         """
         packed = None if allowed is None else array("q", allowed)
-        first = k if accepts is None else k + round(ASKED_MORE * k * (1 - share) / share)
-        found = []
+        first = k if accepts is None else asked_first(k, share)
+        found: list[tuple[int, float]] = []
+        way, largest, tested = "", -1, 0
         for workspace in workspaces:
             held = self._follow(reader.connection, space, workspace)
-            found += _search(reader.connection, (space, workspace), held, query, k, first, packed, accepts)
-        return sorted(found, key=lambda hit: (-hit[1], -hit[0]))[:k]
+            hits, went, asked = _search(
+                reader.connection, (space, workspace), held, query, k, first, packed, accepts
+            )
+            found += hits
+            tested += asked if accepts is not None else 0
+            if len(held.matrix) > largest:
+                way, largest = went, len(held.matrix)
+        return Searched(sorted(found, key=lambda hit: (-hit[1], -hit[0]))[:k], way, tested)
 
     def load(self, reader: Reader, space: int, workspace: int) -> int:
         """Brings the vectors of a workspace into RAM, or up to date; returns how many there are."""
@@ -126,10 +146,28 @@ class VectorIndex:
         held = self._held.get((space, workspace))
         return held is not None and held.version > 0
 
-    def costs(self, space: int, workspace: int) -> Mapping[str, tuple[float, float]]:
-        """Startup and microseconds a row by operator, as measured when it was loaded; nothing before that."""
-        held = self._held.get((space, workspace))
-        return {} if held is None else held.matrix.costs()
+    def price(self, space: int, workspaces: Sequence[int], matching: int | None, k: int) -> tuple[str, float]:
+        """What a search would take, by the costs measured when each matrix was loaded; one not loaded costs nothing.
+
+        Args:
+            space: key of the embedding space.
+            workspaces: keys of the workspaces to search.
+            matching: among how many keys, which are taken to lie evenly in the workspaces; None is all rows.
+            k: hits wanted.
+
+        Returns:
+            The way that the largest matrix would go, and microseconds in all.
+        """
+        held = [self._held.get((space, workspace)) for workspace in workspaces]
+        matrices = sorted((one.matrix for one in held if one is not None), key=len, reverse=True)
+        total = sum(map(len, matrices))
+        way, us = "", 0.0
+        for matrix in matrices:
+            share = len(matrix) / total if total else 0.0
+            prices = matrix.prices(None if matching is None else round(matching * share), k)
+            cheapest = min(prices, key=lambda name: prices[name])
+            way, us = way or cheapest, us + prices[cheapest]
+        return way, us
 
     @property
     def bytes(self) -> int:
@@ -191,7 +229,7 @@ def _search(
     first: int,
     allowed: array[int] | None,
     accepts: Accepts | None,
-) -> list[tuple[int, float]]:
+) -> tuple[list[tuple[int, float]], str, int]:
     """The best of one matrix that the snapshot holds and the filter accepts, however many must be looked at."""
     current, wanted = vector_version(db, *place), first
     asked: set[int] = set()
@@ -199,7 +237,7 @@ def _search(
     while True:
         matrix = held.matrix
         before = held.version
-        hits, _ = matrix.search(query, wanted, allowed)
+        hits, way = matrix.search(query, wanted, allowed)
         fresh: Collection[int] = [key for key, _ in hits if key not in asked]
         asked.update(fresh)
         if not before == held.reached == current:
@@ -207,7 +245,7 @@ def _search(
         fitting.update(fresh if accepts is None else accepts(list(fresh)))
         kept = [hit for hit in hits if hit[0] in fitting]
         if len(kept) >= k or len(hits) < wanted:
-            return kept[:k]
+            return kept[:k], way, len(asked)
         wanted *= WIDENED_BY
 
 

@@ -9,7 +9,7 @@ use std::sync::{PoisonError, RwLock};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyMemoryView};
+use pyo3::types::{PyBytes, PyDict, PyMemoryView};
 use retain_core::CoreError;
 use retain_core::vector::{self, CostLine, Matrix, Way};
 
@@ -141,16 +141,18 @@ impl VectorMatrix {
     }
 
     #[pyo3(signature = (matching=None, k=10))]
-    fn prices(
+    fn prices<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         matching: Option<usize>,
         k: usize,
-    ) -> PyResult<HashMap<&'static str, f64>> {
-        self.read(py, |matrix| {
-            let price = |way: Way| matrix.costs().price(way, matrix.len(), matching, k);
-            Ok(Way::ALL.map(|way| (way.name(), price(way))).into())
-        })
+    ) -> PyResult<Bound<'py, PyDict>> {
+        let prices = self.read(py, |matrix| Ok(matrix.costs().prices(matrix.len(), matching, k)))?;
+        let named = PyDict::new(py);
+        for (way, us) in prices {
+            named.set_item(way.name(), us)?;
+        }
+        Ok(named)
     }
 
     fn costs(&self, py: Python<'_>) -> PyResult<HashMap<&'static str, (f64, f64)>> {

@@ -59,7 +59,7 @@ fn query(random: &mut Rng, dim: usize) -> Vec<f32> {
 #[test]
 fn after_any_changes_every_exact_way_finds_what_a_plain_loop_finds() {
     let mut random = Rng::with_seed(11);
-    for dim in [16, 48, 256, 384, 1024] {
+    for dim in [16, 48, 256, 384, 1024, 1536, 4096] {
         let mut matrix = Matrix::new(dim).unwrap();
         let mut twin = Twin::new();
         for _ in 0..60 {

@@ -118,6 +118,24 @@ async def test_a_level_that_fails_is_skipped_and_counted(levels: Any) -> None:
     assert (await cache.get("a"), cache.stats()["l2"]["errors"] >= 5) == (None, True)
 
 
+async def test_a_cache_beside_another_shares_levels_and_counts_for_itself(levels: Any) -> None:
+    l2, l3 = levels
+    cache = MultiLevelCache(l2=l2, l3=l3)
+    other = cache.beside(L1Cache(), "l3")
+    await other.set("a", 1)
+    assert ("a" in l3.entries, "a" in l2.entries) == (True, False)
+    other.l1.clear()
+    assert await other.get("a") == 1
+    assert (other.stats()["l3"]["hits"], cache.stats()["l3"]["hits"]) == (1, 0)
+    assert "l2" not in other.stats()
+    await cache.clear()
+    assert (await other.get("a"), other.get_nowait("a")) == (None, None), "what clears one clears the other"
+    await other.close()
+    await cache.set("b", 2)
+    cache.l1.clear()
+    assert await cache.get("b") == 2, "the level stays open"
+
+
 @pytest.mark.parametrize("change", ["set", "delete", "tag", "clear"])
 async def test_a_level_that_was_away_never_gives_what_was_changed_meanwhile(change: str, levels: Any) -> None:
     l2, _ = levels

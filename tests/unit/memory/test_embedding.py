@@ -14,6 +14,9 @@ from retain.config import Settings
 from retain.errors import EmbeddingFailed
 from retain.memory import embedding as module
 from retain.memory.embedding import Embedding, EmbeddingProgress
+from retain.memory.embedding_cache import EmbeddingCache
+from retain.memory.questions import Questions
+from retain.memory.serving import Serving
 from retain.model import Draft, new_id
 from retain.retrieval.space import CORPUS, MODEL, Embedder, Passage
 from retain.storage import spaces, writes
@@ -239,6 +242,7 @@ async def test_kept_running_it_follows_the_store_until_it_is_closed(
             enough.clear()
             await add(store, 3, start=start)
             await asyncio.wait_for(enough.wait(), 30)
+        await background.run()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await background.close()
@@ -249,7 +253,7 @@ async def test_questions_are_embedded_in_the_spaces_that_serve(home: Path, open_
     async with open_store() as store:
         await add(store, 120)
         model = HashModel()
-        serving = module.Serving(lambda: model)
+        serving = Serving(Questions(lambda: model, EmbeddingCache()))
         assert await store.read(serving.at) == []
         await service(home, store, model).run()
 
@@ -270,7 +274,7 @@ async def test_a_damaged_space_is_fitted_anew(home: Path, open_store: StoreOpene
         await add(store, 120)
         await service(home, store).run()
         await store.write(lambda db: db.execute("UPDATE vector_space SET model = x'00'"))
-        serving = module.Serving(lambda: None)
+        serving = Serving(Questions(lambda: None, EmbeddingCache()))
         assert await store.read(serving.at) == []
         assert await service(home, store).run() == 120
         assert len(await store.read(serving.at)) == 1

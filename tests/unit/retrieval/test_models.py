@@ -15,7 +15,6 @@ from retain.config import Settings
 from retain.errors import EmbeddingFailed
 from retain.retrieval.models import (
     TOKENS_MAX,
-    Cached,
     EndpointEmbedder,
     OnnxEmbedder,
     model_folder,
@@ -136,7 +135,7 @@ def test_an_endpoint_is_asked_with_key_and_model_and_its_order_is_restored(
     model = EndpointEmbedder(f"http://:s%2Fcret@{address}#small-1")
     vectors = model.embed_documents([Passage(title="", text="a"), Passage(title="", text="abc")])
     assert [signed(vector) for vector in vectors] == [[127, -64], [127, -64]]
-    assert (model.name, model.dim) == ("small-1@127.0.0.1", 2)
+    assert model.name == "small-1@127.0.0.1"
     path, key, body = handler.requests[-1]
     assert (path, key) == ("/v1/embeddings", "Bearer s/cret")
     assert body == {"model": "small-1", "input": ["a", "abc"]}
@@ -155,18 +154,17 @@ def test_an_endpoint_that_misbehaves_is_an_error_and_no_vector(
 
 
 def test_an_endpoint_that_is_away_is_an_error() -> None:
+    model = EndpointEmbedder("http://127.0.0.1:1/v1/embeddings#m")
+    assert model.name == "m@127.0.0.1"  # nobody is asked before there is something to ask
     with pytest.raises(EmbeddingFailed, match="cannot be reached"):
-        EndpointEmbedder("http://127.0.0.1:1/v1/embeddings#m")
+        model.embed_query("a")
 
 
-def test_a_text_is_embedded_once(server: tuple[type[Endpoint], str]) -> None:
-    handler, address = server
-    model = Cached(EndpointEmbedder(f"http://{address}#m"))
-    passages = [Passage(title="", text=text) for text in ("a", "b", "a")]
-    first = model.embed_documents(passages)
-    assert model.embed_documents(passages) == first
-    assert model.embed_query("a") == model.embed_query("a")
-    assert [body["input"] for _, _, body in handler.requests[1:]] == [["a", "b"], ["a"]]
+def test_an_endpoint_whose_vectors_no_matrix_takes_is_refused_with_the_limit(
+    server: tuple[type[Endpoint], str],
+) -> None:
+    with pytest.raises(EmbeddingFailed, match="gives 2 numbers a text; they must be a multiple of 16, 4096"):
+        _ = EndpointEmbedder(f"http://{server[1]}#m").dim
 
 
 def test_nothing_is_opened_unless_it_is_installed_or_named(

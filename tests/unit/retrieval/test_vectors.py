@@ -7,6 +7,7 @@ import threading
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -84,6 +85,10 @@ def shelf(tmp_path: Path) -> Iterator[Shelf]:
     found.close()
 
 
+def hits_of(index: VectorIndex, *about: Any, **more: Any) -> list[tuple[int, float]]:
+    return index.search(*about, **more).hits
+
+
 def keys_of(hits: Sequence[tuple[int, float]]) -> list[int]:
     return [key for key, _ in hits]
 
@@ -92,7 +97,7 @@ def test_a_memory_is_found_as_soon_as_its_transaction_is_committed(shelf: Shelf)
     index, reader = VectorIndex(), shelf.reader()
     for seed in range(30):
         ((key, _),) = shelf.add([seed])
-        ((found, score),) = index.search(reader, SPACE, [1], direction(seed), 1)
+        ((found, score),) = hits_of(index, reader, SPACE, [1], direction(seed), 1)
         assert (found, round(score, 3)) == (key, 1.0)
 
 
@@ -101,11 +106,11 @@ def test_every_process_follows_what_the_others_write_and_forget(shelf: Shelf) ->
     sides = [(VectorIndex(), shelf.reader()) for _ in range(3)]
     for turn, (key, memory_id) in enumerate(added[:10]):
         for index, reader in sides:
-            assert keys_of(index.search(reader, SPACE, [1], direction(turn), 1)) == [key]
+            assert keys_of(hits_of(index, reader, SPACE, [1], direction(turn), 1)) == [key]
         shelf.forget(memory_id)
         ((newer, _),) = shelf.add([100 + turn])
         for index, reader in sides:
-            found = keys_of(index.search(reader, SPACE, [1], direction(turn), 100))
+            found = keys_of(hits_of(index, reader, SPACE, [1], direction(turn), 100))
             assert key not in found
             assert newer in found
             assert len(found) == 20
@@ -118,7 +123,7 @@ def test_who_is_too_far_behind_reads_everything_again(shelf: Shelf, monkeypatch:
     assert index.load(reader, SPACE, 1) == 5
     shelf.forget(first[0][1])
     more = shelf.add(range(5, 15))
-    found = keys_of(index.search(reader, SPACE, [1], direction(1), 100))
+    found = keys_of(hits_of(index, reader, SPACE, [1], direction(1), 100))
     assert sorted(found) == sorted(key for key, _ in first[1:] + more)
 
 
@@ -129,23 +134,25 @@ def test_a_snapshot_never_gets_what_was_committed_after_it(shelf: Shelf) -> None
     behind.connection.execute("BEGIN")
     assert index.load(behind, SPACE, 1) == 10
     new = shelf.add(range(10, 200))
-    assert len(index.search(ahead, SPACE, [1], direction(150), 300)) == 200
+    assert len(hits_of(index, ahead, SPACE, [1], direction(150), 300)) == 200
     for seed in range(150, 170):
-        assert set(keys_of(index.search(behind, SPACE, [1], direction(seed), 10))) == {key for key, _ in old}
+        assert set(keys_of(hits_of(index, behind, SPACE, [1], direction(seed), 10))) == {
+            key for key, _ in old
+        }
     behind.connection.execute("COMMIT")
-    assert keys_of(index.search(behind, SPACE, [1], direction(150), 1)) == [new[140][0]]
+    assert keys_of(hits_of(index, behind, SPACE, [1], direction(150), 1)) == [new[140][0]]
 
 
 def test_workspaces_are_searched_apart_and_together(shelf: Shelf) -> None:
     here, there = shelf.add(range(5), 1), shelf.add(range(5, 10), 2)
     index, reader = VectorIndex(), shelf.reader()
-    both = index.search(reader, SPACE, [1, 2], direction(7), 100)
+    both = hits_of(index, reader, SPACE, [1, 2], direction(7), 100)
     assert both == sorted(both, key=lambda hit: -hit[1])
     assert keys_of(both)[0] == there[2][0]
     assert len(both) == 10
-    assert set(keys_of(index.search(reader, SPACE, [1], direction(7), 100))) == {key for key, _ in here}
-    assert index.search(reader, SPACE, [3], direction(7), 100) == []
-    assert index.search(reader, SPACE, [], direction(7), 100) == []
+    assert set(keys_of(hits_of(index, reader, SPACE, [1], direction(7), 100))) == {key for key, _ in here}
+    assert hits_of(index, reader, SPACE, [3], direction(7), 100) == []
+    assert hits_of(index, reader, SPACE, [], direction(7), 100) == []
 
 
 @pytest.mark.parametrize("modulus", [1, 2, 7, 100, 1000])
@@ -159,10 +166,10 @@ def test_however_few_fit_a_filter_the_best_of_them_are_found(shelf: Shelf, modul
         asked.extend(some)
         return fitting & set(some)
 
-    everything = index.search(reader, SPACE, [1], direction(-1), 500)
+    everything = hits_of(index, reader, SPACE, [1], direction(-1), 500)
     expected = [hit for hit in everything if hit[0] in fitting][:10]
-    assert index.search(reader, SPACE, [1], direction(-1), 10, allowed=sorted(fitting)) == expected
-    assert index.search(reader, SPACE, [1], direction(-1), 10, accepts=accepts) == expected
+    assert hits_of(index, reader, SPACE, [1], direction(-1), 10, allowed=sorted(fitting)) == expected
+    assert hits_of(index, reader, SPACE, [1], direction(-1), 10, accepts=accepts) == expected
     if modulus == 1:
         assert len(asked) == 10
 
@@ -170,12 +177,12 @@ def test_however_few_fit_a_filter_the_best_of_them_are_found(shelf: Shelf, modul
 def test_unloading_gives_bytes_back_and_changes_no_answer(shelf: Shelf) -> None:
     shelf.add(range(300))
     index, reader = VectorIndex(), shelf.reader()
-    before = index.search(reader, SPACE, [1], direction(-1), 20)
+    before = hits_of(index, reader, SPACE, [1], direction(-1), 20)
     held = index.bytes
     assert held > 300 * DIM
     assert index.unload() == held
     assert (index.bytes, index.is_loaded(SPACE, 1)) == (0, False)
-    assert index.search(reader, SPACE, [1], direction(-1), 20) == before
+    assert hits_of(index, reader, SPACE, [1], direction(-1), 20) == before
     assert index.is_loaded(SPACE, 1)
 
 
@@ -185,11 +192,11 @@ def test_a_load_that_fails_is_made_up_for(shelf: Shelf) -> None:
     with shelf.db:
         shelf.db.execute("UPDATE memory_vector SET data = x'00' WHERE memory = 3")
     with pytest.raises(ValueError, match="rows"):
-        index.search(reader, SPACE, [1], direction(1), 5)
+        hits_of(index, reader, SPACE, [1], direction(1), 5)
     assert not index.is_loaded(SPACE, 1)
     with shelf.db:
         put_vectors(shelf.db, SPACE, [(3, row_of(direction(2)))])
-    assert len(index.search(reader, SPACE, [1], direction(1), 5)) == 5
+    assert len(hits_of(index, reader, SPACE, [1], direction(1), 5)) == 5
 
 
 def test_a_space_that_is_not_there_is_no_empty_answer(shelf: Shelf) -> None:
@@ -204,12 +211,34 @@ def test_costs_are_measured_where_there_is_a_choice(shelf: Shelf, monkeypatch: p
     ticks = iter(range(0, 10**12, 50_000))
     index = VectorIndex(clock_ns=lambda: next(ticks))
     index.load(shelf.reader(), SPACE, 1)
-    assert index.costs(SPACE, 1) == {
-        "vector_scan": (50.0, 0.0),
-        "vector_ids": (50.0, 0.0),
-        "vector_bits": (50.0, 0.0),
-        "vector_bit_ids": (50.0, 0.0),
-    }
+    # Every run took 50 us and every row nothing; a scan behind a filter asks that filter, which costs something.
+    assert index.price(SPACE, [1], None, 10) == ("vector_scan", 50.0)
+    assert index.price(SPACE, [1], 2_000, 10) == ("vector_ids", 50.0)
+
+
+def test_a_price_is_that_of_the_way_that_is_then_gone(shelf: Shelf) -> None:
+    shelf.add(range(1_000))
+    shelf.add(range(40), workspace=2)
+    index, reader = VectorIndex(), shelf.reader()
+    assert index.price(SPACE, [1, 2], None, 10) == ("", 0.0)  # nothing is in RAM yet
+    for workspace in (1, 2):
+        index.load(reader, SPACE, workspace)
+    for allowed in (None, [3, 5], range(1, 1_001)):
+        matching = None if allowed is None else len(allowed)
+        way, us = index.price(SPACE, [1, 2], matching, 10)
+        assert index.search(reader, SPACE, [1, 2], direction(1), 10, allowed=allowed).way == way
+        assert us > 0
+    one, both = (index.price(SPACE, places, None, 10)[1] for places in ([1], [1, 2]))
+    assert one < both
+
+
+def test_a_search_says_how_many_it_tested(shelf: Shelf) -> None:
+    keys = [key for key, _ in shelf.add(range(200))]
+    index, reader = VectorIndex(), shelf.reader()
+    few = index.search(reader, SPACE, [1], direction(1), 5, accepts=set(keys[::2]).intersection, share=0.25)
+    assert (len(few.hits), few.tested) == (5, index_module.asked_first(5, 0.25))
+    late = index.search(reader, SPACE, [1], direction(1), 5, accepts={keys[0]}.intersection, share=1.0)
+    assert (keys_of(late.hits), late.tested) == ([keys[0]], 200)
 
 
 def test_threads_share_an_index_while_another_process_writes(shelf: Shelf) -> None:
@@ -220,7 +249,7 @@ def test_threads_share_an_index_while_another_process_writes(shelf: Shelf) -> No
         while not stop.is_set():
             reader.connection.execute("BEGIN")
             there = {key for key, _ in vectors.vector_rows(reader.connection, SPACE, 1)}
-            found = set(keys_of(index.search(reader, SPACE, [1], direction(3), 1_000)))
+            found = set(keys_of(hits_of(index, reader, SPACE, [1], direction(3), 1_000)))
             reader.connection.execute("COMMIT")
             if not found <= there:
                 wrong.append(found - there)

@@ -132,6 +132,13 @@ impl Costs {
 
     /// The cheapest way to find `k` among `matching` of `rows` rows; `None` for all of them.
     pub(super) fn choose(&self, rows: usize, matching: Option<usize>, k: usize) -> Way {
+        let prices = self.prices(rows, matching, k);
+        let cheapest = prices.into_iter().min_by(|one, other| one.1.total_cmp(&other.1));
+        cheapest.map_or(Way::Scan, |(way, _)| way)
+    }
+
+    /// The ways that are considered to find `k` among `matching` of `rows` rows, and what each takes.
+    pub fn prices(&self, rows: usize, matching: Option<usize>, k: usize) -> Vec<(Way, f64)> {
         let found = matching.unwrap_or(rows);
         let mut ways = vec![Way::Scan];
         if matching.is_some() {
@@ -143,15 +150,14 @@ impl Costs {
                 ways.push(Way::BitIds);
             }
         }
-        let price = |way: &Way| self.price(*way, rows, matching, k);
-        let cheapest = ways
-            .iter()
-            .min_by(|one, other| price(one).total_cmp(&price(other)));
-        cheapest.copied().unwrap_or(Way::Scan)
+        let priced = ways
+            .into_iter()
+            .map(|way| (way, self.price(way, rows, matching, k)));
+        priced.collect()
     }
 
     /// Microseconds that a way takes.
-    pub fn price(&self, way: Way, rows: usize, matching: Option<usize>, k: usize) -> f64 {
+    fn price(&self, way: Way, rows: usize, matching: Option<usize>, k: usize) -> f64 {
         let line = self.of(way);
         let found = matching.unwrap_or(rows);
         let looked_at = match way {
@@ -235,6 +241,19 @@ mod tests {
             assert!(error.starts_with("costs[\"vector_bits\"].row_us"), "{error}");
         }
         assert_eq!(costs.of(Way::Ids), free);
+    }
+
+    #[test]
+    fn only_ways_that_would_be_taken_are_priced() {
+        let costs = Costs::of_width(6);
+        let names = |rows, matching| -> Vec<&str> {
+            let prices = costs.prices(rows, matching, 10);
+            prices.iter().map(|(way, _)| way.name()).collect()
+        };
+        assert_eq!(names(10_000, None), ["vector_scan"]);
+        assert_eq!(names(100_000, Some(500)), ["vector_scan", "vector_ids"]);
+        assert_eq!(names(100_000, None), ["vector_scan", "vector_bits"]);
+        assert_eq!(names(100_000, Some(50_000)).len(), Way::ALL.len());
     }
 
     #[test]

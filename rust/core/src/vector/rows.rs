@@ -12,7 +12,7 @@ pub(super) const BLOCK: usize = 4096;
 /// Rows for which a block makes room at first.
 const ROOM_MIN: usize = 16;
 
-const DIM_MAX: usize = 1024;
+const DIM_MAX: usize = 4096;
 const DIM_STEP: usize = 16;
 
 /// Up to [`BLOCK`] rows, field by field, for a scan reads one field of many rows.
@@ -71,7 +71,7 @@ impl Matrix {
     /// An empty matrix.
     ///
     /// # Errors
-    /// [`CoreError::Invalid`] if `dim` is no multiple of 16 up to 1,024.
+    /// [`CoreError::Invalid`] if `dim` is no multiple of 16 up to 4,096.
     pub fn new(dim: usize) -> Result<Self, CoreError> {
         if dim == 0 || dim > DIM_MAX || !dim.is_multiple_of(DIM_STEP) {
             let problem = format!("must be a multiple of {DIM_STEP} up to {DIM_MAX}, not {dim}");

@@ -97,12 +97,12 @@ def test_an_address_of_another_kind_is_refused(value: object, home: Path) -> Non
 
 
 def test_a_password_in_an_address_is_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RETAIN_REDIS_URL", "rediss://me:secret@host:1/2?password=secret")
+    monkeypatch.setenv("RETAIN_REDIS_URL", "rediss://me:hunter2@host:1/2?password=hunter2")
     settings, sourced = read_settings(home)
-    assert settings.redis_url.count("secret") == 2
+    assert settings.redis_url.count("hunter2") == 2
     (shown,) = [item.value for item in sourced if item.name == "redis_url"]
     assert shown == "rediss://***@host:1/2?***"
-    assert "secret" not in repr(settings)
+    assert "hunter2" not in repr(settings)
 
 
 def test_a_disk_cache_too_small_to_be_one_is_refused(home: Path) -> None:

@@ -115,6 +115,10 @@ def _function(command: str) -> Callable[[Namespace, Output], int]:
         found = getattr(install, command)
     elif command == "model":
         from retain.interfaces.model import model as found
+    elif command in {"off", "on", "private"}:
+        from retain.interfaces import controls
+
+        found = getattr(controls, command)
     elif command == "doctor":
         from retain.interfaces.doctor import doctor as found
     elif command in {"backup", "restore", "unforget", "erase"}:

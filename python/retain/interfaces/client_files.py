@@ -83,22 +83,33 @@ def read_client_file(path: Path, field: str, form: str = JSON) -> ClientFile:
     Raises:
         InvalidInput: too large, not readable, not an object of that form, or a key in it stands twice.
     """
-    path = path.expanduser().absolute()
-    try:
-        target = Path(os.path.realpath(path))
-        data = _bytes_of(target)
-    except (OSError, ValueError) as error:
-        raise InvalidInput(field, f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    plain = read_plain_file(path, field, form)
+    path, target, data = plain.path, plain.target, plain.data
     if data is None or not data.strip():
-        return ClientFile(path=path, target=target, data=data, content={}, style=Style(), form=form)
-    if len(data) > FILE_BYTES_MAX:
-        raise InvalidInput(field, f"{path} is too large", limit=FILE_BYTES_MAX)
+        return plain
     try:
         content, style = _understood(data, form)
     except (ValueError, RecursionError) as error:
         problem = str(error) or type(error).__name__
         raise InvalidInput(field, f"{path} is left alone: {problem}", hint="mend the file first") from None
     return ClientFile(path=path, target=target, data=data, content=content, style=style, form=form)
+
+
+def read_plain_file(path: Path, field: str, form: str = JSON) -> ClientFile:
+    """Reads the bytes of a file, which may be missing; what they say is not asked.
+
+    Raises:
+        InvalidInput: too large, not readable, or no regular file.
+    """
+    path = path.expanduser().absolute()
+    try:
+        target = Path(os.path.realpath(path))
+        data = _bytes_of(target)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(field, f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if data is not None and len(data) > FILE_BYTES_MAX:
+        raise InvalidInput(field, f"{path} is too large", limit=FILE_BYTES_MAX)
+    return ClientFile(path=path, target=target, data=data, content={}, style=Style(), form=form)
 
 
 def _understood(data: bytes, form: str) -> tuple[dict[str, Any], Style]:
@@ -259,6 +270,22 @@ def replace(file: ClientFile, data: bytes, backups: Backups, now: datetime) -> P
     missing = [path for path in target.parents if not path.exists()]
     backup = backups.keep(target, file.data, missing, now)
     try:
+        overwrite(file, data)
+    except (InvalidInput, Conflict):
+        backup.unlink(missing_ok=True)
+        raise
+    return backup if file.data is not None else None
+
+
+def overwrite(file: ClientFile, data: bytes) -> None:
+    """Writes new bytes in place of the file that was read, in one step, with its mode and owner, without a backup.
+
+    Raises:
+        Conflict: somebody changed the file meanwhile; nothing was written.
+        InvalidInput: it cannot be written.
+    """
+    target = file.target
+    try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = stat.S_IMODE(target.stat().st_mode) if file.data is not None else 0o600
         fresh = target.with_name(f".{target.name}.retain-{os.getpid()}-{os.urandom(4).hex()}")
@@ -272,12 +299,7 @@ def replace(file: ClientFile, data: bytes, backups: Backups, now: datetime) -> P
             fresh.unlink(missing_ok=True)
         _sync(target.parent)
     except OSError as error:
-        backup.unlink(missing_ok=True)
         raise InvalidInput("file", f"{file.path} cannot be written: {error.strerror}") from None
-    except Conflict:
-        backup.unlink(missing_ok=True)
-        raise
-    return backup if file.data is not None else None
 
 
 def remove(file: ClientFile, made: Sequence[Path]) -> None:

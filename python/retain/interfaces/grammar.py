@@ -18,7 +18,12 @@ COMMANDS = {
         "uninstall": "take the hooks and the MCP entry out again",
         "doctor": "check the installation and say how to mend it",
         "model": "install, show or remove an embedding model",
-        "config": "print each setting and where it came from",
+        "config": "print each setting and where it came from; set or unset one",
+    },
+    "Say what is kept": {
+        "off": "capture nothing in this project, or in a folder",
+        "on": "capture there again",
+        "private": "keep a session out from now on; end that; show which are private",
     },
     "Memories": {
         "recall": "find memories by words and filter, best first",
@@ -149,6 +154,7 @@ def parser() -> argparse.ArgumentParser:
     _add_memory_commands(add, reply)
     _add_keeping_commands(add, reply)
     _add_inspection_commands(add, reply)
+    _add_control_commands(add, reply)
     _add_installation_commands(add, reply)
     _add_bench(add, reply)
     return top
@@ -257,7 +263,31 @@ def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     audit.add_argument("--since", metavar="TIME", help="earliest moment")
     audit.add_argument("--limit", metavar="N", type=_count("limit"), default=20, help="most rows (20)")
     add("drain", reply)
-    add("config", reply)
+    config = add("config", reply)
+    config.add_argument("action", metavar="ACTION", nargs="?", choices=("set", "unset"), help="set or unset")
+    config.add_argument("key", metavar="KEY", nargs="?", help="name of a setting, or retention.KIND")
+    config.add_argument(
+        "value", metavar="VALUE", nargs="?", help="a number, or patterns with commas between them"
+    )
+
+
+def _add_control_commands(add: Any, reply: argparse.ArgumentParser) -> None:
+    for name in ("off", "on"):
+        switch = add(name, reply)
+        switch.add_argument("path", metavar="PATH", nargs="?", help="a folder (default: this project)")
+        switch.add_argument("--here", action="store_true", help="this project, as without a path")
+    private = add("private", reply)
+    private.add_argument(
+        "action",
+        metavar="ACTION",
+        nargs="?",
+        choices=("on", "off", "show"),
+        default="show",
+        help="on, off or show (show)",
+    )
+    private.add_argument(
+        "--session", metavar="ID", help="which session (default: the one around this command)"
+    )
 
 
 def _add_installation_commands(add: Any, reply: argparse.ArgumentParser) -> None:

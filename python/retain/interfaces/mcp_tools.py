@@ -327,6 +327,7 @@ async def _status(service: MemoryService, _: Mapping[str, Any]) -> str:
         f"all workspaces: {status['memories']} active memories ({_counts(status['kinds'])})",
         f"{status['sessions']} sessions, {status['events']} events ({status['redacted']} secrets redacted)",
         f"{status['spool_waiting_bytes']} bytes wait in the spool",
+        *([] if status["capture"] == "on" else [f"capture is {status['capture']} here"]),
         *_pressure(status["pressure"]),
         *(f"problem: {problem}" for problem in status["problems"]),
     ]

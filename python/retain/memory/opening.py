@@ -11,13 +11,15 @@ from typing import Any
 
 from retain.cache import L1Cache
 from retain.config import project_directory, read_settings, session_id
+from retain.memory.controls import Controls
 from retain.memory.drain import Drain
 from retain.memory.embedding import Embedding, Serving
+from retain.memory.inputs import Channel
 from retain.memory.recall_cache import open_recall_cache
 from retain.memory.recalling import Recaller
 from retain.memory.receipts import Receipts
 from retain.memory.semantics import Semantics
-from retain.memory.service import Channel, MemoryService
+from retain.memory.service import MemoryService
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
 from retain.retrieval import calibration
@@ -53,8 +55,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         **settings: values that win over environment and file, see ``retain.config.Settings``.
 
     Raises:
-        InvalidInput: an unknown or impossible setting.
-        StoreUnusable: the store cannot be opened; nothing was changed.
+        InvalidInput, StoreUnusable: an impossible setting; the store cannot be opened, and nothing was changed.
     """
     chosen, _ = read_settings(home, settings)
     recalls = open_recall_cache(chosen)
@@ -66,11 +67,10 @@ async def open(  # noqa: A001 - the public name is retain.open
     place = os.fspath(folder or project_directory())
     channel = Channel(origin=origin, folder=place, session=session)
     receipts = Receipts(store, workspaces, folder=place, session=session)
+    controls = Controls(chosen, store, lambda: read_settings(home, settings)[0])
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
-    open_embedder = partial(open_model, chosen)
-    semantics = (
-        Semantics(Serving(open_embedder), VectorIndex(), planner, live=drain) if chosen.vectors else None
-    )
+    embedder = partial(open_model, chosen)
+    semantics = Semantics(Serving(embedder), VectorIndex(), planner, live=drain) if chosen.vectors else None
     service = MemoryService(
         chosen,
         store,
@@ -79,10 +79,11 @@ async def open(  # noqa: A001 - the public name is retain.open
         recalls=recalls,
         recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100, semantics=semantics),
         workspaces=workspaces,
-        drain=Drain(chosen, store, workspaces, receipts),
+        drain=Drain(chosen, store, workspaces, receipts, controls),
         receipts=receipts,
+        controls=controls,
     )
-    embedding = Embedding(chosen, store, open_embedder) if drain and chosen.vectors else None
+    embedding = Embedding(chosen, store, embedder) if drain and chosen.vectors else None
     keeping: list[Coroutine[Any, Any, None]] = []
     if drain:
         await store.tend_readers()  # whoever lives long

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from retain.errors import InvalidInput, NotFound, RetainError
 from retain.git import head
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.auditing import Audit
+from retain.memory.controls import Controls
 from retain.memory.drain import Drain
 from retain.memory.exporting import Exports
 from retain.memory.imports import Imports
@@ -57,15 +58,6 @@ NEAR_ITEMS_MAX = 20
 CONTEXT_HITS_MAX = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
-    """Through which door a service is used: what it writes carries this origin, folder and session."""
-
-    origin: Origin = "user"
-    folder: str = "/"
-    session: str | None = None
-
-
 class MemoryService:
     """The memories of one data directory, seen from one folder. Made by ``retain.open``."""
 
@@ -74,13 +66,14 @@ class MemoryService:
         settings: Settings,
         store: SqliteStore,
         *,
-        channel: Channel,
+        channel: inputs.Channel,
         planner: QueryPlanner,
         recalls: MultiLevelCache,
         recaller: recalling.Recaller,
         workspaces: Workspaces,
         drain: Drain,
         receipts: Receipts,
+        controls: Controls,
     ) -> None:
         """Use ``retain.open``."""
         self.settings = settings
@@ -93,6 +86,7 @@ class MemoryService:
         self._workspaces = workspaces
         self._upkeep = PlannerUpkeep(planner, store, enabled=bool(settings.planner))
         self.receipts = receipts
+        self.controls = controls
         self._background: set[asyncio.Task[None]] = set()
         self.pressure: MemoryManager | None = None
 
@@ -114,7 +108,9 @@ class MemoryService:
     @property
     def imports(self) -> Imports:
         """Moves past sessions and the memories of other tools in, and takes an import back."""
-        return Imports(self.settings, self._store, self._workspaces, folder=self._channel.folder)
+        return Imports(
+            self.settings, self._store, self._workspaces, self.controls, folder=self._channel.folder
+        )
 
     async def remember(
         self,
@@ -166,10 +162,12 @@ class MemoryService:
 
         Raises:
             InvalidInput: the field is named with the item's number, for example ``items[3].text``.
-            Conflict, StoreError: nothing is stored.
+            Conflict: the session is private, or as ``remember``; nothing is stored.
+            StoreError: nothing is stored.
         """
         if not isinstance(items, Iterable) or isinstance(items, str | bytes | Mapping):
             raise InvalidInput("items", f"must be a list of objects, not {type(items).__name__}")
+        await self.controls.refuse_private(self._channel.session)
         place, key = await self._scope(workspace)
         drafts = self._drafts(list(items), place, origin or self._channel.origin)
         near = await self._near(place, drafts)
@@ -380,12 +378,16 @@ class MemoryService:
 
     async def status(self) -> dict[str, Any]:
         """A short account for a person: where, how much, and whether anything is wrong."""
+        await self.controls.refresh()
+        project = await asyncio.to_thread(self.controls.project, self._channel.folder)
         place, _ = await self._scope(None)
-        return await self._store.read(
+        found = await self._store.read(
             lambda reader: reports.status(
                 reader, self.settings, place, self.drain.waiting_bytes(), self.pressure
             )
         )
+        is_private = await self.controls.is_private(self._channel.session)
+        return reports.with_controls(found, project, is_private=is_private, problem=self.controls.problem)
 
     async def verify(self) -> dict[str, Any]:
         """Checks the whole store and the spool; ``ok`` is False where anything is wrong."""
@@ -482,9 +484,6 @@ class MemoryService:
     def _drafts(
         self, items: Sequence[Mapping[str, Any] | Draft], place: Workspace, origin: Origin
     ) -> list[Draft]:
-        most = self.settings.items_max
-        if len(items) > most:
-            raise InvalidInput("items", f"{len(items):,} items exceed the limit of {most:,}", limit=most)
         branch, commit = head.read(place.root)
         stamp = inputs.Stamp(
             origin=origin,
@@ -494,9 +493,7 @@ class MemoryService:
             root=place.root,
             text_chars_max=self.settings.text_chars_max,
         )
-        if len(items) == 1:
-            return [inputs.draft_of(items[0], stamp)]
-        return [inputs.draft_of(item, stamp, f"items[{i}].") for i, item in enumerate(items)]
+        return inputs.drafts_of(items, stamp, self.settings.items_max)
 
     async def _near(self, place: Workspace, drafts: Sequence[Draft]) -> list[tuple[str, ...]]:
         if len(drafts) > NEAR_ITEMS_MAX:

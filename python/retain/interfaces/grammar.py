@@ -36,6 +36,7 @@ COMMANDS = {
         "erase": "erase forgotten memories for good, and prove it",
         "context": "print the block that a session would be given",
         "export": "write every memory to a file, for people or for programs",
+        "publish": "write decisions and notes of the user into a file, between markers",
         "import": "move past sessions and memories of other tools in, or take an import back",
     },
     "Keep it": {
@@ -197,8 +198,12 @@ def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     revise.add_argument("text", metavar="TEXT", nargs="?", help="the new text; - or nothing reads stdin")
     revise.add_argument("--reason", default="", help="why")
     forget = add("forget", reply)
-    forget.add_argument("id", metavar="ID")
+    forget.add_argument("id", metavar="ID", nargs="?")
     forget.add_argument("--reason", default="", help="why")
+    forget.add_argument(
+        "--expired", action="store_true", help="what is older than `retention` says, in every workspace"
+    )
+    forget.add_argument("--dry-run", action="store_true", help="with --expired: count, forget nothing")
     add("unforget", reply).add_argument("id", metavar="ID")
     erase = add("erase", reply)
     erase.add_argument(
@@ -211,7 +216,21 @@ def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     export.add_argument("file", metavar="FILE", help="where to; - is stdout")
     export.add_argument("--format", choices=("jsonl", "markdown"), default="jsonl", help="(jsonl)")
     export.add_argument("--here", action="store_true", help="only the memories of this folder's repository")
+    _add_publish(add, reply, scope)
     _add_import(add, reply, scope)
+
+
+def _add_publish(add: Any, reply: argparse.ArgumentParser, scope: argparse.ArgumentParser) -> None:
+    publish = add("publish", reply, scope)
+    publish.add_argument("file", metavar="FILE", help="for example CLAUDE.md; touched between markers only")
+    publish.add_argument(
+        "--kind", action="append", choices=("decision", "note"), help="may be repeated (decision and note)"
+    )
+    publish.add_argument(
+        "--limit", metavar="N", type=_count("limit"), default=20, help="the newest so many (20)"
+    )
+    publish.add_argument("--remove", action="store_true", help="take the block out again")
+    publish.add_argument("--dry-run", action="store_true", help="print what would change, change nothing")
 
 
 def _add_import(add: Any, reply: argparse.ArgumentParser, scope: argparse.ArgumentParser) -> None:

@@ -172,6 +172,7 @@ def stats_text(counts: Mapping[str, Any], paint: replies.Paint) -> str:
         ("sessions", f"{counts['sessions']:,}"),
         ("events", _listed(counts["events"])),
         ("kept out by rules", _listed(counts["excluded"])),
+        ("expired", _listed(counts["expired"])),
         ("secrets left out", _listed(counts["redacted"])),
         ("dead letters", f"{counts['dead_letters']:,}"),
         ("spool", f"{replies.size(spool['waiting_bytes'])} waiting"),

@@ -311,7 +311,7 @@ async def _forget(service: MemoryService, arguments: Mapping[str, Any]) -> str:
 
 async def _context(service: MemoryService, arguments: Mapping[str, Any]) -> str:
     block, recall = await service.context(arguments.get("prompt"), arguments.get("budget_tokens"))
-    hidden = dict(recall.hidden) if recall else {}
+    hidden = {**(recall.hidden if recall else {}), **block.hidden}
     if block.over_budget:
         hidden["over_budget"] = block.over_budget
     await service.receipts.shown("context", block.ids, tokens=block.tokens, hidden=hidden)

@@ -134,6 +134,17 @@ class Controls:
             known = self._projects[folder] = Project(root=place.root, captured=False not in said, file=file)
         return known
 
+    async def here(self, folder: str, session: str | None) -> tuple[str, list[str]]:
+        """Whether a session is captured in a folder (``on``, ``off`` or ``private``), and what is wrong with the rules."""
+        await self.refresh()
+        project = await asyncio.to_thread(self.project, folder)
+        problems = [self.problem] if self.problem else []
+        if project.file.problem:
+            problems.append(f"nothing is captured here: {project.file.path} {project.file.problem}")
+        if not project.captured or not project.file.captured:
+            return OFF, problems
+        return PRIVATE if await self.is_private(session) else "on", problems
+
     async def judge(self, events: Sequence[Event]) -> list[Verdict]:
         """The verdicts on events, which are given in order of time within a session.
 

@@ -87,7 +87,8 @@ async def open(  # noqa: A001 - the public name is retain.open
     keeping: list[Coroutine[Any, Any, None]] = []
     if drain:
         await store.tend_readers()  # whoever lives long
-        keeping += [one.keep_running() for one in (service.drain, service.keeping, embedding) if one]
+        lasting = (service.drain, service.keeping, service.retention, embedding)
+        keeping += [one.keep_running() for one in lasting if one]
         keeping.append(service.prepare())
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched

@@ -13,10 +13,10 @@ import retain
 from retain.cache import MultiLevelCache
 from retain.capture import spool
 from retain.config import Settings
-from retain.memory.controls import Project
 from retain.memory.drain import DAMAGED, DrainReport
 from retain.model import Recall, Workspace
 from retain.retrieval.planner import QueryPlanner
+from retain.storage import expiry
 from retain.storage.controls import excluded
 from retain.storage.integrity import Check
 from retain.storage.reads import Reader
@@ -55,6 +55,7 @@ def stats(
         "bytes": _bytes_of(settings.database),
         **reader.counts(),
         "excluded": excluded(reader.connection),
+        "expired": expiry.counted(reader.connection),
         "workspaces": workspaces,
         "spool": {
             "waiting_bytes": spool.waiting_bytes(str(settings.spool)),
@@ -99,21 +100,6 @@ def status(
         "spool_waiting_bytes": waiting_bytes,
         "pressure": _pressure(pressure),
         "problems": problems,
-    }
-
-
-def with_controls(
-    status: dict[str, Any], project: Project, *, is_private: bool, problem: str
-) -> dict[str, Any]:
-    """The status with what is captured here, and what is wrong with the rules."""
-    problems = [problem] if problem else []
-    if project.file.problem:
-        problems.append(f"nothing is captured here: {project.file.path} {project.file.problem}")
-    capture = "on" if project.captured and project.file.captured else "off"
-    return {
-        **status,
-        "capture": "private" if is_private and capture == "on" else capture,
-        "problems": [*status["problems"], *problems],
     }
 
 

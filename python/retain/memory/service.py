@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 from retain.cache import MultiLevelCache, Unstored
+from retain.capture.client_memory import loaded_in
 from retain.config import Settings
 from retain.errors import InvalidInput, NotFound, RetainError
 from retain.git import head
@@ -25,6 +26,7 @@ from retain.memory.imports import Imports
 from retain.memory.keeping import Keeping
 from retain.memory.planning import PlannerUpkeep
 from retain.memory.receipts import Receipts
+from retain.memory.retention import Retention
 from retain.memory.workspaces import Workspaces
 from retain.model import (
     Between,
@@ -39,7 +41,7 @@ from retain.model import (
     read_time,
     to_us,
 )
-from retain.retrieval.context import Block, block_of
+from retain.retrieval.context import Block
 from retain.retrieval.filters import both, parse_filter
 from retain.retrieval.planner import QueryPlanner
 from retain.storage import writes
@@ -87,6 +89,7 @@ class MemoryService:
         self._upkeep = PlannerUpkeep(planner, store, enabled=bool(settings.planner))
         self.receipts = receipts
         self.controls = controls
+        self.retention = Retention(store, lambda: controls.settings)
         self._background: set[asyncio.Task[None]] = set()
         self.pressure: MemoryManager | None = None
 
@@ -325,7 +328,8 @@ class MemoryService:
     ) -> tuple[Block, Recall | None]:
         """A block of text for the model: what fits a prompt, or without one the state of the workspace.
 
-        Empty where nothing fits; the recall says then what was withheld.
+        Empty where nothing fits; the recall says then what was withheld. What the client has loaded by itself
+        (CLAUDE.md, rules, its own memory) is left out; ``hidden`` of the block counts it.
 
         Raises:
             InvalidInput: a field is wrong.
@@ -338,10 +342,12 @@ class MemoryService:
             recall = await self.recall(words, limit=most, workspace=workspace)
             if recall.confidence < self.settings.context_confidence / 100:
                 recall = recalling.withheld(recall)
-            return block_of(recall.hits, budget, digest.RECALL_HEADING), recall
+            loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
+            return digest.recall_block(recall, budget, loaded), recall
         place, _ = await self._scope(workspace)
         await self.drain.before_recall()
-        return await self._store.read(lambda reader: digest.workspace_block(reader, place, budget)), None
+        loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
+        return await self._store.read(lambda r: digest.workspace_block(r, place, budget, loaded)), None
 
     async def explain(
         self,
@@ -378,16 +384,13 @@ class MemoryService:
 
     async def status(self) -> dict[str, Any]:
         """A short account for a person: where, how much, and whether anything is wrong."""
-        await self.controls.refresh()
-        project = await asyncio.to_thread(self.controls.project, self._channel.folder)
+        capture, problems = await self.controls.here(self._channel.folder, self._channel.session)
         place, _ = await self._scope(None)
+        waiting = self.drain.waiting_bytes()
         found = await self._store.read(
-            lambda reader: reports.status(
-                reader, self.settings, place, self.drain.waiting_bytes(), self.pressure
-            )
+            lambda r: reports.status(r, self.settings, place, waiting, self.pressure)
         )
-        is_private = await self.controls.is_private(self._channel.session)
-        return reports.with_controls(found, project, is_private=is_private, problem=self.controls.problem)
+        return {**found, "capture": capture, "problems": [*found["problems"], *problems]}
 
     async def verify(self) -> dict[str, Any]:
         """Checks the whole store and the spool; ``ok`` is False where anything is wrong."""

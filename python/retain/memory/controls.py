@@ -135,7 +135,7 @@ class Controls:
         return known
 
     async def here(self, folder: str, session: str | None) -> tuple[str, list[str]]:
-        """Whether a session is captured in a folder (``on``, ``off`` or ``private``), and what is wrong with the rules."""
+        """Whether a session is captured in a folder (on, off, private), and what is wrong with the rules."""
         await self.refresh()
         project = await asyncio.to_thread(self.project, folder)
         problems = [self.problem] if self.problem else []

@@ -142,3 +142,15 @@ def test_a_bad_value_in_the_file_can_be_taken_out(run: Run, home: Path) -> None:
     assert run("config")[0] == 2
     assert run("config", "unset", "readers")[0] == 0
     assert (home / "config.toml").read_text() == "vectors = 0\n"
+
+
+def test_a_dry_run_goes_by_the_same_rules(ask: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    line = {
+        "type": "user", "uuid": "u", "parentUuid": None, "sessionId": "old", "cwd": str(folder),
+        "timestamp": "2026-10-02T09:00:00.000Z", "message": {"role": "user", "content": "mend the cart total"},
+    }  # fmt: skip
+    (tmp_path / "old.jsonl").write_text(json.dumps(line) + "\n")
+    ask("off")
+    for dry in (["--dry-run"], []):
+        report = ask("import", "transcripts", str(tmp_path / "old.jsonl"), *dry)
+        assert (report["excluded"], report["kept"], report["lost"]) == (1, 0, 0)

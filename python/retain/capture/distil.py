@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from retain.capture import file_changes, searches, shell, tasks
+from retain.capture.controls import PUBLIC_MARK
 from retain.capture.decisions import find_decisions
 from retain.capture.fields import Fields, fields_of, items_of, text_of
 from retain.capture.fixes import ErrorTracker
@@ -108,13 +109,20 @@ def can_tell(payload: Mapping[str, Any]) -> bool:
 
 def prompt_title(prompt: str) -> str:
     """The title that a prompt is remembered under; its secrets are still in it."""
-    return one_line(_without(prompt, _ASIDES).strip())
+    return one_line(_said(prompt))
 
 
 def is_prompt_noise(prompt: str) -> bool:
     """Whether a prompt was written by the client, or says nothing: command output, ``/clear``, "yes"."""
-    text = _without(prompt, _ASIDES).strip()
+    text = _said(prompt)
     return not text or _NOISE.match(text) is not None or text.lower().rstrip(".!") in _ACKNOWLEDGED
+
+
+def _said(prompt: str) -> str:
+    """What the user said: without the client's asides, and without the mark that ends a private stretch."""
+    text = _without(prompt, _ASIDES).strip()
+    rest = text.removeprefix(PUBLIC_MARK)
+    return rest.strip() if rest != text and not rest[:1].isalnum() else text
 
 
 def _without(text: str, tags: Sequence[str]) -> str:
@@ -154,7 +162,7 @@ def _nothing(_event: Event, _root: str) -> tuple[Draft, ...]:
 
 
 def _prompt(event: Event, _root: str) -> tuple[Draft, ...]:
-    text = _without(text_of(event.payload, "prompt"), _ASIDES).strip()
+    text = _said(text_of(event.payload, "prompt"))
     if is_prompt_noise(text):
         return ()
     draft = Draft(kind="prompt", title=one_line(text), text=bounded(text), origin="user")

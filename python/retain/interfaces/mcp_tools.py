@@ -268,7 +268,7 @@ async def _recall(service: MemoryService, arguments: Mapping[str, Any]) -> str:
         limit=arguments.get("limit", min(LIMIT, service.settings.results_max)),
         budget_tokens=LINES_TOKENS_MAX,
     )
-    lines = [f"{line_of(hit.memory, hit.snippet)} {hit.score:.2f}" for hit in recall.hits]
+    lines = [f"{line_of(hit.memory, hit.snippet, hit.note)} {hit.score:.2f}" for hit in recall.hits]
     ids = [hit.memory.id for hit in recall.hits]
     await service.receipts.shown("recall", ids, tokens=recall.tokens or 0, hidden=recall.hidden)
     return "\n".join([*([HEADING, *lines] if lines else [NOTHING]), *_hidden(recall.hidden)])

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from retain.cache import L1Cache
-from retain.config import project_directory, read_settings, session_id
+from retain.config import Settings, project_directory, read_settings, session_id
+from retain.git.repositories import Repositories
 from retain.memory.drain import Drain
 from retain.memory.embedding import Embedding, Serving
 from retain.memory.recall_cache import open_recall_cache
@@ -18,6 +19,7 @@ from retain.memory.recalling import Recaller
 from retain.memory.receipts import Receipts
 from retain.memory.semantics import Semantics
 from retain.memory.service import Channel, MemoryService
+from retain.memory.truth import BUDGET_S, PATIENCE_S, CommitCheck, Gate
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
 from retain.retrieval import calibration
@@ -28,6 +30,24 @@ from retain.storage.audit import Author, Door
 from retain.storage.sqlite import SqliteStore
 
 FREQUENCY_ENTRIES = 16_384
+GRAPHS = "git"
+"""Folder of the data directory with the graphs of repositories; it can be removed at any time."""
+
+
+async def _planner(settings: Settings, store: SqliteStore) -> QueryPlanner:
+    learned = await store.read(calibration.learned_before)
+    return QueryPlanner(learned.coefficients, learned.corrections, enabled=bool(settings.planner))
+
+
+def _recaller(
+    settings: Settings,
+    planner: QueryPlanner,
+    frequencies: L1Cache,
+    semantics: Semantics | None,
+    commits: CommitCheck,
+) -> Recaller:
+    sure = settings.recall_confidence / 100
+    return Recaller(planner, frequencies, sure, semantics=semantics, gate=Gate([commits]))
 
 
 @asynccontextmanager
@@ -60,10 +80,8 @@ async def open(  # noqa: A001 - the public name is retain.open
     recalls = open_recall_cache(chosen)
     session = session or session_id()
     store = await SqliteStore.open(chosen, Author(door=door, actor=origin, session=session or ""))
-    learned = await store.read(calibration.learned_before)
-    planner = QueryPlanner(learned.coefficients, learned.corrections, enabled=bool(chosen.planner))
-    workspaces = Workspaces(store)
-    place = os.fspath(folder or project_directory())
+    planner = await _planner(chosen, store)
+    workspaces, place = Workspaces(store), os.fspath(folder or project_directory())
     channel = Channel(origin=origin, folder=place, session=session)
     receipts = Receipts(store, workspaces, folder=place, session=session)
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
@@ -71,16 +89,18 @@ async def open(  # noqa: A001 - the public name is retain.open
     semantics = (
         Semantics(Serving(open_embedder), VectorIndex(), planner, live=drain) if chosen.vectors else None
     )
+    commits = CommitCheck(Repositories(chosen.home / GRAPHS), BUDGET_S if drain else PATIENCE_S)
     service = MemoryService(
         chosen,
         store,
         channel=channel,
         planner=planner,
         recalls=recalls,
-        recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100, semantics=semantics),
+        recaller=_recaller(chosen, planner, frequencies, semantics, commits),
         workspaces=workspaces,
         drain=Drain(chosen, store, workspaces, receipts),
         receipts=receipts,
+        commits=commits,
     )
     embedding = Embedding(chosen, store, open_embedder) if drain and chosen.vectors else None
     keeping: list[Coroutine[Any, Any, None]] = []

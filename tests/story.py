@@ -110,6 +110,10 @@ class Story:
         )
         spool.append(str(self.home / "spool"), record)
 
+    async def workspace(self) -> str:
+        """The id of the workspace of the repository."""
+        return str((await self.service.status())["workspace"]["id"])
+
     async def state(self, word: str, service: MemoryService | None = None, **asked: Any) -> str:
         """What a recall of the word gives: the state of its memory, ``hidden``, or ``missing``."""
         recall = await (service or self.service).recall(word, **asked)

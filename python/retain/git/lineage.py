@@ -82,6 +82,7 @@ class Lineage:
         self.shallow = is_shallow(checkout.common_dir)
         self._tips = branches(checkout.common_dir)
         self.trunk = trunk(checkout.common_dir, self._tips)
+        self.local = frozenset(name for name in self._tips if not name.startswith("remotes/"))
         self._journal: Journal | None = None
         self._landing: Landing | None = None
 
@@ -187,9 +188,10 @@ class _Case:
             return self._detached(there)
         if self._is_here():
             return self._same_branch(there)
-        if there and self._inherited():
-            return FINE
         tip, alive = self._tip()
+        if there and self._inherited():
+            lines = (self._work(one)[0] for one in (tip, self._ancestors.top))
+            return self._unless_reverted(next((n for n in lines if n in self._ancestors), NO_COMMIT))
         work, line = self._work(tip)
         if work != NO_COMMIT:
             if there and self._branch == self._lineage.trunk and not self._seen.change:
@@ -222,9 +224,7 @@ class _Case:
             return self._unless_reverted(work) if work != NO_COMMIT else self._carried_away()
         landed = self._landing.of(self._commit, self._deadline)
         if landed == NO_COMMIT:
-            base = merge_base(self._history, self._commit, self._ancestors)
-            if base != NO_COMMIT:
-                landed = self._landing.squashed(base, [self._commit], self._deadline)
+            landed = self._squashed(self._commit, [self._commit])
         if landed != NO_COMMIT:
             return self._unless_reverted(landed)
         if self._holds():
@@ -264,7 +264,7 @@ class _Case:
         """The commit that holds the memory's work, and the branch from it on; ``NO_COMMIT`` while there is none."""
         seen = self._seen
         made = self._journal.made.get(self._branch, set())
-        if seen.done and self._is_own(made) and self._touches(self._commit):
+        if seen.done and self._is_own() and self._touches(self._commit):
             return self._commit, [self._commit]
         line = None if tip == NO_COMMIT else line_to(self._history, tip, self._commit, LINE_MAX)
         if line is None:
@@ -287,12 +287,22 @@ class _Case:
             return []
         return line_to(self._history, tip, start, LINE_MAX) or ([tip] if tip != start else [])
 
-    def _is_own(self, made: set[str]) -> bool:
-        """Whether the commit was made on the memory's branch, and is not only where that began."""
-        if self._branch == self._lineage.trunk or self._history.hex_of(self._commit) in made:
+    def _is_own(self) -> bool | None:
+        """Whether the commit was made on the memory's branch, and is not only where that began; None where unknown."""
+        commit = self._history.hex_of(self._commit)
+        if self._branch == self._lineage.trunk or commit in self._journal.made.get(self._branch, ()):
             return True
-        birth = self._journal.births.get(self._branch)
-        return birth is not None and not made and birth.commit != self._history.hex_of(self._commit)
+        if birth := self._journal.births.get(self._branch):
+            return birth.commit != commit
+        main = self._journal.last_tip(self._lineage.trunk, self._seen.at_s)
+        number = self._history.find(main, self._deadline) if main else NO_COMMIT
+        return None if number == NO_COMMIT else self._commit not in self._history.ancestors(number)
+
+    def _perhaps_own(self) -> Verdict:
+        """A remote branch that ends at a commit which is here was merged; a local one may only begin there."""
+        if self._branch not in self._lineage.local:
+            return FINE
+        return Verdict(UNVERIFIABLE, f"no reflog says whether {self._branch} has begun")
 
     def _touches(self, number: int) -> bool:
         return not self._seen.paths or bool(self._patches.touched(number) & set(self._seen.paths))
@@ -300,17 +310,29 @@ class _Case:
     def _landed_or_not(self, work: int, tip: int, line: list[int], *, alive: bool = True) -> Verdict:
         landed = self._landing.of(work, self._deadline)
         if landed == NO_COMMIT:
-            base = merge_base(self._history, work, self._ancestors)
-            if base != NO_COMMIT:
-                tips = list(dict.fromkeys([tip, *line]))[:SQUASHED_MAX]
-                landed = self._landing.squashed(base, tips, self._deadline)
-            elif self._lineage.shallow:
-                return Verdict(UNVERIFIABLE, "the history is cut (shallow clone)")
+            landed = self._squashed(work, [tip, *line])
         if landed != NO_COMMIT:
             return self._unless_reverted(landed)
         if self._holds():
             return FINE
-        return Verdict(OTHER_BRANCH, f"on {self._branch}, not merged") if alive else self._gone(work)
+        if not alive:
+            return self._gone(work)
+        if self._lineage.shallow and merge_base(self._history, work, self._ancestors) == NO_COMMIT:
+            return Verdict(UNVERIFIABLE, "the history is cut (shallow clone)")
+        return Verdict(OTHER_BRANCH, f"on {self._branch}, not merged")
+
+    def _squashed(self, work: int, tips: list[int]) -> int:
+        """The commit of the history that brings a whole branch, as it stands or as it once was, with the work in it."""
+        base = merge_base(self._history, work, self._ancestors)
+        if base == NO_COMMIT:
+            return NO_COMMIT
+        for _, commit in reversed(self._journal.tips.get(self._branch, ())):
+            if len(tips) >= SQUASHED_MAX:
+                break
+            former = self._history.find(commit, self._deadline)
+            if former not in tips and former >= work and work in self._history.ancestors(former):
+                tips.append(former)
+        return self._landing.squashed(base, tips, self._deadline)
 
     def _unless_reverted(self, landed: int) -> Verdict:
         if landed == NO_COMMIT or landed not in self._ancestors:
@@ -327,9 +349,12 @@ class _Case:
             return FINE
         if not there:
             return self._landed_or_not(self._commit, self._commit, [self._commit], alive=alive)
-        made = self._journal.made.get(self._branch, set())
-        if not self._seen.change and self._is_own(made):
-            return self._unless_reverted(self._commit)
+        if not self._seen.change:
+            own = self._is_own()
+            if own:
+                return self._unless_reverted(self._commit)
+            if own is None and alive:
+                return self._perhaps_own()
         if alive:
             return Verdict(OTHER_BRANCH, f"not committed on {self._branch}")
         if self._branch in self._journal.tips:

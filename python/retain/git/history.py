@@ -15,7 +15,8 @@ import struct
 import time
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,7 @@ class History:
         )  # numbers in the order of their ids, of those that were there when it was made
         self._late: dict[bytes, int] = {}  # those that came after
         self._saved = 0
+        self._line = array("i")
         if file is not None:
             self._load(file)
 
@@ -212,6 +214,22 @@ class History:
     def first_parent(self, number: int) -> int:
         """The first parent, or ``NO_COMMIT``."""
         return self._first[number]
+
+    def line(self, tip: int) -> array[int]:
+        """The first parents from the root to a commit, that one included; the last line asked for is kept."""
+        found = array("i")
+        kept, number = self._line, tip
+        while number != NO_COMMIT:
+            place = bisect_left(kept, number)
+            if place < len(kept) and kept[place] == number:
+                found.reverse()
+                self._line = kept[: place + 1] + found
+                return self._line
+            found.append(number)
+            number = self._first[number]
+        found.reverse()
+        self._line = found
+        return found
 
     def is_merge(self, number: int) -> bool:
         """Whether a commit has more than one parent."""
@@ -365,11 +383,6 @@ def line_to(history: History, tip: int, start: int, most: int) -> list[int] | No
         number = history.first_parent(number)
     found.reverse()
     return found
-
-
-def prefix_match(history: History, prefix: str, candidates: Iterable[int]) -> int:
-    """The candidate whose id begins so; ``NO_COMMIT`` where there is none."""
-    return next((number for number in candidates if history.hex_of(number).startswith(prefix)), NO_COMMIT)
 
 
 def write_whole(path: Path, data: bytes) -> None:

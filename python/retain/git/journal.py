@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,13 +71,18 @@ class _Entry:
     message: str
 
 
-def read_journal(common_dir: str) -> Journal:
-    """The journal of a repository; empty where it keeps no logs."""
+Kept = dict[str, tuple[tuple[int, int], list[_Entry]]]
+"""Logs that were read, by path: their time and size, and what they hold."""
+
+
+def read_journal(common_dir: str, kept: Kept | None = None) -> Journal:
+    """The journal of a repository, empty where it keeps no logs; those that are as in ``kept`` are not read again."""
+    kept = {} if kept is None else kept
     journal = Journal()
-    heads = [Path(common_dir, "logs/HEAD"), *sorted(Path(common_dir).glob("worktrees/*/logs/HEAD"))]
+    heads = [f"{common_dir}/logs/HEAD", *sorted(map(str, Path(common_dir).glob("worktrees/*/logs/HEAD")))]
     moves: dict[tuple[str, int], str] = {}
     for path in heads[:LOGS_MAX]:
-        _read_head(journal, list(_entries(path)), moves)
+        _read_head(journal, _entries(path, kept), moves)
     top = f"{common_dir}/logs/refs/heads"
     count = 0
     for folder, _, files in os.walk(top):
@@ -86,8 +90,8 @@ def read_journal(common_dir: str) -> Journal:
             count += 1
             if count > LOGS_MAX:
                 return journal
-            path = Path(folder, file)
-            _read_branch(journal, str(path.relative_to(top)), list(_entries(path)), moves)
+            path = f"{folder}/{file}"
+            _read_branch(journal, path[len(top) + 1 :], _entries(path, kept), moves)
     return journal
 
 
@@ -137,15 +141,22 @@ def _tip(journal: Journal, branch: str, at: int, commit: str) -> None:
         journal.tips.setdefault(branch, []).append((at, commit))
 
 
-def _entries(path: Path) -> Iterator[_Entry]:
+def _entries(path: str, kept: Kept) -> list[_Entry]:
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - LOG_BYTES_MAX))
+        with open(path, "rb") as file:  # noqa: PTH123 - many small files
+            facts = os.fstat(file.fileno())
+            known = kept.get(path)
+            if known is not None and known[0] == (facts.st_mtime_ns, facts.st_size):
+                return known[1]
+            file.seek(max(0, facts.st_size - LOG_BYTES_MAX))
             data = file.read(LOG_BYTES_MAX)
     except OSError:
-        return
-    for line in data.split(b"\n")[bool(size > LOG_BYTES_MAX) :]:
+        return []
+    found: list[_Entry] = []
+    for line in data.split(b"\n")[bool(facts.st_size > LOG_BYTES_MAX) :]:
         if match := _LINE.match(line):
             old, new, at, message = match.groups()
-            yield _Entry(old.decode(), new.decode(), int(at), (message or b"").decode("utf-8", "replace"))
+            text = (message or b"").decode("utf-8", "replace")
+            found.append(_Entry(old.decode(), new.decode(), int(at), text))
+    kept[path] = ((facts.st_mtime_ns, facts.st_size), found)
+    return found

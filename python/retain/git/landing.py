@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 from retain.git.history import NO_COMMIT, Ancestors, Deadline, History
 from retain.git.patches import Patches
@@ -33,9 +34,7 @@ class Landing:
         self.ancestors = ancestors
         self._amended = amended
         self._landed: dict[int, int] = {}
-        self._by_patch: dict[str, list[int]] = {}
-        self._uncompared: Iterator[int] = iter(())
-        self._compared = -1
+        self._compared = False
         self._reverted: dict[int, list[int]] | None = None
         self._merges: list[tuple[int, int, Ancestors, Ancestors]] = []
 
@@ -155,15 +154,7 @@ class Landing:
         """The commits of the history with a patch id, oldest first."""
         if not patch:
             return []
-        if self._compared < 0:
-            self._uncompared, self._compared = self.ancestors.newest_first(), 0
-        while self._compared < COMPARED_MAX:
-            deadline.check()
-            number = next(self._uncompared, NO_COMMIT)
-            if number == NO_COMMIT:
-                self._compared = COMPARED_MAX
-                break
-            self._compared += 1
-            if its := self._patches.of(number):
-                self._by_patch.setdefault(its, []).append(number)
-        return sorted(n for n in self._by_patch.get(patch, ()) if n > after)
+        if not self._compared:
+            self._patches.compare(islice(self.ancestors.newest_first(), COMPARED_MAX), deadline)
+            self._compared = True
+        return sorted(n for n in self._patches.with_patch(patch) if n > after and n in self.ancestors)

@@ -9,20 +9,23 @@ branch begins at a commit that its parent has as well.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from retain.git.history import NO_COMMIT, Ancestors, Deadline, History, line_to, merge_base
-from retain.git.journal import Birth, Journal, read_journal
+from retain.git.journal import Birth, Journal, Kept, read_journal
 from retain.git.landing import Landing
 from retain.git.patches import Patches
 from retain.git.refs import Checkout, branches, is_shallow, trunk
 
-LINE_MAX = 500
+LINE_MAX = 200
 """Commits of a branch that are looked through for the work of a memory."""
 SQUASHED_MAX = 16
 """Beginnings of a branch that are tried as what was squashed."""
 PARENTS_MAX = 16
+KEPT_MAX = 64
+"""Ancestor sets that are kept; each takes a byte a commit."""
 TIPS_MAX = 64
 """Branches that are asked whether they hold the work of one that is gone."""
 
@@ -75,7 +78,10 @@ FINE = Verdict(FRESH)
 class Lineage:
     """Answers for one head of one repository; made anew when the head or a branch moves."""
 
-    def __init__(self, history: History, patches: Patches, checkout: Checkout) -> None:
+    def __init__(
+        self, history: History, patches: Patches, checkout: Checkout, logs: Kept | None = None
+    ) -> None:
+        self._logs = logs
         self.history = history
         self.patches = patches
         self.here = checkout
@@ -85,12 +91,14 @@ class Lineage:
         self.local = frozenset(name for name in self._tips if not name.startswith("remotes/"))
         self._journal: Journal | None = None
         self._landing: Landing | None = None
+        self._known: dict[int, Ancestors] = {}
+        self._made: dict[str, frozenset[int]] = {}
 
     @property
     def journal(self) -> Journal:
         """What the reflogs say, read when first needed."""
         if self._journal is None:
-            self._journal = read_journal(self.here.common_dir)
+            self._journal = read_journal(self.here.common_dir, self._logs)
         return self._journal
 
     def judge(self, seen: Seen, deadline: Deadline) -> Verdict:
@@ -135,10 +143,27 @@ class Lineage:
             if top != NO_COMMIT:
                 yield name.removeprefix("remotes/"), top
 
+    def made_on(self, branch: str) -> frozenset[int]:
+        """The commits that reflogs say were made on a branch."""
+        known = self._made.get(branch)
+        if known is None:
+            numbers = map(self.history.number, self.journal.made.get(branch, ()))
+            known = self._made[branch] = frozenset(number for number in numbers if number != NO_COMMIT)
+        return known
+
+    def ancestors(self, number: int) -> Ancestors:
+        """A commit and its ancestors, kept for the next question about the same one."""
+        known = self._known.get(number)
+        if known is None:
+            if len(self._known) >= KEPT_MAX:
+                self._known.clear()
+            known = self._known[number] = self.history.ancestors(number)
+        return known
+
     def holder_of(self, number: int, deadline: Deadline) -> str:
         """The name of a branch whose history has a commit; empty where none does."""
         tips = self.tips(deadline)
-        return next((name for name, top in tips if number in self.history.ancestors(top)), "")
+        return next((name for name, top in tips if number in self.ancestors(top)), "")
 
 
 class _Case:
@@ -263,40 +288,48 @@ class _Case:
     def _work(self, tip: int) -> tuple[int, list[int]]:
         """The commit that holds the memory's work, and the branch from it on; ``NO_COMMIT`` while there is none."""
         seen = self._seen
-        made = self._journal.made.get(self._branch, set())
         if seen.done and self._is_own() and self._touches(self._commit):
             return self._commit, [self._commit]
-        line = None if tip == NO_COMMIT else line_to(self._history, tip, self._commit, LINE_MAX)
-        if line is None:
-            line = self._line_after_rewriting(tip)
-        if any(self._history.hex_of(number) in made for number in line):
-            line = [number for number in line if self._history.hex_of(number) in made]
+        line = self._line(tip)
+        made = self._lineage.made_on(self._branch)
+        if not made.isdisjoint(line):
+            line = [number for number in line if number in made]
         for place, number in enumerate(line):
             self._deadline.check()
             if not seen.change or self._touches(number):
                 return number, line[place:]
         return NO_COMMIT, []
 
-    def _line_after_rewriting(self, tip: int) -> list[int]:
-        """The branch from what the commit became, where the branch was rebased since."""
+    def _line(self, tip: int) -> list[int]:
+        """What was committed on the branch after the memory's commit, or after what that became by a rebase."""
         if tip == NO_COMMIT:
             return []
-        line = Landing(self._history, self._patches, self._history.ancestors(tip), self._journal.amended)
-        start = line.of(self._commit, self._deadline)
-        if start == NO_COMMIT:
+        if tip == self._ancestors.top or self._branch == self._lineage.trunk:
+            line = self._history.line(tip)
+            place = bisect_left(line, self._commit)
+            if place < len(line) and line[place] == self._commit:
+                return list(line[place + 1 : place + 1 + LINE_MAX])
+        else:
+            near = line_to(self._history, tip, self._commit, LINE_MAX)
+            if near is not None:
+                return near
+        ancestors = self._lineage.ancestors(tip)
+        if self._commit in ancestors:
             return []
-        return line_to(self._history, tip, start, LINE_MAX) or ([tip] if tip != start else [])
+        before = Landing(self._history, self._patches, ancestors, self._journal.amended)
+        start = before.of(self._commit, self._deadline)
+        return [] if start == NO_COMMIT else line_to(self._history, tip, start, LINE_MAX) or []
 
     def _is_own(self) -> bool | None:
         """Whether the commit was made on the memory's branch, and is not only where that began; None where unknown."""
         commit = self._history.hex_of(self._commit)
-        if self._branch == self._lineage.trunk or commit in self._journal.made.get(self._branch, ()):
+        if self._branch == self._lineage.trunk or self._commit in self._lineage.made_on(self._branch):
             return True
         if birth := self._journal.births.get(self._branch):
             return birth.commit != commit
         main = self._journal.last_tip(self._lineage.trunk, self._seen.at_s)
         number = self._history.find(main, self._deadline) if main else NO_COMMIT
-        return None if number == NO_COMMIT else self._commit not in self._history.ancestors(number)
+        return None if number == NO_COMMIT else self._commit not in self._lineage.ancestors(number)
 
     def _perhaps_own(self) -> Verdict:
         """A remote branch that ends at a commit which is here was merged; a local one may only begin there."""
@@ -330,7 +363,7 @@ class _Case:
             if len(tips) >= SQUASHED_MAX:
                 break
             former = self._history.find(commit, self._deadline)
-            if former not in tips and former >= work and work in self._history.ancestors(former):
+            if former not in tips and former >= work and work in self._lineage.ancestors(former):
                 tips.append(former)
         return self._landing.squashed(base, tips, self._deadline)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 
-from retain.git.history import History, write_whole
+from retain.git.history import Deadline, History, write_whole
 
 if TYPE_CHECKING:
     import pygit2
@@ -38,6 +39,8 @@ class Patches:
         self._kept: OrderedDict[str, str] = OrderedDict()
         self._touched: OrderedDict[int, frozenset[str]] = OrderedDict()
         self._changed = False
+        self._compared: set[int] = set()
+        self._by_patch: dict[str, list[int]] = {}
         if file is not None:
             self._load(file)
 
@@ -46,6 +49,23 @@ class Patches:
         if self._history.is_merge(number):
             return ""
         return self._patch_id(self._parent(number), self._history.hex_of(number))
+
+    def compare(self, numbers: Iterable[int], deadline: Deadline) -> None:
+        """Makes commits findable by their patch id, each once.
+
+        Raises:
+            Late: the deadline came before all were read.
+        """
+        for number in numbers:
+            if number not in self._compared:
+                deadline.check()
+                if patch := self.of(number):
+                    self._by_patch.setdefault(patch, []).append(number)
+                self._compared.add(number)
+
+    def with_patch(self, patch: str) -> list[int]:
+        """The compared commits with a patch id, in no particular order."""
+        return self._by_patch.get(patch, [])
 
     def backwards(self, number: int) -> str:
         """The patch id of taking a commit back; of a merge, of all that it brought."""

@@ -8,6 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from retain.git.history import Deadline, History, Late
+from retain.git.journal import Kept
 from retain.git.lineage import UNVERIFIABLE, Lineage, Seen, Verdict
 from retain.git.patches import Patches
 from retain.git.refs import Checkout, Watch, checkout_at
@@ -36,6 +37,7 @@ class Repository:
         self._state: State | None = None
         self._lineage: Lineage | None = None
         self._verdicts: dict[Seen, Verdict] = {}
+        self._logs: Kept = {}
 
     def judge(
         self, checkout: Checkout, state: State, seen: list[Seen], seconds: float | None
@@ -54,11 +56,8 @@ class Repository:
         self, checkout: Checkout, state: State, seen: list[Seen], deadline: Deadline
     ) -> tuple[list[Verdict], bool]:
         if self._lineage is None or state != self._state:
-            self._lineage, self._state, self._verdicts = (
-                Lineage(self._history, self._patches, checkout),
-                state,
-                {},
-            )
+            self._lineage = Lineage(self._history, self._patches, checkout, self._logs)
+            self._state, self._verdicts = state, {}
         found: list[Verdict] = []
         whole = True
         for one in seen:

@@ -23,6 +23,7 @@ from retain.memory.drain import Drain
 from retain.memory.exporting import Exports
 from retain.memory.imports import Imports
 from retain.memory.keeping import Keeping
+from retain.memory.outcomes import Outcome, outcome_of
 from retain.memory.planning import PlannerUpkeep
 from retain.memory.receipts import Receipts
 from retain.memory.truth import Asker, CommitCheck
@@ -252,6 +253,13 @@ class MemoryService:
         """Links of a memory as (kind, ``to`` or ``from``, id of the other one)."""
         wanted = inputs.id_field(memory_id, "id")
         return await self._store.read(lambda reader: reader.links(wanted))
+
+    async def outcomes(self, ids: Sequence[str]) -> dict[str, Outcome]:
+        """What became of memories that are there, by id: commits and tests after them, landed, reverted or dead."""
+        asker = await self._asker()
+        return await self._store.read(
+            lambda reader: {one: outcome_of(reader, self._commits, asker, one) for one in ids}
+        )
 
     async def timeline(
         self,

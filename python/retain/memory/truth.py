@@ -13,7 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from retain.git.lineage import ABANDONED, FRESH, OTHER_BRANCH, REVERTED, UNVERIFIABLE, Seen
+from retain.git.lineage import (
+    ABANDONED,
+    FINE,
+    FRESH,
+    OTHER_BRANCH,
+    REVERTED,
+    UNVERIFIABLE,
+    Seen,
+    Verdict,
+)
 from retain.git.refs import Checkout
 from retain.git.repositories import Repositories, State
 from retain.model import Filter
@@ -166,20 +175,26 @@ class CommitCheck:
 
     def marks(self, _: Reader, asker: Asker, rows: Sequence[Provenance]) -> tuple[list[Mark], bool]:
         """A mark for each row; outside a repository all are clear."""
+        verdicts, whole = self.verdicts(asker, rows, self._budget_s)
+        return [
+            CLEAR if one.state == FRESH else Mark(state=one.state, note=one.why) for one in verdicts
+        ], whole
+
+    def verdicts(
+        self, asker: Asker, rows: Sequence[Provenance], budget_s: float = PATIENCE_S
+    ) -> tuple[list[Verdict], bool]:
+        """What is known of each row's work: of all the places where it was seen, the best."""
         if asker.checkout is None or asker.state is None:
-            return [CLEAR] * len(rows), True
+            return [FINE] * len(rows), True
         places = [seen_of(row) for row in rows]
         wanted = list(dict.fromkeys(one for each in places for one in each))
         repository = self._repositories.at(asker.checkout.common_dir)
-        found, whole = repository.judge(asker.checkout, asker.state, wanted, self._budget_s)
-        verdicts = dict(zip(wanted, found, strict=True))
-        marks = []
-        for each in places:
-            best = min((verdicts[one] for one in each), key=lambda v: SEVERITY[v.state], default=None)
-            marks.append(
-                CLEAR if best is None or best.state == FRESH else Mark(state=best.state, note=best.why)
-            )
-        return marks, whole
+        found, whole = repository.judge(asker.checkout, asker.state, wanted, budget_s)
+        known = dict(zip(wanted, found, strict=True))
+        return [
+            min((known[one] for one in each), key=lambda verdict: SEVERITY[verdict.state], default=FINE)
+            for each in places
+        ], whole
 
     def places(self, reader: Reader, asker: Asker, keys: Sequence[int]) -> list[Seen]:
         """Where memories of the asker's workspace were made, each place once."""

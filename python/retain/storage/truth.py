@@ -9,6 +9,7 @@ import apsw
 import orjson
 
 KEYS_PER_STATEMENT = 500
+LATER_MAX = 200
 SIGHTINGS_MAX = 16
 """Places, besides the first, where the same memory was seen; the oldest goes first."""
 
@@ -34,6 +35,48 @@ class Provenance:
     blobs: tuple[tuple[str, str], ...]
     standing: bool
     places: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """What a session did after a memory: a commit, a command that succeeded, or one that failed."""
+
+    kind: str
+    title: str
+    command: str
+    commit: str
+
+
+def aftermath(db: apsw.Connection, memory_id: str) -> list[Later]:
+    """Commits and commands of the memory's session after it, oldest first, up to a limit."""
+    rows = db.execute(
+        "SELECT l.kind, l.title, coalesce(l.extra ->> 'command', ''), coalesce(l.extra ->> 'commit', '') "
+        "FROM memory m JOIN memory l ON l.workspace = m.workspace AND l.session = m.session "
+        "WHERE m.id = ? AND m.session IS NOT NULL AND l.status = 'active' "
+        "AND l.kind IN ('commit', 'command', 'error') "
+        "AND (l.occurred_us, l.key) > (m.occurred_us, m.key) ORDER BY l.occurred_us, l.key LIMIT ?",
+        (memory_id, LATER_MAX),
+    )
+    return [
+        Later(kind=kind, title=title, command=command, commit=commit) for kind, title, command, commit in rows
+    ]
+
+
+def fix_of(db: apsw.Connection, memory_id: str) -> tuple[str, str] | None:
+    """Id and ``extra`` (JSON) of the newest fix of an error, or of a fix itself; None where there is none."""
+    row = db.execute(
+        "SELECT f.id, f.extra FROM memory m LEFT JOIN memory_link l ON l.target = m.key AND l.kind = 'fixes' "
+        "JOIN memory f ON f.key = CASE m.kind WHEN 'fix' THEN m.key ELSE l.source END "
+        "WHERE m.id = ? AND f.status = 'active' ORDER BY f.occurred_us DESC LIMIT 1",
+        (memory_id,),
+    ).fetchone()
+    return (str(row[0]), str(row[1])) if row else None
+
+
+def key_of(db: apsw.Connection, memory_id: str) -> int | None:
+    """The key of a memory."""
+    row = db.execute("SELECT key FROM memory WHERE id = ?", (memory_id,)).fetchone()
+    return int(row[0]) if row else None
 
 
 def sightings(db: apsw.Connection, key: int) -> list[tuple[str, str, int]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from retain.capture import file_changes, searches, shell, tasks
 from retain.capture.controls import PUBLIC_MARK
-from retain.capture.decisions import find_decisions
+from retain.capture.decisions import find_decisions, is_standing
 from retain.capture.fields import Fields, fields_of, items_of, text_of
 from retain.capture.fixes import ErrorTracker
 from retain.capture.redact import PLACEHOLDER, redact_json
@@ -176,7 +176,10 @@ def _decisions(text: str, origin: Origin) -> tuple[Draft, ...]:
             title=one_line(found.sentence),
             text=bounded(found.passage),
             origin=origin,
-            extra={"sentence": found.sentence},
+            extra={
+                "sentence": found.sentence,
+                **({"standing": True} if origin == "user" and is_standing(found.sentence) else {}),
+            },
         )
         for found in find_decisions(text, by_user=origin == "user")
     )

@@ -17,7 +17,7 @@ from retain.interfaces import replies
 from retain.storage.removal import alone
 
 OWN = tuple(
-    f"{DATABASE}* {SPOOL} {CLIENT_FILES} {CONFIG_FILE} backups cache model model-* search-* *.lock *.sock".split()
+    f"{DATABASE}* {SPOOL} {CLIENT_FILES} {CONFIG_FILE} run backups cache model model-* search-* *.lock *.sock".split()
 )
 """What retain makes in its data directory; whatever else lies there is left, and named."""
 

@@ -40,6 +40,7 @@ __all__ = [
     "is_prompt_noise",
     "prepare",
     "prompt_title",
+    "without_asides",
 ]
 
 REDACTED_KEY = "retain.redacted"
@@ -108,13 +109,18 @@ def can_tell(payload: Mapping[str, Any]) -> bool:
 
 def prompt_title(prompt: str) -> str:
     """The title that a prompt is remembered under; its secrets are still in it."""
-    return one_line(_without(prompt, _ASIDES).strip())
+    return one_line(without_asides(prompt))
 
 
 def is_prompt_noise(prompt: str) -> bool:
     """Whether a prompt was written by the client, or says nothing: command output, ``/clear``, "yes"."""
-    text = _without(prompt, _ASIDES).strip()
+    text = without_asides(prompt)
     return not text or _NOISE.match(text) is not None or text.lower().rstrip(".!") in _ACKNOWLEDGED
+
+
+def without_asides(prompt: str) -> str:
+    """What the user typed, without the blocks that the client puts around it."""
+    return _without(prompt, _ASIDES).strip()
 
 
 def _without(text: str, tags: Sequence[str]) -> str:
@@ -154,7 +160,7 @@ def _nothing(_event: Event, _root: str) -> tuple[Draft, ...]:
 
 
 def _prompt(event: Event, _root: str) -> tuple[Draft, ...]:
-    text = _without(text_of(event.payload, "prompt"), _ASIDES).strip()
+    text = without_asides(text_of(event.payload, "prompt"))
     if is_prompt_noise(text):
         return ()
     draft = Draft(kind="prompt", title=one_line(text), text=bounded(text), origin="user")

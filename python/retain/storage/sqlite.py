@@ -20,12 +20,12 @@ from retain.storage.audit import Author
 from retain.storage.connection import check_sqlite, connect, make_home, translated
 from retain.storage.erasure import write_anew
 from retain.storage.reads import Reader
-from retain.storage.writer import GroupCommitWriter, SideLock
+from retain.storage.side_lock import LOCK_FILE, SideLock
+from retain.storage.writer import GroupCommitWriter
 from retain.storage.writes import STATE_FACT, renew_token
 
 T = TypeVar("T")
 
-LOCK_FILE = "write.lock"
 PRESENCE_FILE = "open.lock"
 READER_IDLE_S = 300
 """A reader that nobody asked for so long is closed, with its pages and its statements."""

@@ -1,0 +1,276 @@
+"""What is put before the model unasked, when a hook of the client tells of an event.
+
+A session is never shown the same memory twice, nor what it did itself: both still stand in its conversation,
+until that is compacted. What a session was shown is known from its receipts, so another server that takes over
+knows it too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from retain.capture.distil import distil, is_prompt_noise, prepare, without_asides
+from retain.capture.file_changes import relative_path
+from retain.errors import RetainError
+from retain.memory import hindsight
+from retain.memory.briefing import CHARS_MAX, GOES_ON, Visit, at_start, state_of
+from retain.memory.digest import RECALL_HEADING
+from retain.memory.drain import Drain
+from retain.memory.receipts import Receipts
+from retain.memory.workspaces import Workspaces
+from retain.model import Between, Event, Filter, In, Not, Recall, Workspace
+from retain.retrieval.context import Block, fit, line_of
+from retain.retrieval.filters import both
+from retain.retrieval.lexical import STOP_WORDS, words_of
+from retain.storage import sessions
+from retain.storage.reads import Reader
+from retain.storage.sessions import Earlier
+from retain.storage.sqlite import SqliteStore
+
+SESSIONS_MAX = 256
+"""Sessions whose state is kept in RAM; another one is read from its receipts."""
+
+HITS_MAX = 6
+QUESTION_HEAD_CHARS = 1_500
+QUESTION_TAIL_CHARS = 500
+"""Of a longer prompt its beginning and its end are looked up; what lies between is often pasted."""
+
+PROMPT_WORDS_MIN = 2
+"""A prompt with fewer telling words ("go on") asks nothing that a memory could answer."""
+
+DRAIN_S = 0.5
+"""How long a start may wait for events that are not drained yet."""
+
+SHARES = {"UserPromptSubmit": 0.5, "PreToolUse": 0.3, "PostToolUseFailure": 0.3}
+"""Of the budget of a start; these come often."""
+
+STARTS = frozenset({"SessionStart", "UserPromptSubmit"})
+"""Events after which a session knows what is told at a start."""
+
+EDITORS = {
+    "Edit": "file_path",
+    "Write": "file_path",
+    "MultiEdit": "file_path",
+    "NotebookEdit": "notebook_path",
+}
+"""Tools that change a file, and where their input names it."""
+
+_COMMAND = re.compile(r"/[A-Za-z][\w:-]*(?:\s|\Z)")
+
+NOTHING = Block(text="", ids=(), tokens=0, over_budget=0)
+
+Fitting = Callable[[str, Workspace, Filter | None, int], Awaitable[Recall]]
+
+
+@dataclass(slots=True)
+class Told:
+    """What a conversation holds already: memories, files, whether its start was answered, and since when."""
+
+    ids: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    started: bool = False
+    since_us: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """An event with its workspace and what its session was told."""
+
+    event: Event
+    place: Workspace
+    key: int
+    told: Told
+
+    @property
+    def earlier(self) -> Earlier:
+        """What happened outside of this conversation."""
+        return Earlier(workspace=self.key, session=self.event.session, since_us=self.told.since_us)
+
+
+class Injector:
+    """Answers the events of any session in any workspace of one store.
+
+    Args:
+        store: is read.
+        workspaces: tell the workspace of an event by its folder.
+        receipts: keep what was shown.
+        fitting: recalls what fits a prompt, through the gate of the confidence.
+        drain: is given a moment before a session starts.
+        tokens: of a start; other answers get a share of it.
+    """
+
+    def __init__(
+        self,
+        store: SqliteStore,
+        workspaces: Workspaces,
+        receipts: Receipts,
+        *,
+        fitting: Fitting,
+        drain: Drain,
+        tokens: int,
+    ) -> None:
+        self._store = store
+        self._workspaces = workspaces
+        self._receipts = receipts
+        self._fitting = fitting
+        self._drain = drain
+        self._tokens = tokens
+        self._told: dict[tuple[int, str, str], Told] = {}
+        self._answers: dict[str, Callable[[Scene, int], Awaitable[tuple[Block, dict[str, int] | None]]]] = {
+            "SessionStart": self._start,
+            "UserPromptSubmit": self._prompt,
+            "PreToolUse": self._edit,
+            "PostToolUseFailure": self._failure,
+        }
+
+    async def inject(self, event: Event) -> str:
+        """The text for the model; empty where there is nothing to say. What was shown leaves a receipt.
+
+        Raises:
+            RetainError: the store could not be asked.
+        """
+        answer = self._answers.get(event.name)
+        if answer is None:
+            return ""
+        place, key = await self._workspaces.at(event.cwd)
+        told = await self._told_to(event, key)
+        scene = Scene(event=event, place=place, key=key, told=told)
+        block, hidden = await answer(scene, int(self._tokens * SHARES.get(event.name, 1)))
+        told.started = told.started or event.name in STARTS
+        if block.over_budget and hidden is not None:
+            hidden["over_budget"] = hidden.get("over_budget", 0) + block.over_budget
+        if block.ids or hidden is not None:
+            told.ids.update(block.ids)
+            await self._receipts.shown(
+                event.name,
+                block.ids,
+                tokens=block.tokens,
+                hidden=hidden,
+                folder=event.cwd,
+                session=event.session,
+            )
+        return block.text
+
+    async def _told_to(self, event: Event, key: int) -> Told:
+        """What a conversation holds; each agent of a session has its own."""
+        agent = event.payload.get("agent_id")
+        name = (key, event.session, agent if isinstance(agent, str) else "")
+        told = self._told.pop(name, None)
+        if told is None:
+            told = await self._store.read(lambda reader: _told_before(reader, key, event.session))
+            if name[2]:
+                told = Told(since_us=told.since_us, started=True)
+        self._told[name] = told
+        while len(self._told) > SESSIONS_MAX:
+            del self._told[next(iter(self._told))]
+        return told
+
+    async def _start(self, scene: Scene, budget: int) -> tuple[Block, dict[str, int] | None]:
+        with suppress(TimeoutError, RetainError, OSError):
+            async with asyncio.timeout(DRAIN_S):
+                await self._drain.run()
+        source = scene.event.payload.get("source")
+        told = scene.told
+        if source not in GOES_ON:
+            told.ids.clear()
+            told.files.clear()
+            told.since_us = time.time_ns() // 1000
+        visit = Visit(
+            place=scene.place, key=scene.key, session=scene.event.session,
+            source=source if isinstance(source, str) else "", told=frozenset(told.ids),
+        )  # fmt: skip
+        return await self._store.read(lambda reader: at_start(reader, visit, budget)), {}
+
+    async def _prompt(self, scene: Scene, budget: int) -> tuple[Block, dict[str, int] | None]:
+        first = NOTHING if scene.told.started else await self._belated_start(scene)
+        prompt = scene.event.payload.get("prompt")
+        question = question_of(prompt) if isinstance(prompt, str) else ""
+        if not question:
+            return first, {} if first.ids else None
+        where = _outside(scene, (*scene.told.ids, *first.ids))
+        recall = await self._fitting(question, scene.place, where, HITS_MAX)
+        room = CHARS_MAX - len(first.text.encode("utf-16-le")) // 2 - 1
+        lines = ((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in recall.hits)
+        block = fit(lines, budget, RECALL_HEADING, chars_max=room)
+        return _joined(first, block), dict(recall.hidden)
+
+    async def _belated_start(self, scene: Scene) -> Block:
+        """What a session is told that was never answered at its start: a client may drop those answers."""
+        visit = Visit(
+            place=scene.place, key=scene.key, session=scene.event.session, source="startup",
+            told=frozenset(scene.told.ids),
+        )  # fmt: skip
+        return await self._store.read(lambda reader: state_of(reader, visit, self._tokens))
+
+    async def _edit(self, scene: Scene, budget: int) -> tuple[Block, dict[str, int] | None]:
+        payload = scene.event.payload
+        asked = payload.get("tool_input")
+        name = EDITORS.get(str(payload.get("tool_name")))
+        given = asked.get(name) if isinstance(asked, dict) and name else None
+        path = relative_path(given, scene.place.root) if isinstance(given, str) and given else ""
+        if not path or path in scene.told.files:
+            return NOTHING, None
+        ids, earlier = frozenset(scene.told.ids), scene.earlier
+        block = await self._store.read(
+            lambda reader: hindsight.about_file(reader, earlier, path, ids, budget)
+        )
+        scene.told.files.add(path)
+        return block, None
+
+    async def _failure(self, scene: Scene, budget: int) -> tuple[Block, dict[str, int] | None]:
+        ids, earlier, event, root = frozenset(scene.told.ids), scene.earlier, scene.event, scene.place.root
+
+        def look(reader: Reader) -> Block:
+            signature = signature_of(event, root)
+            return hindsight.about_error(reader, earlier, signature, ids, budget) if signature else NOTHING
+
+        return await self._store.read(look), None
+
+
+def question_of(prompt: str) -> str:
+    """What of a prompt is looked up; empty for commands of the client and for what asks nothing."""
+    text = without_asides(prompt).strip()
+    if is_prompt_noise(prompt) or _COMMAND.match(text):
+        return ""
+    if len(text) > QUESTION_HEAD_CHARS + QUESTION_TAIL_CHARS:
+        text = f"{text[:QUESTION_HEAD_CHARS]}\n{text[-QUESTION_TAIL_CHARS:]}"
+    telling = {word.lower() for word in words_of(text)} - STOP_WORDS
+    return text if len(telling) >= PROMPT_WORDS_MIN else ""
+
+
+def signature_of(event: Event, root: str) -> str:
+    """The signature that the drain gives the error of an event; empty where it sees none."""
+    drafts = distil(prepare(event), root=root)
+    return next((str(draft.extra.get("signature", "")) for draft in drafts if draft.kind == "error"), "")
+
+
+def _told_before(reader: Reader, key: int, session: str) -> Told:
+    since_us = sessions.compacted_at(reader.connection, key, session)
+    ids, doors = sessions.shown_to(reader.connection, key, session, since_us)
+    return Told(
+        ids=set(ids), started="SessionStart" in doors or "UserPromptSubmit" in doors, since_us=since_us
+    )
+
+
+def _outside(scene: Scene, ids: tuple[str, ...]) -> Filter:
+    """Neither what the session did since it was last compacted, nor what it was shown."""
+    own = In(field="session", values=(scene.event.session,))
+    lately = Between(field="time", low=scene.told.since_us) if scene.told.since_us else None
+    shown = Not(part=In(field="id", values=tuple(sorted(ids)))) if ids else None
+    return both(Not(part=both(own, lately)), shown)
+
+
+def _joined(first: Block, second: Block) -> Block:
+    if not (first.text and second.text):
+        return replace(second if second.text else first, over_budget=first.over_budget + second.over_budget)
+    return Block(
+        text=f"{first.text}\n{second.text}",
+        ids=(*first.ids, *second.ids),
+        tokens=first.tokens + second.tokens,
+        over_budget=first.over_budget + second.over_budget,
+    )

@@ -89,7 +89,7 @@ def _answer(home: str, name: str, payload: bytes, place: "tuple[str, str, str]")
             _hand_over(home, payload)
         return EMPTY
     except (OSError, ValueError) as error:
-        posix.write(2, f"retain: hook.unanswered event={name} type={type(error).__name__}\n".encode())
+        _say(f"hook.unanswered event={name} type={type(error).__name__}\n".encode())
         return EMPTY
     return answer if answer.startswith(b"{") else EMPTY
 
@@ -203,9 +203,7 @@ def _cwd() -> str:
 def _tell(directory: str, at_us: int, error: BaseException) -> None:
     line = f"{at_us} hook.failed type={type(error).__name__} errno={getattr(error, 'errno', None)}\n"
     data = line.encode("ascii", "replace")
-    try:
-        posix.write(2, b"retain: " + data)
-    except OSError:
+    if not _say(data):
         data = b"stderr is closed; " + data
     if not directory:
         return
@@ -213,6 +211,15 @@ def _tell(directory: str, at_us: int, error: BaseException) -> None:
         _note(directory, data)
     except OSError:
         return
+
+
+def _say(line: bytes) -> bool:
+    """Tells stderr; False where that is closed."""
+    try:
+        posix.write(2, b"retain: " + line)
+    except OSError:
+        return False
+    return True
 
 
 def _note(directory: str, line: bytes) -> None:

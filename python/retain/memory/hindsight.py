@@ -38,7 +38,9 @@ _WORD = re.compile(r"[^\W\d_]{3,}")
 SIGNATURE_WORDS_MIN = 2
 """Fewer words than these are shared by errors that have nothing to do with each other ("exit code 1")."""
 
-_COMMONPLACE = frozenset({"error", "exit", "code", "failed", "failure", "exited", "status", "with"})
+_COMMONPLACE = frozenset(
+    {"assert", "assertionerror", "code", "error", "exit", "exited", "failed", "failure", "status", "with"}
+)
 
 
 def about_file(reader: Reader, earlier: Earlier, path: str, told: Collection[str], budget: int) -> Block:

@@ -36,6 +36,9 @@ SESSIONS_MAX = 256
 """Sessions whose state is kept in RAM; another one is read from its receipts."""
 
 HITS_MAX = 6
+SCORE_SHARE_MIN = 0.5
+"""Of the best score; what fits less well than that is left for a recall that is asked for."""
+
 QUESTION_HEAD_CHARS = 1_500
 QUESTION_TAIL_CHARS = 500
 """Of a longer prompt its beginning and its end are looked up; what lies between is often pasted."""
@@ -60,6 +63,7 @@ EDITORS = {
 }
 """Tools that change a file, and where their input names it."""
 
+_IDENTIFIER = re.compile(r"\w_\w|[a-z][A-Z]|[A-Za-z]\d")
 _COMMAND = re.compile(r"/[A-Za-z][\w:-]*(?:\s|\Z)")
 
 NOTHING = Block(text="", ids=(), tokens=0, over_budget=0)
@@ -195,9 +199,12 @@ class Injector:
         where = _outside(scene, (*scene.told.ids, *first.ids))
         recall = await self._fitting(question, scene.place, where, HITS_MAX)
         room = CHARS_MAX - len(first.text.encode("utf-16-le")) // 2 - 1
-        lines = ((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in recall.hits)
+        least = SCORE_SHARE_MIN * max((hit.score for hit in recall.hits), default=0.0)
+        near = [hit for hit in recall.hits if hit.score >= least]
+        lines = ((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in near)
         block = fit(lines, budget, RECALL_HEADING, chars_max=room)
-        return _joined(first, block), dict(recall.hidden)
+        below = len(recall.hits) - len(near)
+        return _joined(first, block), {**recall.hidden, **({"below_the_best": below} if below else {})}
 
     async def _belated_start(self, scene: Scene) -> Block:
         """What a session is told that was never answered at its start: a client may drop those answers."""
@@ -239,8 +246,9 @@ def question_of(prompt: str) -> str:
         return ""
     if len(text) > QUESTION_HEAD_CHARS + QUESTION_TAIL_CHARS:
         text = f"{text[:QUESTION_HEAD_CHARS]}\n{text[-QUESTION_TAIL_CHARS:]}"
-    telling = {word.lower() for word in words_of(text)} - STOP_WORDS
-    return text if len(telling) >= PROMPT_WORDS_MIN else ""
+    telling = {word for word in words_of(text) if word.lower() not in STOP_WORDS}
+    asks = len(telling) >= PROMPT_WORDS_MIN or any(_IDENTIFIER.search(word) for word in telling)
+    return text if asks else ""
 
 
 def signature_of(event: Event, root: str) -> str:

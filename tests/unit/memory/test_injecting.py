@@ -234,6 +234,21 @@ def test_of_a_long_prompt_its_two_ends_are_looked_up() -> None:
     assert question_of("/usr/lib/cart.so cannot be opened, why?") != ""
 
 
+@pytest.mark.parametrize(
+    ("prompt", "asks"), [("round_half_even", True), ("cartTotal?", True), ("hello", False)]
+)
+def test_one_word_asks_something_where_it_is_an_identifier(prompt: str, asks: bool) -> None:
+    assert bool(question_of(prompt)) is asks
+
+
+async def test_what_fits_far_less_than_the_best_is_left_out_and_the_receipt_says_so(client: Client) -> None:
+    best = await client.memory.remember("The cart total is rounded half to even by banker's rounding")
+    await client.memory.remember("The icon of the cart is a red trolley on a white ground, drawn by hand")
+    await client.start("resume")
+    assert ids_in(await client.prompt("is the cart total rounded half to even?")) == [best.id]
+    assert (await client.memory.receipts.account())["hidden"] == {"below_the_best": 1}
+
+
 # PreToolUse
 
 

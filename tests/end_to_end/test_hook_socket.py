@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 import retain
@@ -300,15 +301,8 @@ def test_a_hook_does_not_wait_for_a_server_that_is_stopped(
 def test_a_broken_store_is_answered_with_nothing_and_logged(
     server: HookServer, home: Path, folder: Path
 ) -> None:
-    async def break_it() -> None:
-        async with retain.open(home, folder=folder) as memory:
-            await memory.remember("x")
-
-    asyncio.run(break_it())
-    import apsw
-
     db = apsw.Connection(str(home / "retain.db"))
-    db.execute("UPDATE memory SET content_hash = x'00'")
+    db.execute("ALTER TABLE memory_link RENAME TO elsewhere")
     db.close()
     assert asked(home, start(folder, "broken")) == {}
     until(lambda: "answer.failed event=SessionStart" in server.stderr(), "the log says so")

@@ -39,6 +39,18 @@ PIPE_BYTES = 16 * 1024
 
 EMPTY = b"{}"
 
+ANSWER_CODE = """\
+import sys
+sys.path.insert(0, sys.argv[1])
+try:
+    from retain.interfaces.hook_answer import main
+except Exception as error:
+    print("{}")
+    sys.stderr.write(f"retain: hook.unanswered type={type(error).__name__}\\n")
+    sys.exit(0)
+sys.exit(main())"""
+"""What answers a start without a server: ``retain hook --answer`` without the command line around it."""
+
 
 def main() -> int:
     """Spools one event and prints the answer to it; returns 0, always."""
@@ -108,6 +120,8 @@ def _asked(run: str, payload: bytes, place: "tuple[str, str, str]", deadline: fl
     )  # fmt: skip
     folder = posix.open(run, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
+        if posix.fstat(folder).st_uid != posix.getuid():
+            raise PermissionError
         name = run if len(run) + len(HOOK_SOCKET) < ADDRESS_BYTES_MAX else f"/proc/self/fd/{folder}"
         asking = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
@@ -162,7 +176,8 @@ def _hand_over(home: str, payload: bytes) -> None:
     posix.write(writing, payload)
     posix.close(writing)
     posix.dup2(reading, 0)
-    posix.execv(sys.executable, [sys.executable, "-P", "-m", "retain", "hook", "--answer"])
+    library = __file__.rpartition("/retain/interfaces/")[0]
+    posix.execv(sys.executable, [sys.executable, "-P", "-c", ANSWER_CODE, library])
 
 
 def read_bounded(fd: int, limit: int) -> tuple[bytes, bool]:

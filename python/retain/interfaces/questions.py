@@ -6,6 +6,7 @@ bytes to print.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,8 @@ from retain.model import Event
 VERSION = 1
 EMPTY = b"{}"
 ANSWER_BYTES_MAX = 64 * 1024
+
+_FRAME = re.compile(r"<(?=\s*/?\s*system-reminder)", re.IGNORECASE)
 
 DEADLINES_S: Mapping[str, float] = {
     "SessionStart": 1.8,
@@ -55,10 +58,14 @@ def allowed(event: Event) -> bool:
 
 
 def rendered(name: str, text: str) -> bytes:
-    """The answer as the client reads it; ``{}`` where there is nothing to say."""
+    """The answer as the client reads it; ``{}`` where there is nothing to say.
+
+    The client puts the text between tags of its own; a tag of that name in a memory must not end it.
+    """
     if not text:
         return EMPTY
-    answer = orjson.dumps({"hookSpecificOutput": {"hookEventName": name, "additionalContext": text}})
+    quoted = _FRAME.sub("\u2039", text)
+    answer = orjson.dumps({"hookSpecificOutput": {"hookEventName": name, "additionalContext": quoted}})
     return answer if len(answer) <= ANSWER_BYTES_MAX else EMPTY
 
 

@@ -73,8 +73,12 @@ Fitting = Callable[[str, Workspace, Filter | None, int], Awaitable[Recall]]
 
 @dataclass(slots=True)
 class Told:
-    """What a conversation holds already: memories, files, whether its start was answered, and since when."""
+    """What a conversation holds already: memories, files, whether its start was answered, and since when.
 
+    Its events are answered one after the other, in their ``turn``: tools run side by side.
+    """
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     ids: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
     started: bool = False
@@ -143,33 +147,33 @@ class Injector:
             return ""
         place, key = await self._workspaces.at(event.cwd)
         told = await self._told_to(event, key)
-        scene = Scene(event=event, place=place, key=key, told=told)
-        block, hidden = await answer(scene, int(self._tokens * SHARES.get(event.name, 1)))
-        told.started = told.started or event.name in STARTS
-        if block.over_budget and hidden is not None:
-            hidden["over_budget"] = hidden.get("over_budget", 0) + block.over_budget
-        if block.ids or hidden is not None:
-            told.ids.update(block.ids)
-            await self._receipts.shown(
-                event.name,
-                block.ids,
-                tokens=block.tokens,
-                hidden=hidden,
-                folder=event.cwd,
-                session=event.session,
-            )
+        async with told.turn:
+            scene = Scene(event=event, place=place, key=key, told=told)
+            block, hidden = await answer(scene, int(self._tokens * SHARES.get(event.name, 1)))
+            told.started = told.started or event.name in STARTS
+            if block.over_budget and hidden is not None:
+                hidden["over_budget"] = hidden.get("over_budget", 0) + block.over_budget
+            if block.ids or hidden is not None:
+                told.ids.update(block.ids)
+                await self._receipts.shown(
+                    event.name,
+                    block.ids,
+                    tokens=block.tokens,
+                    hidden=hidden,
+                    folder=event.cwd,
+                    session=event.session,
+                )
         return block.text
 
     async def _told_to(self, event: Event, key: int) -> Told:
         """What a conversation holds; each agent of a session has its own."""
         agent = event.payload.get("agent_id")
         name = (key, event.session, agent if isinstance(agent, str) else "")
-        told = self._told.pop(name, None)
-        if told is None:
-            told = await self._store.read(lambda reader: _told_before(reader, key, event.session))
-            if name[2]:
-                told = Told(since_us=told.since_us, started=True)
-        self._told[name] = told
+        if name not in self._told:
+            before = await self._store.read(lambda reader: _told_before(reader, key, event.session))
+            fresh = Told(since_us=before.since_us, started=True) if name[2] else before
+            self._told.setdefault(name, fresh)
+        told = self._told[name] = self._told.pop(name)
         while len(self._told) > SESSIONS_MAX:
             del self._told[next(iter(self._told))]
         return told
@@ -266,11 +270,14 @@ def _told_before(reader: Reader, key: int, session: str) -> Told:
 
 
 def _outside(scene: Scene, ids: tuple[str, ...]) -> Filter:
-    """Neither what the session did since it was last compacted, nor what it was shown."""
+    """Neither what the session did since it was last compacted, nor what it was shown, nor what a tool brought in.
+
+    A page that was fetched may have been written to be remembered; it comes only to whoever asks for it.
+    """
     own = In(field="session", values=(scene.event.session,))
     lately = Between(field="time", low=scene.told.since_us) if scene.told.since_us else None
     shown = Not(part=In(field="id", values=tuple(sorted(ids)))) if ids else None
-    return both(Not(part=both(own, lately)), shown)
+    return both(Not(part=both(own, lately)), Not(part=In(field="origin", values=("tool",))), shown)
 
 
 def _joined(first: Block, second: Block) -> Block:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from collections.abc import Callable
@@ -212,6 +213,25 @@ async def test_an_agent_of_a_session_has_a_conversation_of_its_own(client: Clien
     assert await client.edit("src/cart.py") == ""
     asked = {"file_path": str(client.folder / "src/cart.py")}
     assert await client.tell("PreToolUse", tool_name="Write", tool_input=asked, agent_id="sub") != ""
+
+
+async def test_what_a_tool_brought_in_comes_only_to_whoever_asks(client: Client, events: Any) -> None:
+    page = {"url": "https://example.org/cart", "prompt": "how is the cart total rounded"}
+    events.put(
+        "PostToolUse", session="a", tool_name="WebFetch", tool_input=page, tool_use_id="w",
+        tool_response={"result": "The cart total is rounded half to even by banker's rounding", "code": 200},
+    )  # fmt: skip
+    await client.memory.drain.run()
+    await client.start("resume")
+    assert [hit.memory.origin for hit in (await client.memory.recall("cart total rounded")).hits] == ["tool"]
+    assert await client.prompt("how is the cart total rounded?") == ""
+
+
+async def test_events_of_a_session_that_come_at_once_do_not_show_the_same_twice(client: Client) -> None:
+    kept = await client.memory.remember("The cart total is rounded half to even by banker's rounding")
+    await client.start("resume")
+    told = await asyncio.gather(*(client.prompt("how is the cart total rounded?") for _ in range(5)))
+    assert [ids_in(text) for text in told if text] == [[kept.id]]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,10 @@ It opens the store for this one answer: one connection, one snapshot, no pool, n
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from retain.config import Settings
@@ -16,7 +19,7 @@ from retain.retrieval.context import Block
 from retain.storage import injections, migrations, sessions
 from retain.storage.connection import connect, translated
 from retain.storage.reads import Reader
-from retain.storage.side_lock import LOCK_FILE, SideLock
+from retain.storage.side_lock import LOCK_FILE, SideLock, present
 from retain.storage.writes import renew_token
 
 LOCK_S = 0.5
@@ -40,7 +43,7 @@ def answer_start(settings: Settings, event: Event) -> ColdAnswer | None:
     """
     if not settings.database.exists():
         return None
-    with translated():
+    with _opened(settings), translated():
         connection = connect(settings.database, writable=False)
         try:
             if migrations.current_version(connection) != migrations.VERSION:
@@ -49,6 +52,16 @@ def answer_start(settings: Settings, event: Event) -> ColdAnswer | None:
             return _answer(Reader(connection), event, settings.context_tokens)
         finally:
             connection.close()
+
+
+@contextmanager
+def _opened(settings: Settings) -> Iterator[None]:
+    """A stretch of time in which nobody may replace the store."""
+    presence = present(settings.home)
+    try:
+        yield
+    finally:
+        os.close(presence)
 
 
 def _answer(reader: Reader, event: Event, tokens: int) -> ColdAnswer | None:
@@ -81,7 +94,7 @@ def keep_receipt(settings: Settings, answer: ColdAnswer) -> None:
     )  # fmt: skip
     lock = SideLock(settings.home / LOCK_FILE, timeout_s=LOCK_S)
     try:
-        with translated():
+        with _opened(settings), translated():
             connection = connect(settings.database, writable=True)
             try:
                 with lock:

@@ -16,14 +16,16 @@ from dataclasses import dataclass, field, replace
 
 from retain.capture.distil import distil, is_prompt_noise, prepare, without_asides
 from retain.capture.file_changes import relative_path
+from retain.config import Settings
 from retain.errors import RetainError
 from retain.memory import hindsight
 from retain.memory.briefing import CHARS_MAX, GOES_ON, Visit, at_start, state_of
 from retain.memory.digest import RECALL_HEADING
 from retain.memory.drain import Drain
+from retain.memory.recalling import effective, gated
 from retain.memory.receipts import Receipts
 from retain.memory.workspaces import Workspaces
-from retain.model import Between, Event, Filter, In, Not, Recall, Workspace
+from retain.model import Between, Event, Filter, In, Not, Query, Recall, Workspace
 from retain.retrieval.context import Block, fit, line_of
 from retain.retrieval.filters import both
 from retain.retrieval.lexical import STOP_WORDS, words_of
@@ -68,7 +70,7 @@ _COMMAND = re.compile(r"/[A-Za-z][\w:-]*(?:\s|\Z)")
 
 NOTHING = Block(text="", ids=(), tokens=0, over_budget=0)
 
-Fitting = Callable[[str, Workspace, Filter | None, int], Awaitable[Recall]]
+Recalls = Callable[[Query], Awaitable[Recall]]
 
 
 @dataclass(slots=True)
@@ -104,30 +106,31 @@ class Injector:
     """Answers the events of any session in any workspace of one store.
 
     Args:
+        settings: budget, and the confidence that a prompt's answer must have.
         store: is read.
         workspaces: tell the workspace of an event by its folder.
         receipts: keep what was shown.
-        fitting: recalls what fits a prompt, through the gate of the confidence.
         drain: is given a moment before a session starts.
-        tokens: of a start; other answers get a share of it.
+        recall: answers an effective query.
     """
 
     def __init__(
         self,
+        settings: Settings,
         store: SqliteStore,
         workspaces: Workspaces,
         receipts: Receipts,
-        *,
-        fitting: Fitting,
         drain: Drain,
-        tokens: int,
+        *,
+        recall: Recalls,
     ) -> None:
+        self._settings = settings
         self._store = store
         self._workspaces = workspaces
         self._receipts = receipts
-        self._fitting = fitting
         self._drain = drain
-        self._tokens = tokens
+        self._recall = recall
+        self._tokens = settings.context_tokens
         self._told: dict[tuple[int, str, str], Told] = {}
         self._answers: dict[str, Callable[[Scene, int], Awaitable[tuple[Block, dict[str, int] | None]]]] = {
             "SessionStart": self._start,
@@ -201,7 +204,9 @@ class Injector:
         if not question:
             return first, {} if first.ids else None
         where = _outside(scene, (*scene.told.ids, *first.ids))
-        recall = await self._fitting(question, scene.place, where, HITS_MAX)
+        words = question[: self._settings.query_chars_max]
+        query = Query(text=words, filter=where, workspace=scene.place.id, limit=HITS_MAX)
+        recall = gated(await self._recall(effective(query)), self._settings.context_confidence)
         room = CHARS_MAX - len(first.text.encode("utf-16-le")) // 2 - 1
         least = SCORE_SHARE_MIN * max((hit.score for hit in recall.hits), default=0.0)
         near = [hit for hit in recall.hits if hit.score >= least]

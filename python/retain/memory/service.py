@@ -99,9 +99,7 @@ class MemoryService:
         self.receipts = receipts
         self._background: set[asyncio.Task[None]] = set()
         self.pressure: MemoryManager | None = None
-        self.injector = Injector(
-            store, workspaces, receipts, fitting=self._fitting, drain=drain, tokens=settings.context_tokens
-        )
+        self.injector = Injector(settings, store, workspaces, receipts, drain, recall=self._recall)
 
     @property
     def audit(self) -> Audit:
@@ -352,20 +350,12 @@ class MemoryService:
         words = "" if prompt is None else self._question(prompt, "prompt")
         if words.strip():
             most = min(CONTEXT_HITS_MAX, self.settings.results_max)
-            recall = self._gated(await self.recall(words, limit=most, workspace=workspace))
+            recall = await self.recall(words, limit=most, workspace=workspace)
+            recall = recalling.gated(recall, self.settings.context_confidence)
             return block_of(recall.hits, budget, digest.RECALL_HEADING), recall
         place, _ = await self._scope(workspace)
         await self.drain.before_recall()
         return await self._store.read(lambda reader: digest.workspace_block(reader, place, budget)), None
-
-    async def _fitting(self, text: str, place: Workspace, where: Filter | None, limit: int) -> Recall:
-        """What fits a prompt well enough to be shown unasked; events that still wait are not waited for."""
-        query = Query(text=self._question(text, "prompt"), filter=where, workspace=place.id, limit=limit)
-        return self._gated(await self._recall(recalling.effective(query)))
-
-    def _gated(self, recall: Recall) -> Recall:
-        enough = recall.confidence >= self.settings.context_confidence / 100
-        return recall if enough else recalling.withheld(recall)
 
     async def explain(
         self,

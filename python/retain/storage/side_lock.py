@@ -1,4 +1,7 @@
-"""The lock between the writers of several processes: a file beside the database, taken before BEGIN IMMEDIATE."""
+"""Locks between processes, on files beside the database: that of its one writer, and that of whoever has it open.
+
+The writer's is taken before BEGIN IMMEDIATE.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 from retain.errors import StoreBusy, StoreUnusable
 
 LOCK_FILE = "write.lock"
+PRESENCE_FILE = "open.lock"
 LOCK_POLL_S = 0.005
 
 
@@ -60,3 +64,19 @@ class SideLock:
 def busy(timeout_s: float) -> StoreBusy:
     """The error of whoever waited so long in vain."""
     return StoreBusy(f"the write lock was not free within {timeout_s:g} s", hint="another process holds it")
+
+
+def present(home: Path, mode: int = fcntl.LOCK_SH) -> int:
+    """A descriptor that holds the lock of whoever has the store open: many at once, or one alone.
+
+    Raises:
+        StoreBusy: another process has it in a way that rules this one out.
+    """
+    fd = os.open(home / PRESENCE_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        what = "a process has the store open" if mode == fcntl.LOCK_EX else "the store is being replaced"
+        raise StoreBusy(what, hint="close the sessions that use it, and try again") from None
+    return fd

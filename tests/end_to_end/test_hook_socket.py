@@ -338,6 +338,31 @@ def test_of_many_servers_exactly_one_listens_through_a_series_of_deaths(home: Pa
             server.__exit__()
 
 
+def test_a_server_that_is_suspended_lets_another_answer_and_goes_on_afterwards(
+    home: Path, folder: Path
+) -> None:
+    remember(home, folder)
+    with HookServer(home, folder) as first:
+        until(lambda: peer_of(home) == first.process.pid, "the first is elected")
+        with HookServer(home, folder) as second:
+            for _ in range(2):
+                first.process.send_signal(signal.SIGTSTP)
+                until(lambda: peer_of(home) == second.process.pid, "the second answers")
+                until(lambda: state_of(first.process.pid) == "T", "the first is stopped")
+                assert answered(home, prompt(folder))
+                first.process.send_signal(signal.SIGCONT)
+                second.process.send_signal(signal.SIGTSTP)
+                until(lambda: peer_of(home) == first.process.pid, "the first answers again")
+                second.process.send_signal(signal.SIGCONT)
+            assert first.hang_up() == 0
+            until(lambda: peer_of(home) == second.process.pid, "the second answers")
+
+
+def state_of(pid: int) -> str:
+    """The letter by which the system names the state of a process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_a_server_that_ends_removes_its_socket_and_not_that_of_its_follower(home: Path, folder: Path) -> None:
     remember(home, folder)
     with HookServer(home, folder) as first, HookServer(home, folder) as second:

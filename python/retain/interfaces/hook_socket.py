@@ -43,7 +43,7 @@ Answer = Callable[[bytes], Awaitable[bytes]]
 
 
 class HookSocket:
-    """Waits to be elected, then answers until it is cancelled.
+    """Waits to be elected, then answers until it is cancelled or silenced.
 
     Args:
         home: the data directory; it must be there.
@@ -54,6 +54,11 @@ class HookSocket:
         self._folder = home / RUN
         self._answer = answer
         self._serving: set[asyncio.Task[None]] = set()
+        self._standing = asyncio.Event()
+        self._standing.set()
+        self._withdrawing = asyncio.Event()
+        self._silent = asyncio.Event()
+        self._silent.set()
 
     async def keep_running(self) -> None:
         """Answers whenever this process is elected; returns where the place cannot be used."""
@@ -63,13 +68,33 @@ class HookSocket:
             logger.warning("hook_socket.unusable errno=%s", error.errno)
             return
         try:
-            while not _locked(lock):  # noqa: ASYNC110 - the system tells nobody when a lock is let go
-                await asyncio.sleep(ELECTION_S)
-            await self._listen()
+            while True:
+                await self._standing.wait()
+                if not _locked(lock):  # the system tells nobody when it is let go
+                    await asyncio.sleep(ELECTION_S)
+                    continue
+                self._silent.clear()
+                try:
+                    await self._listen()
+                finally:
+                    fcntl.flock(lock, fcntl.LOCK_UN)
+                    self._silent.set()
         except OSError as error:
             logger.warning("hook_socket.failed errno=%s", error.errno)
         finally:
             os.close(lock)
+
+    async def while_silent(self, stop: Callable[[], None]) -> None:
+        """Leaves hooks to another server, calls ``stop``, which stops this process, and stands again once it goes on.
+
+        A process that was stopped while it holds the lock would keep every hook waiting in vain.
+        """
+        self._standing.clear()
+        self._withdrawing.set()
+        await self._silent.wait()
+        stop()
+        self._withdrawing.clear()
+        self._standing.set()
 
     def _open_lock(self) -> int:
         self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -84,7 +109,7 @@ class HookSocket:
         try:
             server = await asyncio.start_unix_server(self._connected, sock=listener, backlog=CONNECTIONS_MAX)
             try:
-                await asyncio.Event().wait()  # until this task is cancelled
+                await self._withdrawing.wait()
             finally:
                 server.close()
         finally:

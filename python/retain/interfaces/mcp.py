@@ -200,7 +200,17 @@ async def _prepare(door: Door, transport: StdioTransport) -> None:
     from retain.interfaces.answering import Answering
     from retain.interfaces.hook_socket import HookSocket
 
-    await HookSocket(home, Answering(door.service).answer).keep_running()
+    hooks = HookSocket(home, Answering(door.service).answer)
+    stopping: set[asyncio.Task[None]] = set()
+
+    def suspend() -> None:
+        """Ctrl-Z in the client stops its whole process group; another window's hooks must not wait for us."""
+        task = asyncio.create_task(hooks.while_silent(lambda: os.kill(os.getpid(), signal.SIGSTOP)))
+        stopping.add(task)
+        task.add_done_callback(stopping.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTSTP, suspend)
+    await hooks.keep_running()
 
 
 async def _end_with_parent(transport: StdioTransport, parent: int) -> None:

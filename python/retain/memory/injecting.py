@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -38,6 +38,9 @@ SESSIONS_MAX = 256
 """Sessions whose state is kept in RAM; another one is read from its receipts."""
 
 HITS_MAX = 6
+SHOWN_MAX = 300
+"""Memories shown last that a query leaves out; of those shown before them, hits are dropped afterwards."""
+
 SCORE_SHARE_MIN = 0.5
 """Of the best score; what fits less well than that is left for a recall that is asked for."""
 
@@ -81,7 +84,7 @@ class Told:
     """
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    ids: set[str] = field(default_factory=set)
+    ids: dict[str, None] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     started: bool = False
     since_us: int = 0
@@ -157,7 +160,7 @@ class Injector:
             if block.over_budget and hidden is not None:
                 hidden["over_budget"] = hidden.get("over_budget", 0) + block.over_budget
             if block.ids or hidden is not None:
-                told.ids.update(block.ids)
+                told.ids.update(dict.fromkeys(block.ids))
                 await self._receipts.shown(
                     event.name,
                     block.ids,
@@ -203,13 +206,14 @@ class Injector:
         question = question_of(prompt) if isinstance(prompt, str) else ""
         if not question:
             return first, {} if first.ids else None
-        where = _outside(scene, (*scene.told.ids, *first.ids))
+        shown = dict.fromkeys((*scene.told.ids, *first.ids))
+        where = _outside(scene, list(shown)[-SHOWN_MAX:])
         words = question[: self._settings.query_chars_max]
         query = Query(text=words, filter=where, workspace=scene.place.id, limit=HITS_MAX)
         recall = gated(await self._recall(effective(query)), self._settings.context_confidence)
         room = CHARS_MAX - len(first.text.encode("utf-16-le")) // 2 - 1
         least = SCORE_SHARE_MIN * max((hit.score for hit in recall.hits), default=0.0)
-        near = [hit for hit in recall.hits if hit.score >= least]
+        near = [hit for hit in recall.hits if hit.score >= least and hit.memory.id not in shown]
         lines = ((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in near)
         block = fit(lines, budget, RECALL_HEADING, chars_max=room)
         below = len(recall.hits) - len(near)
@@ -270,11 +274,13 @@ def _told_before(reader: Reader, key: int, session: str) -> Told:
     since_us = sessions.compacted_at(reader.connection, key, session)
     ids, doors = sessions.shown_to(reader.connection, key, session, since_us)
     return Told(
-        ids=set(ids), started="SessionStart" in doors or "UserPromptSubmit" in doors, since_us=since_us
+        ids=dict.fromkeys(sorted(ids)),
+        started="SessionStart" in doors or "UserPromptSubmit" in doors,
+        since_us=since_us,
     )
 
 
-def _outside(scene: Scene, ids: tuple[str, ...]) -> Filter:
+def _outside(scene: Scene, ids: Sequence[str]) -> Filter:
     """Neither what the session did since it was last compacted, nor what it was shown, nor what a tool brought in.
 
     A page that was fetched may have been written to be remembered; it comes only to whoever asks for it.

@@ -176,6 +176,23 @@ def test_each_event_is_answered_in_the_form_that_the_client_reads(
         assert asked(home, {**prompt(folder), "hook_event_name": name}) == {}
 
 
+def test_an_error_that_hooks_saw_fixed_is_answered_when_it_comes_back(
+    server: HookServer, home: Path, folder: Path
+) -> None:
+    def bash(name: str, number: int, **result: Any) -> dict[str, Any]:
+        call = {"tool_name": "Bash", "tool_input": {"command": "pytest"}, "tool_use_id": f"t{number}"}
+        return {**prompt(folder, "before"), "hook_event_name": name, **call, **result}
+
+    error = "Exit code 1\nTraceback (most recent call last):\nValueError: cart {} has no currency"
+    change = {"file_path": str(folder / "src/cart.py"), "old_string": "cart = 1", "new_string": "cart = 2"}
+    edit = {"tool_name": "Edit", "tool_input": change, "tool_response": {}, "tool_use_id": "e"}
+    run_hook(MODULE, bash("PostToolUseFailure", 1, error=error.format(17)), folder)
+    run_hook(MODULE, {**prompt(folder, "before"), "hook_event_name": "PostToolUse", **edit}, folder)
+    run_hook(MODULE, bash("PostToolUse", 2, tool_response={"stdout": "1 passed"}), folder)
+    again = {**bash("PostToolUseFailure", 3, error=error.format(4)), "session_id": "later"}
+    assert "src/cart.py" in answered(home, again)
+
+
 def test_a_hook_process_prints_the_answer_and_keeps_the_event_but_not_that_before_a_tool(
     server: HookServer, home: Path, folder: Path
 ) -> None:

@@ -488,6 +488,16 @@ def _writes(pid: int, descriptor: str) -> bool:
     return int(flags, 8) & os.O_ACCMODE == os.O_WRONLY
 
 
+def test_a_purge_takes_the_folder_of_the_socket_with_it(home: Path, folder: Path) -> None:
+    remember(home, folder)
+    with HookServer(home, folder) as server:
+        listening(home)
+        server.kill()
+    purge = [LAUNCHER[0], "uninstall", "--purge", "--yes-really", "1"]
+    subprocess.run(purge, cwd=folder, check=True, capture_output=True, timeout=60)
+    assert not home.exists()
+
+
 # Without a server
 
 

@@ -7,8 +7,9 @@ line for line, an error must read the same once what changes from run to run is 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from retain.memory.briefing import CHARS_MAX
 from retain.memory.digest import titled
@@ -32,6 +33,8 @@ CHANGES_COMPARED = 30
 LOOKED_AT = 20
 LINE_CHARS_MIN = 8
 """A change of shorter lines (a brace, a blank) undoes nothing."""
+
+NOTHING = Block(text="", ids=(), tokens=0, over_budget=0)
 
 _MASK = re.compile(r"<[a-z]+>")
 _WORD = re.compile(r"[^\W\d_]{3,}")
@@ -66,21 +69,25 @@ def about_file(reader: Reader, earlier: Earlier, path: str, told: Collection[str
 
 
 def about_error(
-    reader: Reader, earlier: Earlier, signature: str, told: Collection[str], budget: int
+    reader: Reader, earlier: Earlier, error: Mapping[str, Any], told: Collection[str], budget: int
 ) -> Block:
     """What ended an error before, the newest first; empty where that is not known.
 
     Args:
         reader: a snapshot.
         earlier: what to leave out, because the session saw it happen.
-        signature: of the error, see ``retain.capture.signature``.
+        error: ``signature`` (see ``retain.capture.signature``) and, where one failed, ``command``. A signature that
+            many errors share must come from the same command.
         told: ids of memories that the session has before it.
         budget: tokens of the whole text.
     """
-    if not is_telling(signature):
-        return Block(text="", ids=(), tokens=0, over_budget=0)
+    signature, command = str(error.get("signature") or ""), str(error.get("command") or "")
+    same = "" if is_telling(signature) else f"Failed: {command}\n"
+    if not signature or (same and not command):
+        return NOTHING
     fixes = _loaded(reader, sessions.fixes_of(reader.connection, earlier, signature, LOOKED_AT))
-    by_change = sorted(fixes, key=lambda memory: "rerun" in memory.tags)
+    meant = [memory for memory in fixes if memory.text.startswith(same)]
+    by_change = sorted(meant, key=lambda memory: "rerun" in memory.tags)
     return _block(by_change, told, FIXES_MAX, budget, ERROR_HEADING)
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
 
 from retain.capture.distil import distil, is_prompt_noise, prepare, without_asides
 from retain.capture.file_changes import relative_path
@@ -22,10 +24,11 @@ from retain.memory import hindsight
 from retain.memory.briefing import CHARS_MAX, GOES_ON, Visit, at_start, state_of
 from retain.memory.digest import RECALL_HEADING
 from retain.memory.drain import Drain
+from retain.memory.hindsight import NOTHING
 from retain.memory.recalling import effective, gated
 from retain.memory.receipts import Receipts
 from retain.memory.workspaces import Workspaces
-from retain.model import Between, Event, Filter, In, Not, Query, Recall, Workspace
+from retain.model import Between, Event, Filter, Hit, In, Not, Query, Recall, Workspace
 from retain.retrieval.context import Block, fit, line_of
 from retain.retrieval.filters import both
 from retain.retrieval.lexical import STOP_WORDS, words_of
@@ -70,8 +73,6 @@ EDITORS = {
 
 _IDENTIFIER = re.compile(r"\w_\w|[a-z][A-Z]|[A-Za-z]\d")
 _COMMAND = re.compile(r"/[A-Za-z][\w:-]*(?:\s|\Z)")
-
-NOTHING = Block(text="", ids=(), tokens=0, over_budget=0)
 
 Recalls = Callable[[Query], Awaitable[Recall]]
 
@@ -214,10 +215,11 @@ class Injector:
         room = CHARS_MAX - len(first.text.encode("utf-16-le")) // 2 - 1
         least = SCORE_SHARE_MIN * max((hit.score for hit in recall.hits), default=0.0)
         near = [hit for hit in recall.hits if hit.score >= least and hit.memory.id not in shown]
-        lines = ((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in near)
+        kept = _newest_lists(near)
+        lines = ((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in kept)
         block = fit(lines, budget, RECALL_HEADING, chars_max=room)
-        below = len(recall.hits) - len(near)
-        return _joined(first, block), {**recall.hidden, **({"below_the_best": below} if below else {})}
+        left_out = {"below_the_best": len(recall.hits) - len(near), "overtaken": len(near) - len(kept)}
+        return _joined(first, block), {**recall.hidden, **{why: n for why, n in left_out.items() if n}}
 
     async def _belated_start(self, scene: Scene) -> Block:
         """What a session is told that was never answered at its start: a client may drop those answers."""
@@ -246,8 +248,7 @@ class Injector:
         ids, earlier, event, root = frozenset(scene.told.ids), scene.earlier, scene.event, scene.place.root
 
         def look(reader: Reader) -> Block:
-            signature = signature_of(event, root)
-            return hindsight.about_error(reader, earlier, signature, ids, budget) if signature else NOTHING
+            return hindsight.about_error(reader, earlier, error_of(event, root), ids, budget)
 
         return await self._store.read(look), None
 
@@ -264,10 +265,22 @@ def question_of(prompt: str) -> str:
     return text if asks else ""
 
 
-def signature_of(event: Event, root: str) -> str:
-    """The signature that the drain gives the error of an event; empty where it sees none."""
+def error_of(event: Event, root: str) -> Mapping[str, Any]:
+    """What the drain keeps of the error of an event: signature, command; empty where it sees none."""
     drafts = distil(prepare(event), root=root)
-    return next((str(draft.extra.get("signature", "")) for draft in drafts if draft.kind == "error"), "")
+    return next((draft.extra for draft in drafts if draft.kind == "error"), {})
+
+
+def _newest_lists(hits: Sequence[Hit]) -> list[Hit]:
+    """The hits without the states of a to-do list that a newer one of the same session among them has overtaken."""
+    newest: dict[str | None, datetime] = {}
+    for memory in (hit.memory for hit in hits if "total" in hit.memory.extra):
+        newest[memory.session] = max(memory.occurred_at, newest.get(memory.session, memory.occurred_at))
+    return [
+        hit
+        for hit in hits
+        if "total" not in hit.memory.extra or hit.memory.occurred_at == newest[hit.memory.session]
+    ]
 
 
 def _told_before(reader: Reader, key: int, session: str) -> Told:

@@ -327,6 +327,31 @@ async def test_an_error_that_came_back_is_told_with_its_fix_whatever_its_numbers
     assert await client.fail("KeyError: nothing like it") == ""
 
 
+async def test_a_commonplace_error_is_told_its_fix_where_the_same_command_failed(
+    client: Client, events: Any
+) -> None:
+    failed = "E   assert 30.009 == 30.01"
+    events.bash("pytest tests/test_cart.py", failed, failed=True, session="a")
+    events.edit("src/cart.py", "total = 1", "total = 2", session="a")
+    events.bash("pytest tests/test_cart.py", "1 passed", failed=False, session="a")
+    await client.memory.drain.run()
+    assert await client.fail("E   assert 5 == 7", "pytest tests/test_other.py") == ""
+    assert "src/cart.py" in await client.fail("E   assert 2.5 == 2.7", "pytest tests/test_cart.py")
+
+
+async def test_of_a_to_do_list_only_its_newest_state_is_told(client: Client, events: Any) -> None:
+    for number, states in enumerate((("in_progress", "pending"), ("completed", "in_progress"))):
+        names = ("round the cart total half to even", "print the cart total on the receipt")
+        todos = [{"content": name, "status": state} for name, state in zip(names, states, strict=True)]
+        call = {"tool_name": "TodoWrite", "tool_input": {"todos": todos}, "tool_use_id": f"t{number}"}
+        events.put("PostToolUse", session="a", **call)
+    await client.memory.drain.run()
+    await client.start("resume")
+    told = await client.prompt("what about the cart total on the receipt, half to even?")
+    assert "1 of 2 done" in told
+    assert "0 of 2 done" not in told
+
+
 @pytest.mark.parametrize(
     ("signature", "telling"),
     [("exit code <n>", False), ("<path>: <n>", False), ("AssertionError: assert <n>", False),

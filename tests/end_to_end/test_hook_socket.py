@@ -278,6 +278,36 @@ def test_the_socket_is_for_the_user_alone(server: HookServer, home: Path) -> Non
     assert stat.S_IMODE((home / RUN / HOOK_SOCKET).stat().st_mode) == 0o600
 
 
+ANOTHER_USER = """
+import os, socket, sys
+os.chdir(sys.argv[1])
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect("hook.sock")
+    try:
+        connection.sendall(len(sys.argv[2]).to_bytes(4, "little") + sys.argv[2].encode())
+        print(connection.recv(4))
+    except (BrokenPipeError, ConnectionResetError):
+        print(b"")
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can ask as another user")
+def test_another_user_is_not_answered_even_where_the_folder_is_open(
+    server: HookServer, home: Path, folder: Path
+) -> None:
+    (home / RUN).chmod(0o755)
+    (home / RUN / HOOK_SOCKET).chmod(0o666)
+    question = json.dumps(
+        {"v": 1, "event": prompt(folder), "cwd": "", "branch": "", "commit": "", "record": ""}
+    )
+    asking = [sys.executable, "-c", ANOTHER_USER, str(home / RUN), question]
+    assert subprocess.run(asking, check=True, capture_output=True, timeout=60).stdout == b"b''\n"
+    assert answered(home, prompt(folder))
+
+
 # Time
 
 

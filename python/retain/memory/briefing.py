@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from retain.git import head
 from retain.git.since import COMMITS_MAX, Commit, commits_since
-from retain.memory.digest import DIGEST_HEADING, open_tasks, titled, workspace_state
+from retain.memory.digest import DIGEST_HEADING, in_order, open_tasks, titled, workspace_state
 from retain.model import All, Between, Filter, In, Memory, Not, Workspace
 from retain.retrieval.context import Block, fit, line_of, one_line
 from retain.retrieval.filters import both
@@ -130,8 +130,7 @@ def _before_compaction(reader: Reader, visit: Visit) -> Iterator[tuple[str, str]
         )
     )
     errors = sessions.unfixed_in(reader.connection, visit.key, visit.session, 4)
-    found = reader.load(errors)
-    said = [titled(found[key], "not fixed yet") for key in errors] + open_tasks(reader, own, 4)
+    said = [titled(error, "not fixed yet") for error in in_order(reader, errors)] + open_tasks(reader, own, 4)
     yield from _lines(said)
     if files := sessions.files_changed(reader.connection, visit.key, visit.session):
         named = ", ".join(f"{one_line(path, 120)} ({count})" for path, count in files[:FILES_SHOWN])
@@ -152,9 +151,8 @@ def _state(
 
 
 def _loaded(reader: Reader, visit: Visit, where: Filter, most: int) -> list[Memory]:
-    keys = [candidate.key for candidate in reader.filtered(where, most)]
-    found = reader.load(keys)
-    return [found[key] for key in keys if found[key].id not in visit.told and not client_loads(found[key])]
+    found = in_order(reader, [candidate.key for candidate in reader.filtered(where, most)])
+    return [memory for memory in found if memory.id not in visit.told and not client_loads(memory)]
 
 
 def _lines(memories: Sequence[Memory] | Iterator[Memory]) -> Iterator[tuple[str, str]]:

@@ -65,25 +65,30 @@ def workspace_state(
         sections: kinds that follow errors and tasks, and how many of each at most.
     """
     here = All(parts=(In(field="workspace", values=(place.id,)), In(field="status", values=("active",))))
-    errors = reader.unfixed_errors(place.id, UNFIXED_MAX)
-    keys: list[int] = []
+    found: list[Memory] = []
     for kinds, most in sections:
-        keys += [c.key for c in reader.filtered(both(here, In(field="kind", values=kinds)), most)]
-    found = reader.load([*errors, *keys])
+        newest = reader.filtered(both(here, In(field="kind", values=kinds)), most)
+        found += in_order(reader, [candidate.key for candidate in newest])
+    errors = in_order(reader, reader.unfixed_errors(place.id, UNFIXED_MAX))
     return [
-        *(titled(found[key], "not fixed yet") for key in errors),
+        *(titled(error, "not fixed yet") for error in errors),
         *open_tasks(reader, here, TASKS_MAX),
-        *(found[key] for key in keys),
+        *found,
     ]
+
+
+def in_order(reader: Reader, keys: Sequence[int]) -> list[Memory]:
+    """Memories in the order of their keys; one that is damaged is left out."""
+    found = reader.load(keys)
+    return [found[key] for key in keys if key in found]
 
 
 def open_tasks(reader: Reader, where: Filter, most: int) -> list[Memory]:
     """The newest tasks that are not done: of each task and each to-do list its last state tells."""
     tasks = reader.filtered(both(where, In(field="kind", values=("task",))), TASKS_LOOKED_AT)
-    found = reader.load([candidate.key for candidate in tasks])
     seen: set[tuple[str, str]] = set()
     still: list[Memory] = []
-    for memory in (found[candidate.key] for candidate in tasks):
+    for memory in in_order(reader, [candidate.key for candidate in tasks]):
         extra = memory.extra
         name = "list" if "total" in extra else str(extra.get("task_id") or "")
         task = (memory.session or "", name or memory.title)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from retain.memory.briefing import CHARS_MAX
-from retain.memory.digest import titled
+from retain.memory.digest import in_order, titled
 from retain.model import Memory
 from retain.retrieval.context import Block, fit, line_of
 from retain.storage import sessions
@@ -57,9 +57,9 @@ def about_file(reader: Reader, earlier: Earlier, path: str, told: Collection[str
         budget: tokens of the whole text.
     """
     db = reader.connection
-    changes = _loaded(reader, sessions.about_file(db, earlier, path, ("file_change",), CHANGES_COMPARED))
-    fixes = _loaded(reader, sessions.about_file(db, earlier, path, ("fix",), LOOKED_AT))
-    decisions = _loaded(reader, sessions.about_file(db, earlier, path, ("decision",), LOOKED_AT))
+    changes = in_order(reader, sessions.about_file(db, earlier, path, ("file_change",), CHANGES_COMPARED))
+    fixes = in_order(reader, sessions.about_file(db, earlier, path, ("fix",), LOOKED_AT))
+    decisions = in_order(reader, sessions.about_file(db, earlier, path, ("decision",), LOOKED_AT))
     found = [
         *_undone(changes),
         *(memory for memory in fixes if "rerun" not in memory.tags and len(memory.paths) <= FILES_MAX),
@@ -85,7 +85,7 @@ def about_error(
     same = "" if is_telling(signature) else f"Failed: {command}\n"
     if not signature or (same and not command):
         return NOTHING
-    fixes = _loaded(reader, sessions.fixes_of(reader.connection, earlier, signature, LOOKED_AT))
+    fixes = in_order(reader, sessions.fixes_of(reader.connection, earlier, signature, LOOKED_AT))
     meant = [memory for memory in fixes if memory.text.startswith(same)]
     by_change = sorted(meant, key=lambda memory: "rerun" in memory.tags)
     return _block(by_change, told, FIXES_MAX, budget, ERROR_HEADING)
@@ -108,11 +108,6 @@ def _flat(memory: Memory) -> str:
     if memory.kind != "fix":
         return ""
     return "; ".join(line for line in memory.text.splitlines() if not line.startswith("Failed: "))
-
-
-def _loaded(reader: Reader, keys: Sequence[int]) -> list[Memory]:
-    found = reader.load(keys)
-    return [found[key] for key in keys]
 
 
 def _undone(changes: Sequence[Memory]) -> list[Memory]:

@@ -31,6 +31,7 @@ from targets import judged, table_of_targets
 HERE = Path(__file__).resolve().parent
 BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "hook_time": ((), ("--rounds", "30")),
+    "prompt_time": ((), ("--size", "1000", "--prompts", "40")),
     "start_time": ((), ("--rounds", "4", "--memories", "1000")),
     "stdio_latency": ((), ("--sizes", "1000", "--queries", "40", "--remembers", "100")),
     "known_items": ((), ("--memories", "1000", "--queries", "40")),
@@ -51,7 +52,7 @@ BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 """Arguments of a whole run and of a quick one, by bench."""
 
-TAKES_HISTORY = frozenset({"stdio_latency", "known_items", "planner", "cache_levels", "scale"})
+TAKES_HISTORY = frozenset({"prompt_time", "stdio_latency", "known_items", "planner", "cache_levels", "scale"})
 
 
 def command(name: str, given: argparse.Namespace, result: Path) -> list[str]:

@@ -1,16 +1,21 @@
-"""Real servers for tests: a Redis of the test's own on a spare port, and the PostgreSQL that is there."""
+"""Real servers for tests: a Redis of the test's own on a spare port, the PostgreSQL that is there, `retain serve`."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
+
+from retain.referee.stdio_client import INITIALIZE
 
 BINARIES = ("redis-server", "valkey-server")
 START_S = 20.0
@@ -82,3 +87,96 @@ class RedisServer:
                 return connection.recv(64).startswith(b"+PONG")
         except OSError:
             return False
+
+
+class HookServer:
+    """A `retain serve` that has greeted its client; it may be elected to answer hooks of its data directory."""
+
+    def __init__(
+        self, home: Path, folder: Path, *, command: tuple[str, ...] = (), **environment: str
+    ) -> None:
+        self.stderr_path = home.parent / f"stderr-{time.monotonic_ns()}"
+        names = {"RETAIN_HOME": str(home), "CLAUDE_PROJECT_DIR": str(folder), **environment}
+        with self.stderr_path.open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [*command, sys.executable, "-P", "-m", "retain", "serve"], cwd=folder, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=stderr, env={**os.environ, **names},
+            )  # fmt: skip
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        greeting = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE}
+        self.process.stdin.write(json.dumps(greeting).encode() + b"\n")
+        self.process.stdin.flush()
+        assert json.loads(self.process.stdout.readline())["id"] == 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def kill(self) -> None:
+        """Ends it without warning."""
+        self.process.kill()
+        self.process.wait()
+
+    def hang_up(self) -> int:
+        """Ends its stdin, as a client does that ends or is killed; returns the exit code."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        return self.process.wait(START_S)
+
+    def stderr(self) -> str:
+        """What it has logged."""
+        return self.stderr_path.read_text()
+
+
+def until(holds: Callable[[], Any], what: str) -> Any:
+    """The first true value of a condition; fails where there is none before the deadline."""
+    deadline = time.monotonic() + START_S
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"not in {START_S:g} s: {what}"
+        time.sleep(0.01)
+    return found
+
+
+def hook_socket(home: Path) -> socket.socket | None:
+    """A connection to the socket of a data directory; None where nobody listens."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    connection.settimeout(START_S)
+    folder = os.open(home / "run", os.O_RDONLY) if (home / "run").is_dir() else None
+    try:
+        connection.connect(f"/proc/self/fd/{folder}/hook.sock")
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    finally:
+        if folder is not None:
+            os.close(folder)
+    return connection
+
+
+def asked(home: Path, event: Mapping[str, Any], *, cwd: str = "") -> dict[str, Any]:
+    """What the server says to an event."""
+    question = {"v": 1, "event": event, "cwd": cwd, "branch": "", "commit": "", "record": ""}
+    answer = asked_bytes(home, json.dumps(question).encode())
+    assert answer is not None, "the server closed the connection"
+    found: dict[str, Any] = json.loads(answer)
+    return found
+
+
+def asked_bytes(home: Path, question: bytes, *, length: int | None = None) -> bytes | None:
+    """What the server says to the bytes of a question; None where it closes the connection instead."""
+    connection = until(lambda: hook_socket(home), "somebody answers on the socket")
+    with connection, connection.makefile("rb") as incoming:
+        size = len(question) if length is None else length
+        try:
+            connection.sendall(size.to_bytes(4, "little") + question)
+            connection.shutdown(socket.SHUT_WR)
+            head = incoming.read(4)
+        except (BrokenPipeError, ConnectionResetError):
+            return None
+        return incoming.read(int.from_bytes(head, "little")) if head else None

@@ -61,7 +61,9 @@ class Settings:
     query_chars_max: int = _knob(10_000, 100, 1_000_000, "longest query text, in characters")
     results_max: int = _knob(50, 1, 1_000, "most hits of one recall, most ids of one get")
     items_max: int = _knob(10_000, 1, 1_000_000, "most memories of one remember_many")
-    context_tokens: int = _knob(1_500, 50, 20_000, "token budget of a context block where none is given")
+    context_tokens: int = _knob(
+        1_500, 50, 20_000, "token budget of a context block, and of what a session is told at its start"
+    )
     recall_confidence: int = _knob(
         4, 0, 100, "how likely, in percent, a recall must answer the question, else it abstains"
     )

@@ -7,6 +7,10 @@ if TYPE_CHECKING:
 DATABASE = "retain.db"
 SPOOL = "spool"
 CLIENT_FILES = "client-files"
+RUN = "run"
+"""Folder of the hook socket and of the lock by which one server is elected to answer on it."""
+HOOK_SOCKET = "hook.sock"
+HOOK_LOCK = "hook.lock"
 
 
 def data_home(environ: "Mapping[str, str]", platform: str) -> str:

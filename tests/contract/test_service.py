@@ -591,7 +591,7 @@ async def test_context_without_a_prompt_is_the_state_of_the_workspace(memory: Me
         assert recall is None
         assert "not fixed yet: an error" in lines[0]
         kinds = [line.split("(")[1].split(",")[0] for line in lines]
-        assert kinds == ["error"] + ["decision"] * 6 + ["fix"] * 4 + ["task"] + ["note"] * 5
+        assert kinds == ["error"] + ["task"] * 4 + ["decision"] * 6 + ["fix"] * 4 + ["note"] * 5
     again, _ = await memory.context()
     assert again.text == block.text
     small, _ = await memory.context(budget_tokens=100)

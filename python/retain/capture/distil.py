@@ -41,6 +41,7 @@ __all__ = [
     "is_prompt_noise",
     "prepare",
     "prompt_title",
+    "without_asides",
 ]
 
 REDACTED_KEY = "retain.redacted"
@@ -109,17 +110,17 @@ def can_tell(payload: Mapping[str, Any]) -> bool:
 
 def prompt_title(prompt: str) -> str:
     """The title that a prompt is remembered under; its secrets are still in it."""
-    return one_line(_said(prompt))
+    return one_line(without_asides(prompt))
 
 
 def is_prompt_noise(prompt: str) -> bool:
     """Whether a prompt was written by the client, or says nothing: command output, ``/clear``, "yes"."""
-    text = _said(prompt)
+    text = without_asides(prompt)
     return not text or _NOISE.match(text) is not None or text.lower().rstrip(".!") in _ACKNOWLEDGED
 
 
-def _said(prompt: str) -> str:
-    """What the user said: without the client's asides, and without the mark that ends a private stretch."""
+def without_asides(prompt: str) -> str:
+    """What the user typed: without the client's asides, and without the mark that ends a private stretch."""
     text = _without(prompt, _ASIDES).strip()
     rest = text.removeprefix(PUBLIC_MARK)
     return rest.strip() if rest != text and not rest[:1].isalnum() else text
@@ -162,7 +163,7 @@ def _nothing(_event: Event, _root: str) -> tuple[Draft, ...]:
 
 
 def _prompt(event: Event, _root: str) -> tuple[Draft, ...]:
-    text = _said(text_of(event.payload, "prompt"))
+    text = without_asides(text_of(event.payload, "prompt"))
     if is_prompt_noise(text):
         return ()
     draft = Draft(kind="prompt", title=one_line(text), text=bounded(text), origin="user")

@@ -134,6 +134,10 @@ def _door(command: str, arguments: Namespace) -> int:
         from retain.interfaces.mcp import main as serve
 
         return serve() or 0
+    if command == "hook" and arguments.answer:
+        from retain.interfaces.hook_answer import main as answer
+
+        return answer()
     if command == "hook":
         from retain.interfaces.hook import main as hook
 

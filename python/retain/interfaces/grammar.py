@@ -53,7 +53,7 @@ COMMANDS = {
     },
     "Started by Claude Code": {
         "serve": "run the MCP server on stdin and stdout",
-        "hook": "take one hook event from stdin into the spool",
+        "hook": "take one hook event from stdin into the spool, and print the answer to it",
     },
 }
 """Every command and what it does, by what people want."""
@@ -153,7 +153,11 @@ def parser() -> argparse.ArgumentParser:
         "--transcript", metavar="FILE", help="transcript of Claude Code (default: the built-in one)"
     )
     add("serve")
-    add("hook")
+    add("hook").add_argument(
+        "--answer",
+        action="store_true",
+        help="keep nothing; print what the session is to be told at its start, without a server",
+    )
     _add_memory_commands(add, reply)
     _add_keeping_commands(add, reply)
     _add_inspection_commands(add, reply)

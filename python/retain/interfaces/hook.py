@@ -1,10 +1,11 @@
-"""The hook door: one event from stdin into the spool, then exit 0, whatever happens.
+"""The hook door: one event from stdin into the spool, an answer where a server has one, then exit 0.
 
 Started by the launcher as ``python -I -S``, so that a hook costs little more than an empty interpreter.
-It therefore imports nothing but the spool and the place of the data. It always prints ``{}`` (no
-decision, no context) and always exits 0: a memory tool must never block or fail a session. What went
-wrong is told on stderr, which the client keeps in its debug log, and in ``spool/failures.log``, which
-``retain status`` and ``retain doctor`` report.
+It therefore imports nothing but the spool and the place of the data, and the socket only for an event that
+can be answered. It prints the server's answer, else ``{}`` (no decision, no context), and always exits 0: a
+memory tool must never block or fail a session. What went wrong is told on stderr, which the client keeps in
+its debug log, and, where an event could not be kept, in ``spool/failures.log``, which ``retain status`` and
+``retain doctor`` report.
 """
 
 import posix
@@ -13,16 +14,49 @@ import time
 
 from retain.capture import spool
 from retain.git import head
-from retain.home import SPOOL, data_home
+from retain.home import DATABASE, HOOK_SOCKET, RUN, SPOOL, data_home
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
 
 FAILURES = "failures.log"
 FAILURE_BYTES_MAX = 64 * 1024
 
 
+ANSWERED_S = {"SessionStart": 2.0, "UserPromptSubmit": 0.05, "PreToolUse": 0.05, "PostToolUseFailure": 0.05}
+"""Events that a server answers, and how long its answer is waited for, in seconds."""
+
+NOT_KEPT = "PreToolUse"
+"""Its content comes again when the tool has run."""
+
+ANSWER_BYTES_MAX = 64 * 1024
+ADDRESS_BYTES_MAX = 100
+"""Of a socket's address; Linux takes 107, macOS 103."""
+
+PIPE_BYTES = 16 * 1024
+"""What a new pipe takes at once, whatever the system."""
+
+EMPTY = b"{}"
+
+ANSWER_CODE = """\
+import sys
+sys.path.insert(0, sys.argv[1])
+try:
+    from retain.interfaces.hook_answer import main
+except Exception as error:
+    print("{}")
+    sys.stderr.write(f"retain: hook.unanswered type={type(error).__name__}\\n")
+    sys.exit(0)
+sys.exit(main())"""
+"""What answers a start without a server: ``retain hook --answer`` without the command line around it."""
+
+
 def main() -> int:
-    """Spools one event; returns 0, always."""
+    """Spools one event and prints the answer to it; returns 0, always."""
     received_at_us = time.time_ns() // 1000
     directory = ""
+    answer = EMPTY
     try:
         home = data_home(_environment(), sys.platform)
         directory = home + "/" + SPOOL
@@ -30,19 +64,120 @@ def main() -> int:
         cwd = _cwd()
         if payload and not _is_held_back(home, payload, cwd):
             branch, commit = head.read(cwd)
-            spool.append(
-                directory,
-                spool.Record(
-                    payload, received_at_us, cwd=cwd, branch=branch, commit=commit, truncated=truncated
-                ),
-            )
+            name = "" if truncated else event_name(payload)
+            if name != NOT_KEPT:
+                spool.append(
+                    directory,
+                    spool.Record(
+                        payload, received_at_us, cwd=cwd, branch=branch, commit=commit, truncated=truncated
+                    ),
+                )
+            if name:
+                answer = _answer(home, name, payload, (cwd, branch, commit))
     except BaseException as error:  # noqa: BLE001 - the outermost frame of a hook: it must not fail a session
         _tell(directory, received_at_us, error)
     try:
-        posix.write(1, b"{}\n")
+        posix.write(1, answer + b"\n")
     except OSError:
         return 0
     return 0
+
+
+def event_name(payload: bytes) -> str:
+    """Which of the answered events a payload seems to be; empty for none. The server reads it in earnest."""
+    at = payload.find(b'"hook_event_name"')
+    start = payload.find(b'"', at + 17) + 1
+    name = payload[start : start + 32].partition(b'"')[0].decode("ascii", "replace") if at >= 0 else ""
+    return name if name in ANSWERED_S else ""
+
+
+def _answer(home: str, name: str, payload: bytes, place: "tuple[str, str, str]") -> bytes:
+    """What a server says to an event, within its time; without a server a start is answered by a process of ours."""
+    deadline = time.monotonic() + ANSWERED_S[name]
+    try:
+        answer = _asked(home + "/" + RUN, payload, place, deadline)
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        if name == "SessionStart":
+            _hand_over(home, payload)
+        return EMPTY
+    except (OSError, ValueError) as error:
+        _say(f"hook.unanswered event={name} type={type(error).__name__}\n".encode())
+        return EMPTY
+    return answer if answer.startswith(b"{") else EMPTY
+
+
+def _asked(run: str, payload: bytes, place: "tuple[str, str, str]", deadline: float) -> bytes:
+    """Sends one question to the socket in ``run`` and returns the answer.
+
+    Raises:
+        OSError: nobody listens, or the answer did not come in time.
+        ValueError: the answer is over its limit.
+    """
+    import _socket
+
+    question = b'{"v":1,"event":%s,"cwd":%s,"branch":%s,"commit":%s,"record":""}' % (
+        payload, *(_quoted(text) for text in place),
+    )  # fmt: skip
+    folder = posix.open(run, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        if posix.fstat(folder).st_uid != posix.getuid():
+            raise PermissionError
+        name = run if len(run) + len(HOOK_SOCKET) < ADDRESS_BYTES_MAX else f"/proc/self/fd/{folder}"
+        asking = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        try:
+            _wait_at_most(asking, deadline)
+            asking.connect(f"{name}/{HOOK_SOCKET}")
+            asking.sendall(len(question).to_bytes(4, "little") + question)
+            size = int.from_bytes(_received(asking, 4, deadline), "little")
+            if size > ANSWER_BYTES_MAX:
+                raise ValueError(size)
+            return _received(asking, size, deadline)
+        finally:
+            asking.close()
+    finally:
+        posix.close(folder)
+
+
+def _received(asking: "socket", size: int, deadline: float) -> bytes:
+    data = b""
+    while len(data) < size:
+        _wait_at_most(asking, deadline)
+        part = asking.recv(size - len(data))
+        if not part:
+            raise ConnectionAbortedError
+        data += part
+    return data
+
+
+def _wait_at_most(asking: "socket", deadline: float) -> None:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    asking.settimeout(left)
+
+
+def _quoted(text: str) -> bytes:
+    """A text as JSON; what cannot be said in UTF-8 is replaced."""
+    plain = text.replace("\\", "\\\\").replace('"', '\\"')
+    return ('"' + "".join(c if c >= " " else f"\\u{ord(c):04x}" for c in plain) + '"').encode(
+        "utf-8", "replace"
+    )
+
+
+def _hand_over(home: str, payload: bytes) -> None:
+    """Becomes a process that answers a start by itself, where there is a store that could tell something."""
+    try:
+        posix.stat(home + "/" + DATABASE)
+    except OSError:
+        return
+    if len(payload) > PIPE_BYTES:
+        return
+    reading, writing = posix.pipe()
+    posix.write(writing, payload)
+    posix.close(writing)
+    posix.dup2(reading, 0)
+    library = __file__.rpartition("/retain/interfaces/")[0]
+    posix.execv(sys.executable, [sys.executable, "-P", "-c", ANSWER_CODE, library])
 
 
 def read_bounded(fd: int, limit: int) -> tuple[bytes, bool]:
@@ -100,9 +235,7 @@ def _cwd() -> str:
 def _tell(directory: str, at_us: int, error: BaseException) -> None:
     line = f"{at_us} hook.failed type={type(error).__name__} errno={getattr(error, 'errno', None)}\n"
     data = line.encode("ascii", "replace")
-    try:
-        posix.write(2, b"retain: " + data)
-    except OSError:
+    if not _say(data):
         data = b"stderr is closed; " + data
     if not directory:
         return
@@ -110,6 +243,15 @@ def _tell(directory: str, at_us: int, error: BaseException) -> None:
         _note(directory, data)
     except OSError:
         return
+
+
+def _say(line: bytes) -> bool:
+    """Tells stderr; False where that is closed."""
+    try:
+        posix.write(2, b"retain: " + line)
+    except OSError:
+        return False
+    return True
 
 
 def _note(directory: str, line: bytes) -> None:

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 INSTRUCTIONS_CHARS_MAX = 4_096
 TOOLS_TTL_MS = 3_600_000
+PARENT_LOOK_S = 1.0
 STACK_BYTES = 2 << 20
 """Of each thread; the usual 8 MiB count in full against RLIMIT_DATA and RLIMIT_AS."""
 
@@ -170,24 +171,54 @@ async def serve() -> None:
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, transport.stop)
-        preparing = asyncio.create_task(_prepare(door, transport))
+        beside = [
+            asyncio.create_task(_prepare(door, transport)),
+            asyncio.create_task(_end_with_parent(transport, os.getppid())),
+        ]
         try:
             options = server.create_initialization_options()
             await transport.run(lambda incoming, outgoing: server.run(incoming, outgoing, options))
         finally:
-            preparing.cancel()
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
             await door.close()
 
 
 async def _prepare(door: Door, transport: StdioTransport) -> None:
-    """Opens the store once the client has its first answer, so that neither waits for the other."""
+    """Opens the store once the client has its first answer, so that neither waits for the other; then answers hooks."""
+    from retain.config import read_settings
     from retain.errors import RetainError
 
     await transport.answered.wait()
     try:
+        home = read_settings()[0].home
         await door.service()
     except RetainError as error:
         logger.warning("serve.store_unusable code=%s", error.code)
+        return
+    from retain.interfaces.answering import Answering
+    from retain.interfaces.hook_socket import HookSocket
+
+    hooks = HookSocket(home, Answering(door.service).answer)
+    stopping: set[asyncio.Task[None]] = set()
+
+    def suspend() -> None:
+        """Ctrl-Z in the client stops its whole process group; another window's hooks must not wait for us."""
+        task = asyncio.create_task(hooks.while_silent(lambda: os.kill(os.getpid(), signal.SIGSTOP)))
+        stopping.add(task)
+        task.add_done_callback(stopping.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTSTP, suspend)
+    await hooks.keep_running()
+
+
+async def _end_with_parent(transport: StdioTransport, parent: int) -> None:
+    """Stops when whoever started this process is gone: a launcher that dies may leave stdin open."""
+    while os.getppid() == parent:  # noqa: ASYNC110 - the system tells nobody of it
+        await asyncio.sleep(PARENT_LOOK_S)
+    logger.warning("serve.parent_gone")
+    transport.stop()
 
 
 def _quickly(work: Callable[[], T]) -> T:

@@ -12,13 +12,12 @@ from typing import Any, Self
 
 from retain.config import CONFIG_FILE, Settings
 from retain.errors import Conflict, InvalidInput
-from retain.home import CLIENT_FILES, DATABASE, SPOOL
+from retain.home import CLIENT_FILES, DATABASE, RUN, SPOOL
 from retain.interfaces import replies
 from retain.storage.removal import alone
 
-OWN = tuple(
-    f"{DATABASE}* {SPOOL} {CLIENT_FILES} {CONFIG_FILE} run backups cache model model-* search-* *.lock *.sock".split()
-)
+_OURS = "backups cache git controls model model-* search-* as-of-* mend-* *.lock *.sock"
+OWN = (f"{DATABASE}*", SPOOL, RUN, CLIENT_FILES, CONFIG_FILE, *_OURS.split())
 """What retain makes in its data directory; whatever else lies there is left, and named."""
 
 UNREADABLE = "unreadable"

@@ -24,7 +24,7 @@ from retain.memory.receipts import Receipts
 from retain.memory.semantics import Semantics
 from retain.memory.service import MemoryService
 from retain.memory.serving import Serving
-from retain.memory.truth import BUDGET_S, PATIENCE_S, CommitCheck, Gate
+from retain.memory.truth import BUDGET_S, GRAPHS, PATIENCE_S, CommitCheck, Gate
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
 from retain.retrieval import calibration
@@ -36,8 +36,6 @@ from retain.storage.audit import Author, Door
 from retain.storage.sqlite import SqliteStore
 
 FREQUENCY_ENTRIES = 16_384
-GRAPHS = "git"
-"""Folder of the data directory with the graphs of repositories; it can be removed at any time."""
 
 
 async def _planner(settings: Settings, store: SqliteStore) -> QueryPlanner:

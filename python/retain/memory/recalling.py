@@ -237,8 +237,10 @@ def _with(found: Sequence[Candidate], near: Sequence[Candidate]) -> list[Candida
 NO_WORDS = TextQuery(match="", postings={}, bound=0.0, stems={})
 
 
-def withheld(recall: Recall) -> Recall:
-    """The same recall without its hits: they are counted as below confidence."""
+def gated(recall: Recall, percent: int) -> Recall:
+    """The recall, or where it is not that likely to answer, the same without hits: counted as below confidence."""
+    if recall.confidence >= percent / 100:
+        return recall
     hidden = dict(recall.hidden)
     hidden["below_confidence"] = hidden.get("below_confidence", 0) + len(recall.hits)
     return replace(recall, hits=(), hidden=hidden, abstained=True)

@@ -54,7 +54,14 @@ class Receipts:
         self.dropped = 0
 
     async def shown(
-        self, door: str, ids: Sequence[str], *, tokens: int = 0, hidden: Mapping[str, int] | None = None
+        self,
+        door: str,
+        ids: Sequence[str],
+        *,
+        tokens: int = 0,
+        hidden: Mapping[str, int] | None = None,
+        folder: str | None = None,
+        session: str | None = None,
     ) -> None:
         """Notes that memories were put before the model, or (no ids) that nothing fitted.
 
@@ -63,12 +70,14 @@ class Receipts:
             ids: best first.
             tokens: of what was shown.
             hidden: how many memories were withheld, by reason.
+            folder: where the session works that was shown them; None is that of this object, as is its session.
+            session: the client's id of that session.
         """
-        _, workspace = await self._workspaces.at(self._folder)
+        _, workspace = await self._workspaces.at(folder or self._folder)
         self._waiting.append(
             Injection(
-                id=new_id(), workspace=workspace, session=self._session or "", door=door, at_us=_now_us(),
-                memories=tuple(ids), tokens=tokens, hidden=dict(hidden or {}),
+                id=new_id(), workspace=workspace, session=session or self._session or "", door=door,
+                at_us=_now_us(), memories=tuple(ids), tokens=tokens, hidden=dict(hidden or {}),
             )
         )  # fmt: skip
         if len(self._waiting) > WAITING_MAX:

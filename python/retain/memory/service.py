@@ -24,11 +24,13 @@ from retain.memory.controls import Controls
 from retain.memory.drain import Drain
 from retain.memory.exporting import Exports
 from retain.memory.imports import Imports
+from retain.memory.injecting import Injector
 from retain.memory.keeping import Keeping
 from retain.memory.outcomes import Outcome, outcome_of
 from retain.memory.planning import PlannerUpkeep
 from retain.memory.receipts import Receipts
 from retain.memory.retention import Retention
+from retain.memory.sight import Sight
 from retain.memory.truth import Asker, CommitCheck
 from retain.memory.workspaces import Workspaces
 from retain.model import (
@@ -100,6 +102,16 @@ class MemoryService:
         self.retention = Retention(store, lambda: controls.settings)
         self._answering = Answering(store, recalls, recaller, semantics, commits, self._upkeep)
         self.pressure: MemoryManager | None = None
+        self.injector = Injector(
+            settings,
+            store,
+            workspaces,
+            receipts,
+            drain,
+            answering=self._answering,
+            commits=commits,
+            gate=recaller.gate,
+        )
 
     @property
     def audit(self) -> Audit:
@@ -363,17 +375,14 @@ class MemoryService:
         if words.strip():
             most = min(CONTEXT_HITS_MAX, self.settings.results_max)
             recall = await self.recall(words, limit=most, workspace=workspace)
-            if recall.confidence < self.settings.context_confidence / 100:
-                recall = recalling.withheld(recall)
+            recall = recalling.gated(recall, self.settings.context_confidence)
             loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
             return digest.recall_block(recall, budget, loaded), recall
         place, _ = await self._scope(workspace)
         await self.drain.before_recall()
         loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
-        asker, gate = await self._asker(), self._recaller.gate
-        return await self._store.read(
-            lambda r: digest.workspace_block(r, place, budget, loaded=loaded, gate=gate, asker=asker)
-        ), None
+        sight = Sight(gate=self._recaller.gate, asker=await self._asker(), loaded=loaded)
+        return await self._store.read(lambda r: digest.workspace_block(r, place, budget, sight)), None
 
     async def explain(
         self,

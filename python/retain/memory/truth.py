@@ -53,6 +53,9 @@ PATIENCE_S = 0.4
 BUDGET_S = 0.02
 """The same for a server, which goes on in the background."""
 
+GRAPHS = "git"
+"""Folder in the data directory for what was read of repositories."""
+
 ASKED_FOR = ("branch", "id", "session")
 """A filter on one of these asks for memories wherever they hold: none is withheld, all are marked."""
 

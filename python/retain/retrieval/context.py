@@ -102,30 +102,40 @@ def line_of(memory: Memory, snippet: str = "", note: str = "") -> str:
     return f"- {summary_of(memory, snippet)} ({provenance_of(memory, note)}) [{memory.id}]"
 
 
-def fit(lines: Iterable[tuple[str, str]], budget: int, heading: str = "") -> Block:
+def fit(
+    lines: Iterable[tuple[str, str]], budget: int, heading: str = "", *, chars_max: int | None = None
+) -> Block:
     """Takes (id, line) pairs in order until the budget is used up.
 
     Args:
-        lines: best first.
+        lines: best first; a line that tells of no memory has an empty id.
         budget: tokens for everything, the heading included.
         heading: first line, left out where no line fits.
+        chars_max: most characters for everything, counted in UTF-16 as clients in JavaScript do.
     """
     used = count_tokens(heading) + 1 if heading else 0
+    room = None if chars_max is None else chars_max - _utf16_length(heading)
     taken: list[str] = []
     ids: list[str] = []
     left_out = 0
     for memory_id, line in lines:
         cost = count_tokens(line) + 1
-        if used + cost > budget:
+        length = 0 if room is None else _utf16_length(line) + 1
+        if used + cost > budget or (room is not None and length > room):
             left_out += 1
             continue
         used += cost
+        room = None if room is None else room - length
         taken.append(line)
-        ids.append(memory_id)
+        ids += [memory_id] if memory_id else []
     if not taken:
         return Block(text="", ids=(), tokens=0, over_budget=left_out)
     text = "\n".join([heading, *taken] if heading else taken)
     return Block(text=text, ids=tuple(ids), tokens=used, over_budget=left_out)
+
+
+def _utf16_length(text: str) -> int:
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def block_of(hits: Sequence[Hit], budget: int, heading: str) -> Block:

@@ -13,20 +13,19 @@ import apsw
 import orjson
 
 from retain.config import Settings
-from retain.errors import StoreBusy, StoreError
+from retain.errors import StoreError
 from retain.pool import ConnectionPool, PatientThreads, PoolStats
 from retain.storage import migrations
 from retain.storage.audit import Author
 from retain.storage.connection import check_sqlite, connect, make_home, translated
 from retain.storage.erasure import write_anew
 from retain.storage.reads import Reader
-from retain.storage.writer import GroupCommitWriter, SideLock
+from retain.storage.side_lock import LOCK_FILE, SideLock, present
+from retain.storage.writer import GroupCommitWriter
 from retain.storage.writes import STATE_FACT, renew_token
 
 T = TypeVar("T")
 
-LOCK_FILE = "write.lock"
-PRESENCE_FILE = "open.lock"
 READER_IDLE_S = 300
 """A reader that nobody asked for so long is closed, with its pages and its statements."""
 
@@ -79,7 +78,7 @@ class SqliteStore:
     @classmethod
     def _open(cls, settings: Settings, author: Author) -> SqliteStore:
         make_home(settings.home, settings.database)
-        presence = _present(settings)
+        presence = present(settings.home)
         try:
             with translated():
                 connection = connect(settings.database, writable=True)
@@ -193,7 +192,7 @@ class SqliteStore:
         Raises:
             StoreBusy: one has.
         """
-        fd = _present(settings, fcntl.LOCK_EX)
+        fd = present(settings.home, fcntl.LOCK_EX)
         try:
             yield
         finally:
@@ -234,18 +233,6 @@ class SqliteStore:
 
     async def _close_reader(self, reader: Reader) -> None:
         reader.connection.close()
-
-
-def _present(settings: Settings, mode: int = fcntl.LOCK_SH) -> int:
-    """A descriptor that holds the lock of whoever has the store open: many at once, or one alone."""
-    fd = os.open(settings.home / PRESENCE_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, mode | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        what = "a process has the store open" if mode == fcntl.LOCK_EX else "the store is being replaced"
-        raise StoreBusy(what, hint="close the sessions that use it, and try again") from None
-    return fd
 
 
 def _shrink(connection: apsw.Connection) -> None:

@@ -9,11 +9,8 @@ is taken before BEGIN IMMEDIATE: flock wakes waiters in order, SQLite's own busy
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import queue
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,62 +18,12 @@ from typing import Any, Generic, TypeVar
 
 import apsw
 
-from retain.errors import StoreBusy, StoreError, StoreUnusable
+from retain.errors import StoreError
 from retain.storage.audit import Author, attach
 from retain.storage.connection import translated
+from retain.storage.side_lock import SideLock, busy
 
 T = TypeVar("T")
-
-
-LOCK_POLL_S = 0.005
-
-
-class SideLock:
-    """An exclusive lock between processes on a file beside the database.
-
-    Args:
-        path: the file; it is made where missing.
-        timeout_s: longest wait for the lock; None waits in line, however long.
-
-    Raises:
-        StoreUnusable: the file cannot be opened.
-    """
-
-    def __init__(self, path: Path, *, timeout_s: float | None = None) -> None:
-        self._timeout_s = timeout_s
-        try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreUnusable(
-                f"{path} cannot be opened: {error.strerror}", hint="set RETAIN_HOME"
-            ) from error
-
-    def __enter__(self) -> None:
-        if self._timeout_s is None:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
-        else:
-            self._lock_within(self._timeout_s)
-
-    def _lock_within(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                return fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise _busy(timeout_s) from None
-            time.sleep(LOCK_POLL_S)
-
-    def __exit__(self, *_: object) -> None:
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Closes the file; the lock goes with it."""
-        os.close(self._fd)
-
-
-def _busy(timeout_s: float) -> StoreBusy:
-    return StoreBusy(f"the write lock was not free within {timeout_s:g} s", hint="another process holds it")
 
 
 class _Write(Generic[T]):
@@ -160,7 +107,7 @@ class GroupCommitWriter:
             write.take()  # not begun: it never runs; begun: it is finished, and nobody learns of it
             raise
         if not done and write.take():
-            raise _busy(self._timeout_s)
+            raise busy(self._timeout_s)
         return await write.future
 
     def close(self) -> None:

@@ -29,7 +29,8 @@ from retain.errors import (
 from retain.storage import migrations
 from retain.storage.connection import connect, make_home, translated
 from retain.storage.reads import Reader
-from retain.storage.sqlite import LOCK_FILE, PRESENCE_FILE, READER_IDLE_S, SqliteStore
+from retain.storage.side_lock import LOCK_FILE, PRESENCE_FILE
+from retain.storage.sqlite import READER_IDLE_S, SqliteStore
 from retain.storage.writes import STATE_FACT
 
 pytestmark = pytest.mark.anyio

@@ -24,7 +24,8 @@ import pytest
 
 from retain.errors import StoreBusy, StoreCorrupt, StoreError, StoreFull, StoreUnusable
 from retain.storage.connection import connect
-from retain.storage.writer import GroupCommitWriter, SideLock
+from retain.storage.side_lock import SideLock
+from retain.storage.writer import GroupCommitWriter
 from retain.storage.writes import STATE_FACT
 
 pytestmark = pytest.mark.anyio

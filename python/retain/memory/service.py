@@ -109,6 +109,7 @@ class MemoryService:
             receipts,
             drain,
             answering=self._answering,
+            controls=controls,
             commits=commits,
             gate=recaller.gate,
         )

@@ -283,7 +283,7 @@ impl Seen {
         let span = self.span * keys / (keys + 2.0);
         steps.push(Step {
             operator: Operator::KeySet,
-            rows: if alone.is_some() || timed {
+            rows: if timed || alone.is_some_and(|part| part.ascending) {
                 self.rows.times(ASCENDING)
             } else {
                 self.rows

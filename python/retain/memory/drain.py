@@ -23,7 +23,7 @@ import orjson
 
 from retain.batching import BatchProcessor
 from retain.capture import spool
-from retain.capture.distil import distil, prepare
+from retain.capture.distil import can_tell, distil, prepare
 from retain.capture.file_changes import content_after
 from retain.capture.parse import parse_event
 from retain.capture.redact import redact, redact_json
@@ -46,6 +46,9 @@ DRAIN_LOCK = "drain.lock"
 DAMAGED = "damaged"
 LETTER_BYTES_MAX = 256 * 1024
 ERROR_CHARS_MAX = 1_000
+
+BACKLOG_EVENTS, BACKLOG_TIMES = 2_000, 4
+"""From so many events on, a transaction takes more of them: fewer of them cost less, and who remembers waits longer."""
 
 TIME_US_MAX = to_us(datetime(9998, 1, 1, tzinfo=UTC))
 """The clock of a hook may stand beyond what a date can hold; its events are then from this moment."""
@@ -117,6 +120,7 @@ class Drain:
             ordered=True,
             dead_max=0,  # a record that fails stays in its segment
         )
+        self._share = 1.0
         self.totals = DrainReport()
 
     def waiting_bytes(self) -> int:
@@ -125,7 +129,12 @@ class Drain:
 
     def set_batch_share(self, share: float) -> None:
         """Takes at most this share of the usual events into one transaction, and at least one."""
-        self._batches.resize(max(1, int(self._settings.drain_batch * share)))
+        self._share = share
+        self._batches.resize(self._batch_size(0))
+
+    def _batch_size(self, waiting: int) -> int:
+        times = BACKLOG_TIMES if waiting >= BACKLOG_EVENTS else 1
+        return max(1, int(self._settings.drain_batch * self._share * times))
 
     async def run(self) -> DrainReport:
         """Drains what is in the spool now; joins a drain that this process is already running.
@@ -197,6 +206,7 @@ class Drain:
             if damage:
                 report.damaged_bytes += await asyncio.to_thread(_set_aside, path, damage)
         records = spool.in_order(parts)
+        self._batches.resize(self._batch_size(len(records)))
         answers = await self._batches.submit_many(records).outcomes()
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
         for kept in answers:
@@ -299,7 +309,9 @@ def digest(
 ) -> Digested:
     """Redacts and distils; an event on which that fails becomes a dead letter, never a failed batch."""
     try:
-        clean = prepare(event)
+        # A tool that gives no memory leaves a receipt alone: nothing of what it said is kept, or searched for secrets.
+        silent = event.name == "PostToolUse" and not event.damaged and not can_tell(event.payload)
+        clean = event if silent else prepare(event)
         drafts = tuple(_with_blobs(draft, event) for draft in distil(clean, root=root))
         return Digested(event=clean, workspace=workspace, root=root, drafts=drafts, context=context)
     except Exception as error:  # noqa: BLE001 - one event must not stop the spool; it is kept and shown

@@ -83,7 +83,7 @@ fn home_of(arguments: &[OsString]) -> Option<&OsStr> {
 /// Takes the event; gives what is to be printed.
 fn run(home: Option<&OsStr>, started: Instant, received_at_us: u64) -> Vec<u8> {
     let data_home = place::data_home(&Here { home });
-    if data_home == Err(Lost::Rare) {
+    if data_home == Err(Lost::Rare) || data_home.as_deref().is_ok_and(has_controls) {
         let error = cold::hand_over(home);
         losses::tell(None, received_at_us, &error.into());
         return NOTHING.to_vec();
@@ -112,6 +112,11 @@ fn run(home: Option<&OsStr>, started: Instant, received_at_us: u64) -> Vec<u8> {
         None if payload.is_empty() => NOTHING.to_vec(),
         None => hook.take(),
     }
+}
+
+/// Whether a project is switched off or a session is private: which, the Python hook reads.
+fn has_controls(data_home: &[u8]) -> bool {
+    Path::new(OsStr::from_bytes(data_home)).join("controls").exists()
 }
 
 /// One event on its way.

@@ -72,7 +72,10 @@ class Answering:
     async def prepare(self, asker: Asker) -> None:
         """Reads the history of a workspace, so that no question waits for it or does without."""
         try:
-            await asyncio.to_thread(self._commits.get_ready, asker)
+            if await asyncio.to_thread(self._commits.get_ready, asker):
+                from retain.memory.relief import trim
+
+                await asyncio.to_thread(trim)  # reading a long history leaves free pages behind
         except RetainError as error:
             logger.warning("recall.not_prepared error=%s", error.code)
 

@@ -211,10 +211,11 @@ class CommitCheck:
             repository.judge(asker.checkout, asker.state, list(places), None)
             self.save()
 
-    def get_ready(self, asker: Asker) -> None:
-        """Reads the history of what is checked out, however long it takes."""
+    def get_ready(self, asker: Asker) -> bool:
+        """Reads the history of what is checked out, however long it takes; whether there is one."""
         if asker.checkout is not None:
             self.settle(asker, [Seen(commit=asker.checkout.commit)])
+        return asker.checkout is not None
 
     def save(self) -> None:
         """Keeps what was read of git for the next process."""

@@ -69,6 +69,11 @@ class Asker:
     checkout: Checkout | None = None
     state: State | None = None
 
+    def same_repository(self, other: Asker) -> bool:
+        """Whether both stand in working trees of one repository."""
+        mine, its = self.checkout, other.checkout
+        return mine is not None and its is not None and mine.common_dir == its.common_dir
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:

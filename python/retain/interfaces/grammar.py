@@ -286,6 +286,9 @@ def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--mend", action="store_true", help="mend what is damaged from the backups, then check"
     )
+    verify.add_argument(
+        "--reindex", action="store_true", help="make the full-text index anew, as this version reads text"
+    )
     audit = add("audit", reply)
     audit.add_argument("id", metavar="ID", nargs="?", help="of a memory or of an import (default: every row)")
     audit.add_argument("--since", metavar="TIME", help="earliest moment")

@@ -53,6 +53,9 @@ def stats(arguments: Namespace, out: Output) -> int:
 def verify(arguments: Namespace, out: Output) -> int:
     """Checks the whole store and the spool; exit code 1 where anything is wrong."""
     lines: list[str] = []
+    if arguments.reindex:
+        count = with_memory(arguments, lambda memory: memory.keeping.reindex())
+        lines.append(f"Indexed {count:,} memories anew")
     if arguments.mend:
         done = with_memory(arguments, lambda memory: memory.keeping.mend())
         lines += [f"Mended {one} from a backup" for one in done["mended"]]

@@ -22,7 +22,36 @@ def table(judged: JudgedSet, answers: Sequence[Answers]) -> str:
         for one in answers
         if one.search_ms
     ]
-    return "\n".join([*blocks, *times, *failed])
+    silences = [
+        f"{who} was silent: precision {one['precision']:.2f}, recall {one['recall']:.2f}; "
+        f"of the queries with an answer {one['answerable']:.3f}"
+        for who, one in silence(judged, answers).items()
+    ]
+    return "\n".join([*blocks, *silences, *times, *failed])
+
+
+def silence(judged: JudgedSet, answers: Sequence[Answers]) -> dict[str, dict[str, float]]:
+    """What a contestant's silence was worth, where a set has queries with and without an answer.
+
+    Precision: the share of the silences that were on queries without an answer. Recall: the share of those
+    queries that met silence. Answerable: the share of the others that did. Who was never silent has precision 0.
+    """
+    answered = {question.cat for question in judged.questions if question.relevant}
+    without = [category for category in _categories(judged) if category not in answered]
+    if not answered or not without:
+        return {}
+    found = {}
+    for one in answers:
+        if not one.values:
+            continue
+        right = [value for category in without for value in one.of(category, ABSTAINED)]
+        wrong = [value for category in answered for value in one.of(category, ABSTAINED)]
+        found[one.contestant] = {
+            "precision": sum(right) / max(1.0, sum(right) + sum(wrong)),
+            "recall": sum(right) / len(right),
+            "answerable": sum(wrong) / len(wrong),
+        }
+    return found
 
 
 def values(judged: JudgedSet, answers: Sequence[Answers]) -> dict[str, Any]:
@@ -31,6 +60,7 @@ def values(judged: JudgedSet, answers: Sequence[Answers]) -> dict[str, Any]:
         "set": judged.name,
         "records": sum(map(len, judged.records.values())),
         "categories": {category: _category(judged, category, answers) for category in _categories(judged)},
+        "silence": silence(judged, answers),
         "contestants": {
             one.contestant: {
                 "failed": one.failed,

@@ -70,6 +70,29 @@ def mend_index(db: apsw.Connection) -> int:
     return len(extra) + len(missing)
 
 
+def reindex(db: apsw.Connection, after: int, most: int) -> tuple[int, int]:
+    """Writes the words of the next memories into the full-text index anew; returns the last key and how many.
+
+    Args:
+        db: a connection that writes.
+        after: the key behind which to go on.
+        most: memories in this step.
+    """
+    keys: list[int] = [
+        key
+        for (key,) in db.execute(
+            "SELECT d.id FROM memory_fts_docsize d JOIN memory m ON m.key = d.id "
+            "WHERE d.id > ? AND m.status != 'forgotten' ORDER BY d.id LIMIT ?",
+            (after, most),
+        )
+    ]
+    for key in keys:
+        if _whole(db, key) is not None:
+            db.execute("DELETE FROM memory_fts WHERE rowid = ?", (key,))
+            index_again(db, key)
+    return (keys[-1] if keys else after), len(keys)
+
+
 def salvage(source: apsw.Connection, target: apsw.Connection, now_us: int) -> tuple[int, int]:
     """Stores every whole memory of a damaged store that another store lacks; returns how many, and how many are lost.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import threading
 import time
 import zlib
 from array import array
@@ -50,14 +51,15 @@ class Late(Exception):
 
 
 class Deadline:
-    """A moment on the monotonic clock; ``seconds`` None never comes."""
+    """A moment on the monotonic clock; ``seconds`` None never comes, unless all is to stop."""
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, stop: threading.Event | None = None) -> None:
         self._at = None if seconds is None else time.perf_counter() + seconds
+        self._stop = stop
 
     def check(self) -> None:
-        """Raises ``Late`` after the moment."""
-        if self._at is not None and time.perf_counter() > self._at:
+        """Raises ``Late`` after the moment, and once all is to stop."""
+        if (self._at is not None and time.perf_counter() > self._at) or (self._stop and self._stop.is_set()):
             raise Late
 
 

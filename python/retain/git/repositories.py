@@ -9,7 +9,7 @@ from pathlib import Path
 
 from retain.git.history import Deadline, History, Late
 from retain.git.journal import Kept
-from retain.git.lineage import UNVERIFIABLE, Lineage, Seen, Verdict
+from retain.git.lineage import FINE, UNVERIFIABLE, Lineage, Seen, Verdict
 from retain.git.patches import Patches
 from retain.git.refs import Checkout, Watch, checkout_at
 
@@ -27,7 +27,8 @@ NOT_YET = Verdict(UNVERIFIABLE, "not checked yet")
 class Repository:
     """One git directory with its graph; safe for several threads."""
 
-    def __init__(self, common_dir: str, folder: Path | None) -> None:
+    def __init__(self, common_dir: str, folder: Path | None, stop: threading.Event) -> None:
+        self._stop = stop
         name = blake2b(
             common_dir.encode("utf-8", "surrogateescape") + _shallow(common_dir), digest_size=12
         ).hexdigest()
@@ -44,11 +45,10 @@ class Repository:
     ) -> tuple[list[Verdict], bool]:
         """The verdict of each, and whether all were found out within the time; None waits for as long as it takes."""
         if not self._lock.acquire(timeout=-1 if seconds is None else LOCK_WAIT_S):
-            return [self._verdicts.get(one, NOT_YET) for one in seen] if state == self._state else [
-                NOT_YET for _ in seen
-            ], False
+            known = self._verdicts if state == self._state else {}
+            return [known.get(one) or _provisional(one, checkout) for one in seen], False
         try:
-            return self._judge(checkout, state, seen, Deadline(seconds))
+            return self._judge(checkout, state, seen, Deadline(seconds, self._stop))
         finally:
             self._lock.release()
 
@@ -71,7 +71,7 @@ class Repository:
                 except Late:
                     whole = False
             whole = whole and verdict is not None
-            found.append(verdict or NOT_YET)
+            found.append(verdict or _provisional(one, checkout))
         return found, whole
 
     def save(self) -> None:
@@ -94,6 +94,7 @@ class Repositories:
         self._watches: dict[str, Watch] = {}
         self._open: OrderedDict[tuple[str, bytes], Repository] = OrderedDict()
         self._lock = threading.Lock()
+        self._stop = threading.Event()
 
     def look(self, root: str) -> tuple[Checkout, State] | None:
         """What is checked out at a folder now, and a value that changes with every branch; None outside git."""
@@ -113,11 +114,16 @@ class Repositories:
         with self._lock:
             found = self._open.get(key)
             if found is None:
-                found = self._open[key] = Repository(common_dir, self._folder)
+                found = self._open[key] = Repository(common_dir, self._folder, self._stop)
                 while len(self._open) > REPOSITORIES_MAX:
                     self._open.popitem(last=False)
             self._open.move_to_end(key)
             return found
+
+    def close(self) -> None:
+        """Stops what is being read, and keeps what was read so far for the next process."""
+        self._stop.set()
+        self.save()
 
     def save(self) -> None:
         """Keeps what was read for the next process."""
@@ -125,6 +131,11 @@ class Repositories:
             known = list(self._open.values())
         for repository in known:
             repository.save()
+
+
+def _provisional(seen: Seen, checkout: Checkout) -> Verdict:
+    """What is said in the meantime: of the branch that is checked out most memories hold."""
+    return FINE if seen.branch and seen.branch == checkout.branch else NOT_YET
 
 
 def _shallow(common_dir: str) -> bytes:

@@ -102,7 +102,7 @@ class Answering:
         """Stops background work, and keeps what was read of git."""
         for task in list(self._background):
             task.cancel()
-        await asyncio.to_thread(self._commits.save)
+        await asyncio.to_thread(self._commits.close)
 
     async def _answer(
         self, query: Query, asker: Asker, token: str | None, fresh: list[Recall]

@@ -226,6 +226,10 @@ class CommitCheck:
         """Keeps what was read of git for the next process."""
         self._repositories.save()
 
+    def close(self) -> None:
+        """Stops what is being read of git, and keeps what was read so far."""
+        self._repositories.close()
+
 
 CHANGES = frozenset({"file_change", "fix"})
 DONE = frozenset({"commit", "fix", "summary"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from array import array
 from collections.abc import Callable
 from itertools import islice
@@ -137,5 +138,9 @@ def test_a_deadline_that_has_passed_stops_the_reading_and_keeps_what_was_read(gi
     with pytest.raises(Late):
         history.find(tip, Deadline(0.0))
     assert len(history) < 2_000
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Late):
+        history.find(tip, Deadline(None, stop))
     assert history.find(tip, Deadline(None)) == 1_999
     assert list(islice(history.ancestors(1_999).newest_first(), 3)) == [1_999, 1_998, 1_997]

@@ -13,11 +13,12 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from retain import errors, model
-from retain.config import Settings
+from retain.config import DAYS_MAX, PROJECTS_MAX, Settings
 from retain.interfaces import replies
 from retain.interfaces.grammar import parser
 from retain.interfaces.mcp_tools import tools
 from retain.retrieval import filters
+from retain.rules import PATTERN_CHARS_MAX, PATTERNS_MAX
 
 HERE = Path(__file__).resolve().parent / "reference"
 NOTE = "<!-- Made by docs/generate_reference.py; change the code, not this file. -->\n\n"
@@ -81,12 +82,26 @@ def settings() -> str:
     ]
     for knob in fields(Settings):
         bounds = f"{knob.metadata['low']:,}..{knob.metadata['high']:,}" if "low" in knob.metadata else ""
-        bounds = bounds or " ".join(knob.metadata.get("schemes", ()))
+        bounds = bounds or " ".join(knob.metadata.get("schemes", ())) or _shape(knob.metadata.get("shape"))
         default = f"{knob.default:,}" if isinstance(knob.default, int) else "the platform's data directory"
-        default = "empty" if knob.default == "" else default
+        default = "empty" if knob.default in {"", ()} else default
+        default = (
+            " ".join(f"`{one}`" for one in knob.default)
+            if isinstance(knob.default, tuple) and knob.default
+            else default
+        )
         assert knob.default is not MISSING or knob.name == "home"
         lines.append(f"| `{knob.name}` | {default} | {bounds} | {knob.metadata['doc']} |")
     return "\n".join(lines) + "\n"
+
+
+def _shape(shape: str | None) -> str:
+    """What a setting that is no number holds."""
+    return {
+        "patterns": f"at most {PATTERNS_MAX} patterns of {PATTERN_CHARS_MAX} characters",
+        "days": f"kind = days, 1..{DAYS_MAX:,}",
+        "projects": f"path = {{capture = true or false}}, at most {PROJECTS_MAX}",
+    }.get(shape or "", "")
 
 
 def error_codes() -> str:

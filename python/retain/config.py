@@ -7,20 +7,27 @@ and where it came from.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from retain.errors import InvalidInput
 from retain.home import DATABASE, SPOOL, data_home
+from retain.model import KINDS
+from retain.rules import PATH_CHARS_MAX, SECRET_FILES, Rules, check_patterns
 
 CONFIG_FILE = "config.toml"
 CONFIG_BYTES_MAX = 256 * 1024
 URL_CHARS_MAX = 2_048
 DISK_BYTES_MIN = 256 * 1024
+DAYS_MAX = 36_500
+PROJECTS_MAX = 500
+ALL_SECRETS = "@secrets"
+"""Stands for the files that ``paths_deny`` names where nobody says otherwise."""
 
 
 def _knob(default: int, low: int, high: int, doc: str) -> Any:
@@ -30,6 +37,15 @@ def _knob(default: int, low: int, high: int, doc: str) -> Any:
 def _url(schemes: tuple[str, ...], doc: str) -> Any:
     """A setting that is an address; it may hold a password, so nothing prints it whole."""
     return field(default="", repr=False, metadata={"schemes": schemes, "doc": doc})
+
+
+def _patterns(default: tuple[str, ...], doc: str) -> Any:
+    return field(default=default, metadata={"shape": "patterns", "doc": doc})
+
+
+def _table(shape: str, doc: str) -> Any:
+    """A setting of pairs, which a mapping gives as well; kept in order of the names."""
+    return field(default=(), metadata={"shape": shape, "doc": doc})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +104,20 @@ class Settings:
         30, 0, 36_500, "days until a forgotten memory is erased for good by a live server; 0: never"
     )
     recall_drain_ms: int = _knob(50, 0, 60_000, "how long a recall may wait for events still in the spool")
+    tools_allow: tuple[str, ...] = _patterns((), "tools whose events are captured; empty is every tool")
+    tools_deny: tuple[str, ...] = _patterns((), "tools whose events are not, as mcp__* or Bash(git *)")
+    paths_allow: tuple[str, ...] = _patterns(
+        (), "files that captured events may be about; empty is every file"
+    )
+    paths_deny: tuple[str, ...] = _patterns(
+        SECRET_FILES, "files that captured events must not be about; @secrets stands for the default list"
+    )
+    retention: tuple[tuple[str, int], ...] = _table(
+        "days", "days that memories of a kind are kept, as prompt=90; others are kept for ever"
+    )
+    projects: tuple[tuple[str, bool], ...] = _table(
+        "projects", "folders that are switched off, or on again inside one; see `retain off`"
+    )
 
     def __post_init__(self) -> None:
         """Checks types and bounds."""
@@ -99,6 +129,9 @@ class Settings:
                 continue
             if "schemes" in knob.metadata:
                 _check_url(knob.name, value, knob.metadata["schemes"])
+                continue
+            if shape := knob.metadata.get("shape"):
+                object.__setattr__(self, knob.name, _SHAPES[shape](knob.name, value))
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise InvalidInput(knob.name, f"must be an integer, not {type(value).__name__}")
@@ -120,6 +153,16 @@ class Settings:
     def spool(self) -> Path:
         """Path of the spool directory."""
         return self.home / SPOOL
+
+    @property
+    def rules(self) -> Rules:
+        """What is captured of the tools and about which files."""
+        return Rules(
+            tools_allow=self.tools_allow,
+            tools_deny=self.tools_deny,
+            paths_allow=self.paths_allow,
+            paths_deny=self.paths_deny,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +206,113 @@ def read_settings(
         source, value = next(((s, v[name]) for s, v in layers if name in v), ("default", knob.default))
         chosen[name] = value
         shown = without_password(value) if isinstance(value, str) else value
+        if knob.metadata.get("shape") in {"days", "projects"}:
+            shown = dict(_SHAPES[knob.metadata["shape"]](name, value))
         sourced.append(Sourced(name=name, value=shown, source=source, doc=knob.metadata["doc"]))
     return Settings(**chosen), tuple(sourced)
+
+
+def _check_patterns(name: str, value: object) -> tuple[str, ...]:
+    """Patterns, those of files with ``~`` and ``@secrets`` replaced by what they stand for."""
+    patterns = check_patterns(name, value)
+    if not name.startswith("paths"):
+        return patterns
+    found: list[str] = []
+    for pattern in patterns:
+        mark, bare = ("!", pattern[1:]) if pattern.startswith("!") else ("", pattern)
+        one = mark + os.path.expanduser(bare)  # noqa: PTH111 - it is text
+        found += SECRET_FILES if pattern == ALL_SECRETS else [one]
+    return tuple(found)
+
+
+def _pairs(name: str, value: object, most: int) -> list[tuple[object, object]]:
+    if isinstance(value, tuple):
+        value = dict(value)
+    if not isinstance(value, Mapping):
+        raise InvalidInput(name, f"must be a table, not {type(value).__name__}")
+    if len(value) > most:
+        raise InvalidInput(name, f"{len(value):,} entries exceed {most}", limit=most)
+    return sorted(value.items())
+
+
+def _check_days(name: str, value: object) -> tuple[tuple[str, int], ...]:
+    days: list[tuple[str, int]] = []
+    for kind, count in _pairs(name, value, len(KINDS)):
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise InvalidInput(f"{name}.{str(kind)[:64]}", f"unknown kind; known: {', '.join(KINDS)}")
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise InvalidInput(f"{name}.{kind}", f"must be a number of days, not {type(count).__name__}")
+        if not 1 <= count <= DAYS_MAX:
+            raise InvalidInput(f"{name}.{kind}", f"{count} is outside 1..{DAYS_MAX}", limit=f"1..{DAYS_MAX}")
+        days.append((kind, count))
+    return tuple(days)
+
+
+def _check_projects(name: str, value: object) -> tuple[tuple[str, bool], ...]:
+    found: dict[str, bool] = {}
+    for path, said in _pairs(name, value, PROJECTS_MAX):
+        shown = f'{name}."{str(path)[:64]}"'
+        folder = os.path.expanduser(path) if isinstance(path, str) else ""  # noqa: PTH111 - it is text
+        if not folder.startswith("/") or len(folder) > PATH_CHARS_MAX or not folder.isprintable():
+            raise InvalidInput(
+                shown,
+                f"must be an absolute path of at most {PATH_CHARS_MAX} characters",
+                limit=PATH_CHARS_MAX,
+            )
+        known = said if isinstance(said, Mapping) else {"capture": said}
+        if unknown := [str(key) for key in known if key != "capture"]:
+            raise InvalidInput(f"{shown}.{unknown[0][:64]}", "unknown setting; known: capture")
+        captured = known.get("capture")
+        if not isinstance(captured, bool):
+            raise InvalidInput(f"{shown}.capture", "must be true or false")
+        found[os.path.normpath(folder)] = captured
+    return tuple(sorted(found.items()))
+
+
+_SHAPES: Mapping[str, Any] = {"patterns": _check_patterns, "days": _check_days, "projects": _check_projects}
+
+
+def value_of(knob: Field[Any], text: str, named: str) -> Any:
+    """The value that a text gives a setting, from the environment or the command line; its bounds are not checked.
+
+    Raises:
+        InvalidInput: not a number, not a list, or a setting of tables.
+    """
+    if "schemes" in knob.metadata:
+        return text
+    match knob.metadata.get("shape"):
+        case "patterns":
+            return _listed(text, named)
+        case "days":
+            return {kind: _whole(days, f"{named}.{kind}") for kind, days in _assigned(text, named)}
+        case "projects":
+            raise InvalidInput(named, "is a table", hint="use `retain off` and `retain on`")
+        case _:
+            return _whole(text, named)
+
+
+def _whole(text: str, named: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidInput(named, "must be an integer") from None
+
+
+def _listed(text: str, named: str) -> list[Any]:
+    if not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidInput(named, "must be a JSON list, or patterns with commas between them") from None
+    return list(found)
+
+
+def _assigned(text: str, named: str) -> list[tuple[str, str]]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if any(not mark for _, mark, _ in pairs):
+        raise InvalidInput(named, "must be KIND=DAYS, with commas between them")
+    return [(kind.strip(), days.strip()) for kind, _, days in pairs]
 
 
 def _check_url(name: str, value: object, schemes: tuple[str, ...]) -> None:
@@ -185,6 +333,15 @@ def without_password(url: str) -> str:
     return scheme + there + ("***@" if at else "") + host + ("?***" if mark else "") + (model and f"#{model}")
 
 
+def place_of(home: str | os.PathLike[str] | None) -> Path:
+    """The data directory, whatever its configuration says.
+
+    Raises:
+        InvalidInput: no home directory can be found.
+    """
+    return _place(home)[0]
+
+
 def _place(home: str | os.PathLike[str] | None) -> tuple[Path, str]:
     try:
         if home is not None:
@@ -203,18 +360,24 @@ def _from_environment() -> dict[str, Any]:
         text = os.environ.get("RETAIN_" + knob.name.upper())
         if knob.name == "home" or text is None:
             continue
-        if "schemes" in knob.metadata:
-            values[knob.name] = text
-            continue
-        try:
-            values[knob.name] = int(text)
-        except ValueError:
-            raise InvalidInput("RETAIN_" + knob.name.upper(), "must be an integer") from None
+        values[knob.name] = value_of(knob, text, "RETAIN_" + knob.name.upper())
     return values
 
 
+def check_config(home: Path, text: str) -> None:
+    """Checks the text of a config file as ``read_settings`` would, without the environment.
+
+    Raises:
+        InvalidInput: not TOML, an unknown name, or a value out of bounds.
+    """
+    values = _parsed(home / CONFIG_FILE, text.encode())
+    known = {knob.name for knob in fields(Settings)} - {"home"}
+    if unknown := [name for name in values if name not in known]:
+        raise InvalidInput(unknown[0], "unknown setting", hint="see `retain config`")
+    Settings(home=home, **values)
+
+
 def _from_file(path: Path) -> dict[str, Any]:
-    import tomllib
 
     try:
         with path.open("rb") as file:
@@ -224,6 +387,12 @@ def _from_file(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         problem = error.strerror if isinstance(error, OSError) else error
         raise InvalidInput(str(path), f"cannot be read: {problem}") from None
+    return _parsed(path, data)
+
+
+def _parsed(path: Path, data: bytes) -> dict[str, Any]:
+    import tomllib
+
     if len(data) > CONFIG_BYTES_MAX:
         raise InvalidInput(str(path), "too large", limit=CONFIG_BYTES_MAX)
     try:
@@ -314,6 +483,16 @@ def search_path() -> list[str]:
 def on_macos() -> bool:
     """Whether this is macOS, where applications keep their files elsewhere."""
     return sys.platform == "darwin"
+
+
+def client_folder() -> Path:
+    """The folder in which Claude Code keeps what is the user's: instructions, rules, memory, transcripts."""
+    return client_files()[0].parent
+
+
+def auto_memory_refused() -> bool:
+    """Whether the environment switches the client's own memory off."""
+    return os.environ.get("CLAUDE_CODE_DISABLE_AUTO_MEMORY", "").lower() in {"1", "true", "yes", "on"}
 
 
 def use_home(home: str | os.PathLike[str]) -> None:

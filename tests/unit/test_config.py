@@ -97,12 +97,12 @@ def test_an_address_of_another_kind_is_refused(value: object, home: Path) -> Non
 
 
 def test_a_password_in_an_address_is_never_shown(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RETAIN_REDIS_URL", "rediss://me:secret@host:1/2?password=secret")
+    monkeypatch.setenv("RETAIN_REDIS_URL", "rediss://me:hunter2@host:1/2?password=hunter2")
     settings, sourced = read_settings(home)
-    assert settings.redis_url.count("secret") == 2
+    assert settings.redis_url.count("hunter2") == 2
     (shown,) = [item.value for item in sourced if item.name == "redis_url"]
     assert shown == "rediss://***@host:1/2?***"
-    assert "secret" not in repr(settings)
+    assert "hunter2" not in repr(settings)
 
 
 def test_a_disk_cache_too_small_to_be_one_is_refused(home: Path) -> None:
@@ -277,3 +277,53 @@ def test_tracebacks_are_shown_where_the_environment_asks_for_it(monkeypatch: pyt
     assert not debugging()
     monkeypatch.setenv("RETAIN_DEBUG", "1")
     assert debugging()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("retention = 5", "retention: must be a table"), ("retention.prmpt = 5", r"retention\.prmpt: unknown kind"),
+        ("retention.prompt = 0", r"retention\.prompt: 0 is outside 1\.\.36500"),
+        ("retention.prompt = true", r"retention\.prompt: must be a number of days"),
+        ("projects.rel.capture = false", r'projects\."rel": must be an absolute path'),
+        ("projects.'/a'.captured = false", r'projects\."/a"\.captured: unknown setting; known: capture'),
+        ("projects.'/a'.capture = 0", r'projects\."/a"\.capture: must be true or false'),
+        ("tools_deny = 'Bash'", "tools_deny: must be a list"), ("paths_deny = ['']", r"paths_deny\[0\]: is empty"),
+    ],
+)  # fmt: skip
+def test_a_bad_control_is_named_with_its_limit(text: str, named: str, home: Path) -> None:
+    write_config(home, text)
+    with pytest.raises(InvalidInput, match=rf"^{named}"):
+        read_settings(home)
+
+
+def test_controls_come_from_file_and_environment_in_one_shape(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_config(
+        home,
+        "paths_deny = ['@secrets', '~/notes/']\n[retention]\nprompt = 9\n[projects.'/a/']\ncapture = false",
+    )
+    settings, _ = read_settings(home)
+    assert ".env" in settings.paths_deny
+    assert settings.paths_deny[-1] == f"{Path.home()}/notes/"
+    assert (settings.retention, settings.projects) == ((("prompt", 9),), (("/a", False),))
+    monkeypatch.setenv("RETAIN_TOOLS_DENY", "mcp__*, WebFetch")
+    monkeypatch.setenv("RETAIN_PATHS_DENY", '["a,b"]')
+    monkeypatch.setenv("RETAIN_RETENTION", "prompt=1")
+    settings, sourced = read_settings(home)
+    assert settings.tools_deny == ("mcp__*", "WebFetch")
+    assert settings.paths_deny == ("a,b",)
+    assert {item.name: item.source for item in sourced}["retention"] == "environment"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("PROJECTS", "/a"), ("RETENTION", "prompt"), ("RETENTION", "prompt=x"), ("TOOLS_DENY", "[")],
+)
+def test_a_control_in_the_environment_that_cannot_be_read_is_named(
+    name: str, text: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"RETAIN_{name}", text)
+    with pytest.raises(InvalidInput, match=rf"^RETAIN_{name}"):
+        read_settings(home)

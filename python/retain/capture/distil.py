@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from retain.capture import file_changes, searches, shell, tasks
+from retain.capture.controls import PUBLIC_MARK
 from retain.capture.decisions import find_decisions
 from retain.capture.fields import Fields, fields_of, items_of, text_of
 from retain.capture.fixes import ErrorTracker
@@ -119,8 +120,10 @@ def is_prompt_noise(prompt: str) -> bool:
 
 
 def without_asides(prompt: str) -> str:
-    """What the user typed, without the blocks that the client puts around it."""
-    return _without(prompt, _ASIDES).strip()
+    """What the user said: without the client's asides, and without the mark that ends a private stretch."""
+    text = _without(prompt, _ASIDES).strip()
+    rest = text.removeprefix(PUBLIC_MARK)
+    return rest.strip() if rest != text and not rest[:1].isalnum() else text
 
 
 def _without(text: str, tags: Sequence[str]) -> str:

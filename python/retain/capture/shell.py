@@ -118,12 +118,12 @@ def is_trivial(command: str) -> bool:
     """Whether a command only looks: listing, printing, searching, ``git status``."""
     if _WRITES.search(command):
         return False
-    return all(_only_looks(words) for words in _simple_commands(command))
+    return all(_only_looks(words) for words in simple_commands(command))
 
 
 def answers_by_exit_code(command: str) -> bool:
     """Whether exit code 1 of this command means "no", not "failed"."""
-    programs = [words[0] for words in _simple_commands(command) if words]
+    programs = [words[0] for words in simple_commands(command) if words]
     return bool(programs) and programs[-1] in _QUIET_FAILURES
 
 
@@ -135,7 +135,8 @@ def _only_looks(words: list[str]) -> bool:
     return words[0] in _READ_ONLY or (words[0] == "sed" and "-n" in words)
 
 
-def _simple_commands(command: str) -> Iterator[list[str]]:
+def simple_commands(command: str) -> Iterator[list[str]]:
+    """The words of each command of a chain or a pipe, without assignments before it and heredocs after it."""
     for part in _SEPARATOR.split(_HEREDOC.sub("", command[:PARSED_CHARS_MAX])):
         for piece in part.split("|"):
             yield _words(piece)

@@ -11,6 +11,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from retain.config import debugging, use_home
 from retain.errors import RetainError
@@ -100,35 +101,28 @@ class Output:
             self.say(text)
 
 
+PLACES = {
+    "retain.interfaces.exporting": ("export",),
+    "retain.interfaces.importing": ("import",),
+    "retain.interfaces.bench": ("bench",),
+    "retain.interfaces.install": ("install", "uninstall"),
+    "retain.interfaces.model": ("model",),
+    "retain.interfaces.controls": ("off", "on", "private"),
+    "retain.interfaces.publish": ("publish",),
+    "retain.interfaces.doctor": ("doctor",),
+    "retain.interfaces.keeping": ("backup", "restore", "unforget", "erase"),
+    "retain.interfaces.inspection": ("explain", "stats", "verify", "audit", "drain", "config"),
+}
+"""Where the functions of commands are; those that are not named here are in ``retain.interfaces.commands``."""
+
+
 def _function(command: str) -> Callable[[Namespace, Output], int]:
     """The function of a command; its module is imported here and not before."""
-    found: Callable[[Namespace, Output], int]
-    if command == "export":
-        from retain.interfaces.exporting import export as found
-    elif command == "import":
-        from retain.interfaces.importing import import_from as found
-    elif command == "bench":
-        from retain.interfaces.bench import bench as found
-    elif command in {"install", "uninstall"}:
-        from retain.interfaces import install
-
-        found = getattr(install, command)
-    elif command == "model":
-        from retain.interfaces.model import model as found
-    elif command == "doctor":
-        from retain.interfaces.doctor import doctor as found
-    elif command in {"backup", "restore", "unforget", "erase"}:
-        from retain.interfaces import keeping
-
-        found = getattr(keeping, command)
-    elif command in {"explain", "stats", "verify", "audit", "drain", "config"}:
-        from retain.interfaces import inspection
-
-        found = getattr(inspection, command)
-    else:
-        from retain.interfaces import commands
-
-        found = getattr(commands, command)
+    place = next(
+        (module for module, names in PLACES.items() if command in names), "retain.interfaces.commands"
+    )
+    name = "import_from" if command == "import" else command
+    found: Callable[[Namespace, Output], int] = getattr(import_module(place), name)
     return found
 
 

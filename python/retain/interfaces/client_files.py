@@ -83,10 +83,10 @@ def read_client_file(path: Path, field: str, form: str = JSON) -> ClientFile:
     Raises:
         InvalidInput: too large, not readable, not an object of that form, or a key in it stands twice.
     """
-    plain = read_plain_file(path, field)
+    plain = read_plain_file(path, field, form)
     path, target, data = plain.path, plain.target, plain.data
     if data is None or not data.strip():
-        return ClientFile(path=path, target=target, data=data, content={}, style=Style(), form=form)
+        return plain
     try:
         content, style = _understood(data, form)
     except (ValueError, RecursionError) as error:
@@ -95,8 +95,8 @@ def read_client_file(path: Path, field: str, form: str = JSON) -> ClientFile:
     return ClientFile(path=path, target=target, data=data, content=content, style=style, form=form)
 
 
-def read_plain_file(path: Path, field: str) -> ClientFile:
-    """Reads a file of any kind of text for ``replace``; its object is empty.
+def read_plain_file(path: Path, field: str, form: str = JSON) -> ClientFile:
+    """Reads the bytes of a file, which may be missing; what they say is not asked.
 
     Raises:
         InvalidInput: too large, not readable, or no regular file.
@@ -109,7 +109,7 @@ def read_plain_file(path: Path, field: str) -> ClientFile:
         raise InvalidInput(field, f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if data is not None and len(data) > FILE_BYTES_MAX:
         raise InvalidInput(field, f"{path} is too large", limit=FILE_BYTES_MAX)
-    return ClientFile(path=path, target=target, data=data, content={}, style=Style())
+    return ClientFile(path=path, target=target, data=data, content={}, style=Style(), form=form)
 
 
 def _understood(data: bytes, form: str) -> tuple[dict[str, Any], Style]:
@@ -275,30 +275,37 @@ def replace(file: ClientFile, data: bytes, backups: Backups | None, now: datetim
     missing = [path for path in file.target.parents if not path.exists()]
     saved = backups.keep(file.target, file.data, missing, now) if backups is not None else None
     try:
-        _put(file, data)
-    except (OSError, Conflict) as error:
+        overwrite(file, data)
+    except (InvalidInput, Conflict):
         if saved is not None:
             saved.unlink(missing_ok=True)
-        if isinstance(error, Conflict):
-            raise
-        raise InvalidInput("file", f"{file.path} cannot be written: {error.strerror}") from None
+        raise
     return saved if file.data is not None else None
 
 
-def _put(file: ClientFile, data: bytes) -> None:
+def overwrite(file: ClientFile, data: bytes) -> None:
+    """Writes new bytes in place of the file that was read, in one step, with its mode and owner, without a backup.
+
+    Raises:
+        Conflict: somebody changed the file meanwhile; nothing was written.
+        InvalidInput: it cannot be written.
+    """
     target = file.target
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mode = stat.S_IMODE(target.stat().st_mode) if file.data is not None else 0o600
-    fresh = target.with_name(f".{target.name}.retain-{os.getpid()}-{os.urandom(4).hex()}")
     try:
-        create(fresh, data, mode)
-        _keep_owner(target, fresh)
-        if _bytes_of(target) != file.data:
-            raise Conflict(f"{file.path} changed while it was being edited", hint="run the command again")
-        fresh.replace(target)
-    finally:
-        fresh.unlink(missing_ok=True)
-    _sync(target.parent)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = stat.S_IMODE(target.stat().st_mode) if file.data is not None else 0o600
+        fresh = target.with_name(f".{target.name}.retain-{os.getpid()}-{os.urandom(4).hex()}")
+        try:
+            create(fresh, data, mode)
+            _keep_owner(target, fresh)
+            if _bytes_of(target) != file.data:
+                raise Conflict(f"{file.path} changed while it was being edited", hint="run the command again")
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
+        _sync(target.parent)
+    except OSError as error:
+        raise InvalidInput("file", f"{file.path} cannot be written: {error.strerror}") from None
 
 
 def remove(file: ClientFile, made: Sequence[Path]) -> None:

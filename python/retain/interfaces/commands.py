@@ -133,11 +133,37 @@ def revise(arguments: Namespace, out: Output) -> int:
 
 
 def forget(arguments: Namespace, out: Output) -> int:
-    """Takes a memory out of every recall."""
+    """Takes a memory out of every recall, or all that has expired.
+
+    Raises:
+        InvalidInput: neither or both are asked for.
+    """
+    if arguments.expired:
+        if arguments.id or arguments.reason:
+            raise InvalidInput("expired", "excludes an id and a reason")
+        return _forget_expired(arguments, out)
+    if not arguments.id or arguments.dry_run:
+        raise InvalidInput(
+            "id" if not arguments.id else "dry-run", "is missing" if not arguments.id else "is for --expired"
+        )
     with_memory(arguments, lambda memory: memory.forget(arguments.id, arguments.reason))
     wanted = arguments.id.strip().lower()
     said = f"{out.paint.good('Forgotten')}: no recall will show {wanted}"
     out.answer({"forgotten": wanted}, f"{said}; `retain unforget {wanted}` brings it back until it is erased")
+    return replies.EXIT_OK
+
+
+def _forget_expired(arguments: Namespace, out: Output) -> int:
+    counts = with_memory(arguments, lambda memory: memory.retention.run(is_trial=arguments.dry_run))
+    total = sum(counts.values())
+    listed = ", ".join(f"{count:,} {kind}" for kind, count in sorted(counts.items()))
+    verb = "Would forget" if arguments.dry_run else "Forgot"
+    text = (
+        f"{verb} {replies.counted(total, 'memory', 'memories')}: {listed}"
+        if total
+        else "Nothing has expired."
+    )
+    out.answer({"expired": counts, "dry_run": arguments.dry_run}, text)
     return replies.EXIT_OK
 
 
@@ -148,7 +174,7 @@ def context(arguments: Namespace, out: Output) -> int:
         arguments,
         lambda memory: memory.context(prompt, arguments.budget, workspace=arguments.workspace),
     )
-    hidden = dict(found.hidden) if found else {}
+    hidden = {**(found.hidden if found else {}), **block.hidden}
     value = {
         "text": block.text, "ids": list(block.ids), "tokens": block.tokens,
         "over_budget": block.over_budget, "hidden": hidden,

@@ -18,7 +18,12 @@ COMMANDS = {
         "uninstall": "take the hooks and the MCP entry out again",
         "doctor": "check the installation and say how to mend it",
         "model": "install, show or remove an embedding model",
-        "config": "print each setting and where it came from",
+        "config": "print each setting and where it came from; set or unset one",
+    },
+    "Say what is kept": {
+        "off": "capture nothing in this project, or in a folder",
+        "on": "capture there again",
+        "private": "keep a session out from now on; end that; show which are private",
     },
     "Memories": {
         "recall": "find memories by words and filter, best first",
@@ -31,6 +36,7 @@ COMMANDS = {
         "erase": "erase forgotten memories for good, and prove it",
         "context": "print the block that a session would be given",
         "export": "write every memory to a file, for people or for programs",
+        "publish": "write decisions and notes of the user into a file, between markers",
         "import": "move past sessions and memories of other tools in, or take an import back",
     },
     "Keep it": {
@@ -155,6 +161,7 @@ def parser() -> argparse.ArgumentParser:
     _add_memory_commands(add, reply)
     _add_keeping_commands(add, reply)
     _add_inspection_commands(add, reply)
+    _add_control_commands(add, reply)
     _add_installation_commands(add, reply)
     _add_bench(add, reply)
     return top
@@ -197,8 +204,12 @@ def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     revise.add_argument("text", metavar="TEXT", nargs="?", help="the new text; - or nothing reads stdin")
     revise.add_argument("--reason", default="", help="why")
     forget = add("forget", reply)
-    forget.add_argument("id", metavar="ID")
+    forget.add_argument("id", metavar="ID", nargs="?")
     forget.add_argument("--reason", default="", help="why")
+    forget.add_argument(
+        "--expired", action="store_true", help="what is older than `retention` says, in every workspace"
+    )
+    forget.add_argument("--dry-run", action="store_true", help="with --expired: count, forget nothing")
     add("unforget", reply).add_argument("id", metavar="ID")
     erase = add("erase", reply)
     erase.add_argument(
@@ -211,7 +222,21 @@ def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     export.add_argument("file", metavar="FILE", help="where to; - is stdout")
     export.add_argument("--format", choices=("jsonl", "markdown"), default="jsonl", help="(jsonl)")
     export.add_argument("--here", action="store_true", help="only the memories of this folder's repository")
+    _add_publish(add, reply, scope)
     _add_import(add, reply, scope)
+
+
+def _add_publish(add: Any, reply: argparse.ArgumentParser, scope: argparse.ArgumentParser) -> None:
+    publish = add("publish", reply, scope)
+    publish.add_argument("file", metavar="FILE", help="for example CLAUDE.md; touched between markers only")
+    publish.add_argument(
+        "--kind", action="append", choices=("decision", "note"), help="may be repeated (decision and note)"
+    )
+    publish.add_argument(
+        "--limit", metavar="N", type=_count("limit"), default=20, help="the newest so many (20)"
+    )
+    publish.add_argument("--remove", action="store_true", help="take the block out again")
+    publish.add_argument("--dry-run", action="store_true", help="print what would change, change nothing")
 
 
 def _add_import(add: Any, reply: argparse.ArgumentParser, scope: argparse.ArgumentParser) -> None:
@@ -266,7 +291,31 @@ def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     audit.add_argument("--since", metavar="TIME", help="earliest moment")
     audit.add_argument("--limit", metavar="N", type=_count("limit"), default=20, help="most rows (20)")
     add("drain", reply)
-    add("config", reply)
+    config = add("config", reply)
+    config.add_argument("action", metavar="ACTION", nargs="?", choices=("set", "unset"), help="set or unset")
+    config.add_argument("key", metavar="KEY", nargs="?", help="name of a setting, or retention.KIND")
+    config.add_argument(
+        "value", metavar="VALUE", nargs="?", help="a number, or patterns with commas between them"
+    )
+
+
+def _add_control_commands(add: Any, reply: argparse.ArgumentParser) -> None:
+    for name in ("off", "on"):
+        switch = add(name, reply)
+        switch.add_argument("path", metavar="PATH", nargs="?", help="a folder (default: this project)")
+        switch.add_argument("--here", action="store_true", help="this project, as without a path")
+    private = add("private", reply)
+    private.add_argument(
+        "action",
+        metavar="ACTION",
+        nargs="?",
+        choices=("on", "off", "show"),
+        default="show",
+        help="on, off or show (show)",
+    )
+    private.add_argument(
+        "--session", metavar="ID", help="which session (default: the one around this command)"
+    )
 
 
 def _add_installation_commands(add: Any, reply: argparse.ArgumentParser) -> None:

@@ -61,8 +61,8 @@ def main() -> int:
         home = data_home(_environment(), sys.platform)
         directory = home + "/" + SPOOL
         payload, truncated = read_bounded(0, spool.PAYLOAD_BYTES_MAX)
-        if payload:
-            cwd = _cwd()
+        cwd = _cwd()
+        if payload and not _is_held_back(home, payload, cwd):
             branch, commit = head.read(cwd)
             name = "" if truncated else event_name(payload)
             if name != NOT_KEPT:
@@ -198,6 +198,23 @@ def read_bounded(fd: int, limit: int) -> tuple[bytes, bool]:
         else:
             truncated = True
     return b"".join(chunks), truncated
+
+
+def _is_held_back(home: str, payload: bytes, cwd: str) -> bool:
+    """Whether the user has switched this project off, or made this session private; in doubt, no.
+
+    The drain asks again about all that was spooled. The module is loaded only where there is something to read.
+    """
+    try:
+        posix.stat(home + "/controls")
+    except OSError:
+        return False
+    from retain.capture import controls
+
+    try:
+        return controls.holds_back(home, payload, cwd)
+    except OSError:
+        return False
 
 
 def _environment() -> dict[str, str]:

@@ -7,16 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from retain.config import read_settings
+from retain.config import project_directory, read_settings
+from retain.git.repository import locate
 from retain.interfaces import replies
 from retain.interfaces.commands import read_filter, with_memory
 from retain.model import from_us
+from retain.project_file import read_project_file
 from retain.retrieval.context import one_line
 
 if TYPE_CHECKING:
     from retain.interfaces.cli import Output
     from retain.memory.drain import DrainReport
     from retain.memory.service import MemoryService
+
+VALUE_CHARS_MAX = 2_000
 
 
 def explain(arguments: Namespace, out: Output) -> int:
@@ -100,6 +104,7 @@ def drain(arguments: Namespace, out: Output) -> int:
         replies.counted(report.events, "event", "events"),
         replies.counted(report.memories, "new memory", "new memories"),
         f"{report.replayed:,} seen before" if report.replayed else "",
+        f"{report.excluded:,} kept out by rules" if report.excluded else "",
         replies.counted(redacted, "secret left out", "secrets left out") if redacted else "",
         out.paint.bad(f"{report.dead:,} could not be digested") if report.dead else "",
         out.paint.bad(f"{replies.size(report.damaged_bytes)} damaged") if report.damaged_bytes else "",
@@ -110,20 +115,53 @@ def drain(arguments: Namespace, out: Output) -> int:
 
 
 def config(arguments: Namespace, out: Output) -> int:
-    """Prints each setting and where it came from."""
+    """Prints each setting and where it came from; or sets one, or takes it out of the file."""
+    if arguments.action:
+        from retain.interfaces import controls
+
+        change = controls.config_set if arguments.action == "set" else controls.config_unset
+        return change(arguments, out)
     _, sourced = read_settings(arguments.home)
-    value = {item.name: {"value": item.value, "source": item.source, "doc": item.doc} for item in sourced}
+    file = read_project_file(locate(str(project_directory())).root)
+    value: dict[str, Any] = {
+        item.name: {"value": item.value, "source": item.source, "doc": item.doc} for item in sourced
+    }
+    value["project_file"] = {"path": file.path, "given": dict(file.given), "problem": file.problem}
     paint = out.paint
     width = max(len(item.name) for item in sourced)
     lines = []
     for item in sourced:
         source = paint.dim(item.source) if item.source == "default" else paint.doubtful(item.source)
-        shown = f"{item.value:,}" if isinstance(item.value, int) else str(item.value) or "-"
         lines.append(
-            f"{paint.bold(item.name.ljust(width))}  {shown.rjust(12)}  {source}  {paint.dim('· ' + item.doc)}"
+            f"{paint.bold(item.name.ljust(width))}  {_shown(item.value).rjust(12)}  {source}  "
+            f"{paint.dim('· ' + item.doc)}"
+        )
+    for name, given in file.given.items():
+        lines.append(
+            f"{paint.bold(name.ljust(width))}  {_shown(given).rjust(12)}  "
+            f"{paint.doubtful(one_line(file.path, 200))}  {paint.dim('· can only take away')}"
+        )
+    if file.problem:
+        lines.append(
+            paint.bad(f"{one_line(file.path, 200)}: {one_line(file.problem, 300)}; nothing is captured here")
         )
     out.answer(value, replies.printable("\n".join(lines)) if not paint.on else "\n".join(lines))
     return replies.EXIT_OK
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return (
+            one_line(", ".join(f"{name}={_shown(one)}" for name, one in value.items()), VALUE_CHARS_MAX)
+            or "-"
+        )
+    if isinstance(value, list | tuple):
+        return one_line(", ".join(map(str, value)), VALUE_CHARS_MAX) or "-"
+    return str(value) or "-"
 
 
 def stats_text(counts: Mapping[str, Any], paint: replies.Paint) -> str:
@@ -138,6 +176,8 @@ def stats_text(counts: Mapping[str, Any], paint: replies.Paint) -> str:
         ("origins", _listed(counts.get("origins", {}))),
         ("sessions", f"{counts['sessions']:,}"),
         ("events", _listed(counts["events"])),
+        ("kept out by rules", _listed(counts["excluded"])),
+        ("expired", _listed(counts["expired"])),
         ("secrets left out", _listed(counts["redacted"])),
         ("dead letters", f"{counts['dead_letters']:,}"),
         ("spool", f"{replies.size(spool['waiting_bytes'])} waiting"),

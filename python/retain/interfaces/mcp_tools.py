@@ -311,7 +311,7 @@ async def _forget(service: MemoryService, arguments: Mapping[str, Any]) -> str:
 
 async def _context(service: MemoryService, arguments: Mapping[str, Any]) -> str:
     block, recall = await service.context(arguments.get("prompt"), arguments.get("budget_tokens"))
-    hidden = dict(recall.hidden) if recall else {}
+    hidden = {**(recall.hidden if recall else {}), **block.hidden}
     if block.over_budget:
         hidden["over_budget"] = block.over_budget
     await service.receipts.shown("context", block.ids, tokens=block.tokens, hidden=hidden)
@@ -327,6 +327,7 @@ async def _status(service: MemoryService, _: Mapping[str, Any]) -> str:
         f"all workspaces: {status['memories']} active memories ({_counts(status['kinds'])})",
         f"{status['sessions']} sessions, {status['events']} events ({status['redacted']} secrets redacted)",
         f"{status['spool_waiting_bytes']} bytes wait in the spool",
+        *([] if status["capture"] == "on" else [f"capture is {status['capture']} here"]),
         *_pressure(status["pressure"]),
         *(f"problem: {problem}" for problem in status["problems"]),
     ]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import retain
 from retain.capture.moving.catalogue import FORMATS
 from retain.capture.past_sessions import CODEX, FILES, GEMINI
-from retain.config import client_files, codex_directory, user_directory
+from retain.config import CONFIG_FILE, client_files, codex_directory, user_directory
 from retain.errors import InvalidInput
 from retain.interfaces import replies
 from retain.model import from_us
@@ -42,6 +44,8 @@ def move_in(arguments: Namespace, out: Output) -> int:
                 return await _read(memory, arguments, place, bar.show)
             with tempfile.TemporaryDirectory(prefix="retain-dry-run-") as directory:
                 await memory.imports.copy_to(Path(directory, memory.settings.database.name))
+                with suppress(FileNotFoundError):  # the rules hold for a trial as well
+                    shutil.copy(memory.settings.home / CONFIG_FILE, directory)
                 async with retain.open(directory) as copy:
                     return await _read(copy, arguments, place, bar.show)
 
@@ -159,7 +163,8 @@ def told(report: Mapping[str, Any]) -> str:
 def _of_transcripts(report: Mapping[str, Any]) -> str:
     counts = {
         "known before": report["known"], "kept": report["kept"], "merged": report["merged"],
-        "without a memory": report["empty"], "dead": report["dead"], "lost": report["lost"],
+        "without a memory": report["empty"], "kept out by rules": report["excluded"], "dead": report["dead"],
+        "lost": report["lost"],
     }  # fmt: skip
     lines = [
         f"{report['files']:,} files ({report['unchanged']:,} unchanged), {report['bytes'] / 1e6:,.1f} MB read",

@@ -11,7 +11,7 @@ import asyncio
 import os
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import apsw
 from retain.capture import past_sessions
 from retain.capture.parse import event_of
 from retain.capture.past_sessions import Told, Transcript
+from retain.memory.controls import WHOLE_PROJECT, Controls, keep_marks, keep_out
 from retain.memory.drain import Digested, Kept, digest, keep
 from retain.memory.workspaces import Workspaces
 from retain.model import Event
@@ -47,6 +48,7 @@ class Account:
     kept: int = 0
     merged: int = 0
     empty: int = 0
+    excluded: int = 0
     dead: int = 0
     memories: int = 0
     redacted: dict[str, int] = field(default_factory=dict)
@@ -63,6 +65,8 @@ class Account:
                 self.dead += 1
             case "replayed":
                 self.known += 1
+            case "excluded":
+                self.excluded += 1
             case _:
                 self.empty += 1
         self.memories += kept.memories
@@ -71,8 +75,10 @@ class Account:
 
     def to_json(self) -> dict[str, Any]:
         """The account as JSON values; ``lost`` is what the outcomes do not add up to."""
-        outcomes = self.known + self.kept + self.merged + self.empty + self.dead
-        names = ("files", "unchanged", "bytes", "events", "known", "kept", "merged", "empty", "dead")
+        outcomes = self.known + self.kept + self.merged + self.empty + self.excluded + self.dead
+        names = (
+            "files", "unchanged", "bytes", "events", "known", "kept", "merged", "empty", "excluded", "dead",
+        )  # fmt: skip
         return {
             **{name: getattr(self, name) for name in names},
             "lost": self.events - outcomes,
@@ -98,6 +104,7 @@ class Backfill:
     Args:
         store: where to.
         workspaces: resolves the folders of the sessions.
+        controls: say what is kept.
         run: the run that is recorded.
         workspace: (root, key) of the one workspace that everything goes to; None asks each session's folder.
     """
@@ -106,12 +113,15 @@ class Backfill:
         self,
         store: SqliteStore,
         workspaces: Workspaces,
+        controls: Controls,
         run: imports.Run,
         *,
         workspace: tuple[str, int] | None = None,
     ) -> None:
         self._store = store
         self._workspaces = workspaces
+        self._controls = controls
+        self._is_off = False
         self._run = run
         self._one_place = workspace
         self._places: dict[tuple[str, str], tuple[str, int]] = {}
@@ -141,6 +151,7 @@ class Backfill:
 
     async def _file(self, transcript: Transcript, *, is_over: bool) -> AsyncIterator[int]:
         self._twins.clear()
+        self._is_off = False  # a file of a project that is switched off is read again when it is not any more
         batch: list[Told] = []
         before = flushed = 0
         for told, read in past_sessions.tell(transcript, is_over=is_over):
@@ -156,31 +167,34 @@ class Backfill:
 
     async def _keep_all(self, batch: Sequence[Told], finished: Transcript | None = None) -> None:
         self.account.events += len(batch)
-        placed = [await self._place(told) for told in batch]
+        events = [_event_of(told) for told in batch]
+        verdicts = await self._controls.judge(events)
+        judged = list(zip(batch, events, verdicts, strict=True))
+        placed = [await self._place(told, event) for told, event, verdict in judged if not verdict.rule]
         fresh = await self._fresh(placed)
-        self.account.known += len(batch) - len(fresh)
+        self.account.known += len(placed) - len(fresh)
         ready = await asyncio.to_thread(lambda: [(one, _digested(one)) for one in fresh])
         run = self._run.key
+        if any(verdict.rule in WHOLE_PROJECT for verdict in verdicts):
+            self._is_off = True
 
         def write(db: apsw.Connection) -> list[Kept]:
-            answers = [_keep_one(db, run, one, digested) for one, digested in ready]
-            if finished is not None:
+            answers = [_excluded(db, event, verdict.rule) for _, event, verdict in judged if verdict.rule]
+            for _, event, verdict in judged:
+                keep_marks(db, event, verdict)
+            answers += [_keep_one(db, run, one, digested) for one, digested in ready]
+            if finished is not None and not self._is_off:
                 path = os.fsencode(finished.path)
                 imports.finish_file(db, run, path, finished.size, finished.mtime_ns)
             return answers
 
-        if ready or finished is not None:
+        if ready or finished is not None or len(placed) < len(batch):
             for kept in await self._store.write(write, BY_IMPORT):
                 self.account.add(kept)
 
-    async def _place(self, told: Told) -> _Placed:
-        payload = told.payload
-        cwd = str(payload.get("cwd") or told.home or "/")
+    async def _place(self, told: Told, event: Event) -> _Placed:
+        cwd = event.cwd or told.home or "/"
         root, key = self._one_place or await self._workspace_of(cwd, told.home)
-        branch = payload.get("gitBranch")
-        event = event_of(
-            payload, received_at_us=told.at_us, branch=branch if isinstance(branch, str) and branch else None
-        )
         return _Placed(told=told, event=event, root=root, workspace=key)
 
     async def _workspace_of(self, cwd: str, home: str) -> tuple[str, int]:
@@ -255,6 +269,21 @@ def _is_folder(path: str) -> bool:
         return Path(path).is_dir()
     except (OSError, ValueError):
         return False
+
+
+def _event_of(told: Told) -> Event:
+    branch = told.payload.get("gitBranch")
+    event = event_of(
+        told.payload,
+        received_at_us=told.at_us,
+        branch=branch if isinstance(branch, str) and branch else None,
+    )
+    return event if event.cwd else replace(event, cwd=told.home)
+
+
+def _excluded(db: apsw.Connection, event: Event, rule: str) -> Kept:
+    fresh = keep_out(db, event, rule)
+    return Kept(outcome="excluded" if fresh else "replayed", memories=0, redacted={})
 
 
 def _digested(one: _Placed) -> Digested:

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from retain.capture.client_memory import loaded_in
 from retain.config import Settings
 from retain.git.repository import locate
 from retain.memory.briefing import GOES_ON, Visit, at_start
 from retain.model import Event, new_id
 from retain.retrieval.context import Block
-from retain.storage import injections, migrations, sessions
+from retain.storage import controls, injections, migrations, sessions
 from retain.storage.connection import connect, translated
 from retain.storage.reads import Reader
 from retain.storage.side_lock import LOCK_FILE, SideLock, present
@@ -76,7 +77,7 @@ def _answer(reader: Reader, event: Event, tokens: int) -> ColdAnswer | None:
     here = replace(workspace, root=place.root)
     visit = Visit(
         place=here, key=key, session=event.session, told=told if source in GOES_ON else (),
-        source=source if isinstance(source, str) else "",
+        source=source if isinstance(source, str) else "", loaded=loaded_in(event.cwd),
     )  # fmt: skip
     return ColdAnswer(block=at_start(reader, visit, tokens), workspace=key, session=event.session)
 
@@ -87,7 +88,8 @@ def keep_receipt(settings: Settings, answer: ColdAnswer) -> None:
     Raises:
         StoreError: it was not stored.
     """
-    hidden = {"over_budget": answer.block.over_budget} if answer.block.over_budget else {}
+    over = {"over_budget": answer.block.over_budget} if answer.block.over_budget else {}
+    hidden = {**over, **answer.block.hidden}
     injection = injections.Injection(
         id=new_id(), workspace=answer.workspace, session=answer.session, door="SessionStart",
         at_us=time.time_ns() // 1000, memories=answer.block.ids, tokens=answer.block.tokens, hidden=hidden,
@@ -99,7 +101,9 @@ def keep_receipt(settings: Settings, answer: ColdAnswer) -> None:
             try:
                 with lock:
                     connection.execute("BEGIN IMMEDIATE")
-                    injections.add(connection, injection)
+                    private = controls.stretches(connection, [answer.session])
+                    if not controls.is_within(private.get(answer.session, ()), injection.at_us):
+                        injections.add(connection, injection)
                     renew_token(connection)
                     connection.execute("COMMIT")
             finally:

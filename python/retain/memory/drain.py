@@ -28,6 +28,7 @@ from retain.capture.parse import parse_event
 from retain.capture.redact import redact, redact_json
 from retain.config import Settings
 from retain.errors import RetainError
+from retain.memory.controls import Controls, Verdict, keep_marks, keep_out
 from retain.memory.receipts import Receipts, watch_uses
 from retain.memory.serving import Serving
 from retain.memory.workspaces import Workspaces
@@ -54,6 +55,7 @@ class DrainReport:
     events: int = 0
     memories: int = 0
     replayed: int = 0
+    excluded: int = 0
     dead: int = 0
     damaged_bytes: int = 0
     redacted: dict[str, int] = field(default_factory=dict)
@@ -95,9 +97,11 @@ class Drain:
         workspaces: Workspaces,
         receipts: Receipts,
         serving: Serving,
+        controls: Controls,
     ) -> None:
         self._settings = settings
         self._serving = serving
+        self._controls = controls
         self._receipts = receipts
         self._store = store
         self._workspaces = workspaces
@@ -149,6 +153,7 @@ class Drain:
                     await self.run()
                 except (RetainError, OSError) as error:
                     logger.warning("drain.failed error=%s", error)
+            await self._controls.refresh()
             await self._receipts.flush()
             await asyncio.sleep(self._settings.drain_interval_ms / 1000)
 
@@ -173,6 +178,7 @@ class Drain:
             await asyncio.to_thread(spool.seal, self._directory, f"seal-{time.time_ns():020d}-{os.getpid()}")
             for name in await asyncio.to_thread(spool.segments, self._directory):
                 await self._segment(Path(self._directory, name), report)
+            await self._controls.refresh()  # hooks learn which sessions are private now
         finally:
             os.close(lock)
             self._add(report)
@@ -195,19 +201,28 @@ class Drain:
 
     async def _digest_batch(self, records: Sequence[spool.Record]) -> list[Kept]:
         events = await asyncio.to_thread(lambda: [_parse(record) for record in records])
-        digested = []
-        for record, event in zip(records, events, strict=True):
+        verdicts = await self._controls.judge(events)
+        placed: list[tuple[spool.Record, Event, Verdict, str, int]] = []
+        for record, event, verdict in zip(records, events, verdicts, strict=True):
+            if verdict.rule:  # not even where it happened is kept
+                placed.append((record, event, verdict, "", 0))
+                continue
             workspace, key = await self._workspaces.at(event.cwd or "/")
-            digested.append((record, event, workspace.root, key))
+            placed.append((record, event, verdict, workspace.root, key))
         ready = await asyncio.to_thread(
-            lambda: [digest(event, record.payload, root, key) for record, event, root, key in digested]
+            lambda: [
+                (verdict, None if verdict.rule else digest(event, record.payload, root, key), event)
+                for record, event, verdict, root, key in placed
+            ]
         )
         await self._store.read(self._serving.prepare)
         return await self._store.write(lambda db: self._keep(db, ready), BY_HOOK)
 
-    def _keep(self, db: apsw.Connection, ready: Sequence[Digested]) -> list[Kept]:
+    def _keep(
+        self, db: apsw.Connection, ready: Sequence[tuple[Verdict, Digested | None, Event]]
+    ) -> list[Kept]:
         """Stores a batch; what is new can be found by meaning at once, where a fitted space serves."""
-        kept = [keep(db, item) for item in ready]
+        kept = [judged(db, *item) for item in ready]
         self._serving.add(db, [added for each in kept for added in each.added])
         return kept
 
@@ -215,6 +230,7 @@ class Drain:
         self.totals.events += report.events
         self.totals.memories += report.memories
         self.totals.replayed += report.replayed
+        self.totals.excluded += report.excluded
         self.totals.dead += report.dead
         self.totals.damaged_bytes += report.damaged_bytes
 
@@ -302,6 +318,15 @@ def _without_secrets(text: str) -> str:
         return redact(text).text
     except Exception:  # noqa: BLE001 - what could not be searched for secrets is not kept
         return ""
+
+
+def judged(db: apsw.Connection, verdict: Verdict, item: Digested | None, event: Event) -> Kept:
+    """Stores an event, or counts it where a rule keeps it out."""
+    keep_marks(db, event, verdict)
+    if item is not None:
+        return keep(db, item)
+    fresh = keep_out(db, event, verdict.rule or "")
+    return Kept(outcome="excluded" if fresh else "replayed", memories=0, redacted={})
 
 
 def keep(db: apsw.Connection, item: Digested) -> Kept:
@@ -403,6 +428,7 @@ def _count(report: DrainReport, kept: Kept) -> None:
     report.events += 1
     report.memories += kept.memories
     report.replayed += kept.outcome == "replayed"
+    report.excluded += kept.outcome == "excluded"
     report.dead += kept.outcome == "dead"
     for rule, count in kept.redacted.items():
         report.redacted[rule] = report.redacted.get(rule, 0) + count

@@ -6,6 +6,7 @@ what is left over is lost, and must be none.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ from retain.config import Settings
 from retain.errors import InvalidInput
 from retain.memory import inputs
 from retain.memory.backfill import Backfill
+from retain.memory.controls import Controls
 from retain.memory.workspaces import Workspaces
 from retain.model import Draft, Workspace, new_id
 from retain.storage import imports, writes
@@ -93,8 +95,15 @@ class Imports:
     """Imports into one store, seen from one folder."""
 
     def __init__(
-        self, settings: Settings, store: SqliteStore, workspaces: Workspaces, *, folder: str
+        self,
+        settings: Settings,
+        store: SqliteStore,
+        workspaces: Workspaces,
+        controls: Controls,
+        *,
+        folder: str,
     ) -> None:
+        self._controls = controls
         self._settings = settings
         self._store = store
         self._workspaces = workspaces
@@ -148,7 +157,7 @@ class Imports:
         files = transcripts(place, source)
         run = await self._start(source, place)
         fixed = await self._fixed(workspace)
-        backfill = Backfill(self._store, self._workspaces, run, workspace=fixed)
+        backfill = Backfill(self._store, self._workspaces, self._controls, run, workspace=fixed)
         total, done = sum(one.size for one in files), 0
         async for count in backfill.read(files, _now_us()):
             done += count
@@ -198,9 +207,15 @@ class Imports:
         parity: Parity,
     ) -> None:
         ready: list[_Ready] = []
+        await self._controls.refresh()
         for found in batch:
             if found.item is None:
                 parity.skip(found.place, found.skipped)
+                continue
+            folder = found.item.folder or self._folder
+            refused = await asyncio.to_thread(self._controls.refused, folder, found.item.paths)
+            if refused:
+                parity.skip(found.place, f"is kept out by a rule ({refused})")
                 continue
             place, key = await self._scope(found.item, workspace)
             try:

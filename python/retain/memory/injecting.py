@@ -10,19 +10,21 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from retain.capture.client_memory import Loaded, loaded_in
 from retain.capture.distil import distil, is_prompt_noise, prepare, without_asides
 from retain.capture.file_changes import relative_path
 from retain.config import Settings
 from retain.errors import RetainError
 from retain.memory import hindsight
 from retain.memory.briefing import CHARS_MAX, GOES_ON, Visit, at_start, state_of
-from retain.memory.digest import RECALL_HEADING
+from retain.memory.digest import RECALL_HEADING, holds, left_out
 from retain.memory.drain import Drain
 from retain.memory.hindsight import NOTHING
 from retain.memory.recalling import effective, gated
@@ -79,7 +81,7 @@ Recalls = Callable[[Query], Awaitable[Recall]]
 
 @dataclass(slots=True)
 class Told:
-    """What a conversation holds already: memories, files, whether its start was answered, and since when.
+    """What a conversation holds already: memories, files, what the client loaded, its start, and since when.
 
     Its events are answered one after the other, in their ``turn``: tools run side by side.
     """
@@ -89,6 +91,7 @@ class Told:
     files: set[str] = field(default_factory=set)
     started: bool = False
     since_us: int = 0
+    loaded: Loaded | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +161,9 @@ class Injector:
             scene = Scene(event=event, place=place, key=key, told=told)
             block, hidden = await answer(scene, int(self._tokens * SHARES.get(event.name, 1)))
             told.started = told.started or event.name in STARTS
-            if block.over_budget and hidden is not None:
-                hidden["over_budget"] = hidden.get("over_budget", 0) + block.over_budget
+            if hidden is not None:
+                over = {"over_budget": block.over_budget} if block.over_budget else {}
+                hidden = {**hidden, **over, **block.hidden}
             if block.ids or hidden is not None:
                 told.ids.update(dict.fromkeys(block.ids))
                 await self._receipts.shown(
@@ -198,6 +202,7 @@ class Injector:
         visit = Visit(
             place=scene.place, key=scene.key, session=scene.event.session,
             source=source if isinstance(source, str) else "", told=frozenset(told.ids),
+            loaded=await self._loaded(scene),
         )  # fmt: skip
         return await self._store.read(lambda reader: at_start(reader, visit, budget)), {}
 
@@ -214,18 +219,27 @@ class Injector:
         recall = gated(await self._recall(effective(query)), self._settings.context_confidence)
         room = CHARS_MAX - len(first.text.encode("utf-16-le")) // 2 - 1
         least = SCORE_SHARE_MIN * max((hit.score for hit in recall.hits), default=0.0)
+        loaded = await self._loaded(scene)
         near = [hit for hit in recall.hits if hit.score >= least and hit.memory.id not in shown]
-        kept = _newest_lists(near)
+        fresh = [hit for hit in near if not holds(loaded, hit.memory)]
+        kept = _newest_lists(fresh)
         lines = ((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in kept)
         block = fit(lines, budget, RECALL_HEADING, chars_max=room)
-        left_out = {"below_the_best": len(recall.hits) - len(near), "overtaken": len(near) - len(kept)}
-        return _joined(first, block), {**recall.hidden, **{why: n for why, n in left_out.items() if n}}
+        reasons = {"below_the_best": len(recall.hits) - len(near), "overtaken": len(fresh) - len(kept)}
+        block = replace(block, hidden=left_out(len(near) - len(fresh)))
+        return _joined(first, block), {**recall.hidden, **{why: n for why, n in reasons.items() if n}}
+
+    async def _loaded(self, scene: Scene) -> Loaded:
+        """What the client has loaded for a conversation; read at its start and not again until the next."""
+        if scene.told.loaded is None or scene.event.name == "SessionStart":
+            scene.told.loaded = await asyncio.to_thread(loaded_in, scene.event.cwd)
+        return scene.told.loaded
 
     async def _belated_start(self, scene: Scene) -> Block:
         """What a session is told that was never answered at its start: a client may drop those answers."""
         visit = Visit(
             place=scene.place, key=scene.key, session=scene.event.session, source="startup",
-            told=frozenset(scene.told.ids),
+            told=frozenset(scene.told.ids), loaded=await self._loaded(scene),
         )  # fmt: skip
         return await self._store.read(lambda reader: state_of(reader, visit, self._tokens))
 
@@ -305,11 +319,10 @@ def _outside(scene: Scene, ids: Sequence[str]) -> Filter:
 
 
 def _joined(first: Block, second: Block) -> Block:
-    if not (first.text and second.text):
-        return replace(second if second.text else first, over_budget=first.over_budget + second.over_budget)
     return Block(
-        text=f"{first.text}\n{second.text}",
+        text="\n".join(text for text in (first.text, second.text) if text),
         ids=(*first.ids, *second.ids),
         tokens=first.tokens + second.tokens,
         over_budget=first.over_budget + second.over_budget,
+        hidden=Counter(first.hidden) + Counter(second.hidden),
     )

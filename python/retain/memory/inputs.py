@@ -128,6 +128,15 @@ def id_field(value: object, field: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """Through which door a service is used: what it writes carries this origin, folder and session."""
+
+    origin: Origin = "user"
+    folder: str = "/"
+    session: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
     """What a draft carries besides the caller's fields: who, where, in which session, and the text limit."""
 
@@ -137,6 +146,19 @@ class Stamp:
     session: str | None
     root: str
     text_chars_max: int
+
+
+def drafts_of(items: Sequence[Mapping[str, Any] | Draft], stamp: Stamp, most: int) -> list[Draft]:
+    """The drafts of what a caller hands in together.
+
+    Raises:
+        InvalidInput: too many, or a wrong field, named with the item's number where there are several.
+    """
+    if len(items) > most:
+        raise InvalidInput("items", f"{len(items):,} items exceed the limit of {most:,}", limit=most)
+    if len(items) == 1:
+        return [draft_of(items[0], stamp)]
+    return [draft_of(item, stamp, f"items[{i}].") for i, item in enumerate(items)]
 
 
 def draft_of(item: Mapping[str, Any] | Draft, stamp: Stamp, prefix: str = "") -> Draft:

@@ -11,15 +11,17 @@ from typing import Any
 
 from retain.cache import L1Cache
 from retain.config import Settings, project_directory, read_settings, session_id
+from retain.memory.controls import Controls
 from retain.memory.drain import Drain
 from retain.memory.embedding import Embedding
 from retain.memory.embedding_cache import EmbeddingCache
+from retain.memory.inputs import Channel
 from retain.memory.questions import Questions
 from retain.memory.recall_cache import open_recall_cache
 from retain.memory.recalling import Recaller
 from retain.memory.receipts import Receipts
 from retain.memory.semantics import Semantics
-from retain.memory.service import Channel, MemoryService
+from retain.memory.service import MemoryService
 from retain.memory.serving import Serving
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
@@ -57,8 +59,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         **settings: values that win over environment and file, see ``retain.config.Settings``.
 
     Raises:
-        InvalidInput: an unknown or impossible setting.
-        StoreUnusable: the store cannot be opened; nothing was changed.
+        InvalidInput, StoreUnusable: an impossible setting; the store cannot be opened, and nothing was changed.
     """
     chosen, _ = read_settings(home, settings)
     recalls = open_recall_cache(chosen)
@@ -70,6 +71,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     place = os.fspath(folder or project_directory())
     channel = Channel(origin=origin, folder=place, session=session)
     receipts = Receipts(store, workspaces, folder=place, session=session)
+    controls = Controls(chosen, store, lambda: read_settings(home, settings)[0])
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
     model, embeddings = partial(open_model, chosen), EmbeddingCache(recalls)
     semantics = Semantics(_serving(chosen, model, embeddings), VectorIndex(), planner, live=drain)
@@ -81,15 +83,14 @@ async def open(  # noqa: A001 - the public name is retain.open
         recalls=recalls,
         recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100, semantics=semantics),
         workspaces=workspaces,
-        drain=Drain(chosen, store, workspaces, receipts, semantics.serving),
+        drain=Drain(chosen, store, workspaces, receipts, semantics.serving, controls),
         receipts=receipts,
+        controls=controls,
         semantics=semantics,
     )
     embedding = Embedding(chosen, store, model, cache=embeddings) if drain and chosen.vectors else None
-    keeping: list[Coroutine[Any, Any, None]] = []
+    keeping = await _lasting(store, service, embedding) if drain else []
     if drain:
-        await store.tend_readers()  # whoever lives long
-        keeping += [one.keep_running() for one in (service.drain, service.keeping, embedding) if one]
         keeping.append(semantics.read_ahead(store, workspaces, place))
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
@@ -105,6 +106,15 @@ async def open(  # noqa: A001 - the public name is retain.open
             await embedding.close()
         await semantics.serving.questions.close()
         await service.close()
+
+
+async def _lasting(
+    store: SqliteStore, service: MemoryService, embedding: Embedding | None
+) -> list[Coroutine[Any, Any, None]]:
+    """What a live server does beside its answers."""
+    await store.tend_readers()  # whoever lives long
+    lasting = (service.drain, service.keeping, service.retention, embedding)
+    return [one.keep_running() for one in lasting if one]
 
 
 @asynccontextmanager

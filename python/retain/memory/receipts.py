@@ -19,7 +19,7 @@ from retain.memory import inputs
 from retain.memory.uses import signs_of, use_of
 from retain.memory.workspaces import Workspaces
 from retain.model import Draft, Event, new_id, read_time, to_us
-from retain.storage import injections, writes
+from retain.storage import controls, injections, writes
 from retain.storage.injections import Injection
 from retain.storage.sqlite import SqliteStore
 
@@ -127,8 +127,10 @@ class Receipts:
 
 
 def _store(db: apsw.Connection, waiting: Sequence[Injection], read: Sequence[tuple[int, str]]) -> None:
+    private = controls.stretches(db, [one.session for one in waiting if one.session])
     for injection in waiting:
-        injections.add(db, injection)
+        if not controls.is_within(private.get(injection.session, ()), injection.at_us):
+            injections.add(db, injection)
     for workspace, memory in read:
         injections.mark_read(db, workspace, memory, _now_us() - USE_WINDOW_US)
 

@@ -16,6 +16,8 @@ from retain.config import Settings
 from retain.memory.drain import DAMAGED, DrainReport
 from retain.model import Recall, Workspace
 from retain.retrieval.planner import QueryPlanner
+from retain.storage import expiry
+from retain.storage.controls import excluded
 from retain.storage.integrity import Check
 from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
@@ -54,6 +56,8 @@ def stats(
         "sqlite": apsw.sqlite_lib_version(),
         "bytes": _bytes_of(settings.database),
         **reader.counts(),
+        "excluded": excluded(reader.connection),
+        "expired": expiry.counted(reader.connection),
         "workspaces": workspaces,
         "spool": {
             "waiting_bytes": spool.waiting_bytes(str(settings.spool)),

@@ -6,18 +6,20 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
 from retain.cache import MultiLevelCache, Unstored
+from retain.capture.client_memory import loaded_in
 from retain.config import Settings
 from retain.errors import InvalidInput, NotFound
 from retain.git import head
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.auditing import Audit
+from retain.memory.controls import Controls
 from retain.memory.drain import Drain
 from retain.memory.exporting import Exports
 from retain.memory.imports import Imports
@@ -25,6 +27,7 @@ from retain.memory.injecting import Injector
 from retain.memory.keeping import Keeping
 from retain.memory.planning import PlannerUpkeep
 from retain.memory.receipts import Receipts
+from retain.memory.retention import Retention
 from retain.memory.workspaces import Workspaces
 from retain.model import (
     Between,
@@ -39,7 +42,7 @@ from retain.model import (
     read_time,
     to_us,
 )
-from retain.retrieval.context import Block, block_of
+from retain.retrieval.context import Block
 from retain.retrieval.filters import both, parse_filter
 from retain.retrieval.planner import QueryPlanner
 from retain.storage import writes
@@ -59,15 +62,6 @@ NEAR_ITEMS_MAX = 20
 CONTEXT_HITS_MAX = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
-    """Through which door a service is used: what it writes carries this origin, folder and session."""
-
-    origin: Origin = "user"
-    folder: str = "/"
-    session: str | None = None
-
-
 class MemoryService:
     """The memories of one data directory, seen from one folder. Made by ``retain.open``."""
 
@@ -76,7 +70,7 @@ class MemoryService:
         settings: Settings,
         store: SqliteStore,
         *,
-        channel: Channel,
+        channel: inputs.Channel,
         planner: QueryPlanner,
         recalls: MultiLevelCache,
         recaller: recalling.Recaller,
@@ -84,6 +78,7 @@ class MemoryService:
         drain: Drain,
         receipts: Receipts,
         semantics: Semantics,
+        controls: Controls,
     ) -> None:
         """Use ``retain.open``."""
         self.settings = settings
@@ -97,6 +92,8 @@ class MemoryService:
         self._workspaces = workspaces
         self._upkeep = PlannerUpkeep(planner, store, enabled=bool(settings.planner))
         self.receipts = receipts
+        self.controls = controls
+        self.retention = Retention(store, lambda: controls.settings)
         self._background: set[asyncio.Task[None]] = set()
         self.pressure: MemoryManager | None = None
         self.injector = Injector(settings, store, workspaces, receipts, drain, recall=self._recall)
@@ -119,7 +116,9 @@ class MemoryService:
     @property
     def imports(self) -> Imports:
         """Moves past sessions and the memories of other tools in, and takes an import back."""
-        return Imports(self.settings, self._store, self._workspaces, folder=self._channel.folder)
+        return Imports(
+            self.settings, self._store, self._workspaces, self.controls, folder=self._channel.folder
+        )
 
     async def remember(
         self,
@@ -171,10 +170,12 @@ class MemoryService:
 
         Raises:
             InvalidInput: the field is named with the item's number, for example ``items[3].text``.
-            Conflict, StoreError: nothing is stored.
+            Conflict: the session is private, or as ``remember``; nothing is stored.
+            StoreError: nothing is stored.
         """
         if not isinstance(items, Iterable) or isinstance(items, str | bytes | Mapping):
             raise InvalidInput("items", f"must be a list of objects, not {type(items).__name__}")
+        await self.controls.refuse_private(self._channel.session)
         place, key = await self._scope(workspace)
         drafts = self._drafts(list(items), place, origin or self._channel.origin)
         near = await self._near(place, drafts)
@@ -340,7 +341,8 @@ class MemoryService:
     ) -> tuple[Block, Recall | None]:
         """A block of text for the model: what fits a prompt, or without one the state of the workspace.
 
-        Empty where nothing fits; the recall says then what was withheld.
+        Empty where nothing fits; the recall says then what was withheld. What the client has loaded by itself
+        (CLAUDE.md, rules, its own memory) is left out; ``hidden`` of the block counts it.
 
         Raises:
             InvalidInput: a field is wrong.
@@ -352,10 +354,12 @@ class MemoryService:
             most = min(CONTEXT_HITS_MAX, self.settings.results_max)
             recall = await self.recall(words, limit=most, workspace=workspace)
             recall = recalling.gated(recall, self.settings.context_confidence)
-            return block_of(recall.hits, budget, digest.RECALL_HEADING), recall
+            loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
+            return digest.recall_block(recall, budget, loaded), recall
         place, _ = await self._scope(workspace)
         await self.drain.before_recall()
-        return await self._store.read(lambda reader: digest.workspace_block(reader, place, budget)), None
+        loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
+        return await self._store.read(lambda r: digest.workspace_block(r, place, budget, loaded)), None
 
     async def explain(
         self,
@@ -394,12 +398,13 @@ class MemoryService:
 
     async def status(self) -> dict[str, Any]:
         """A short account for a person: where, how much, and whether anything is wrong."""
+        capture, problems = await self.controls.here(self._channel.folder, self._channel.session)
         place, _ = await self._scope(None)
-        return await self._store.read(
-            lambda reader: reports.status(
-                reader, self.settings, place, self.drain.waiting_bytes(), self.pressure
-            )
+        waiting = self.drain.waiting_bytes()
+        found = await self._store.read(
+            lambda r: reports.status(r, self.settings, place, waiting, self.pressure)
         )
+        return {**found, "capture": capture, "problems": [*found["problems"], *problems]}
 
     async def verify(self) -> dict[str, Any]:
         """Checks the whole store and the spool; ``ok`` is False where anything is wrong."""
@@ -478,9 +483,6 @@ class MemoryService:
     def _drafts(
         self, items: Sequence[Mapping[str, Any] | Draft], place: Workspace, origin: Origin
     ) -> list[Draft]:
-        most = self.settings.items_max
-        if len(items) > most:
-            raise InvalidInput("items", f"{len(items):,} items exceed the limit of {most:,}", limit=most)
         branch, commit = head.read(place.root)
         stamp = inputs.Stamp(
             origin=origin,
@@ -490,9 +492,7 @@ class MemoryService:
             root=place.root,
             text_chars_max=self.settings.text_chars_max,
         )
-        if len(items) == 1:
-            return [inputs.draft_of(items[0], stamp)]
-        return [inputs.draft_of(item, stamp, f"items[{i}].") for i, item in enumerate(items)]
+        return inputs.drafts_of(items, stamp, self.settings.items_max)
 
     async def _near(self, place: Workspace, drafts: Sequence[Draft]) -> list[tuple[str, ...]]:
         """Near duplicates of each; what embeds new memories is loaded on the way, before any transaction."""

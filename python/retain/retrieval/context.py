@@ -7,8 +7,8 @@ removed, so that nothing in it can pass for a line of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 
 from retain.model import Hit, Memory
@@ -32,12 +32,16 @@ _VISIBLE = re.compile(f"[^\\s{_INVISIBLE}]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A text for the model, the ids in it, its tokens, and how many memories the budget left out."""
+    """A text for the model, the ids in it, its tokens, and how many memories the budget left out.
+
+    ``hidden`` counts those that were left out before, by reason.
+    """
 
     text: str
     ids: tuple[str, ...]
     tokens: int
     over_budget: int
+    hidden: Mapping[str, int] = field(default_factory=dict)
 
 
 def count_tokens(text: str) -> int:

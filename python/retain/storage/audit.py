@@ -18,7 +18,7 @@ from typing import Any, Literal
 import apsw
 import orjson
 
-Door = Literal["cli", "mcp", "hook", "import", "python", "upgrade"]
+Door = Literal["cli", "mcp", "hook", "import", "python", "upgrade", "retention"]
 
 HASH_BYTES = 32
 COLUMNS = "number, at_us, door, actor, session, action, subject, detail, hash"
@@ -36,6 +36,7 @@ class Author:
 BY_HOOK = Author(door="hook", actor="hook")
 BY_IMPORT = Author(door="import", actor="import")
 BY_UPGRADE = Author(door="upgrade")
+BY_RETENTION = Author(door="retention")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -321,7 +321,10 @@ async def test_a_file_that_cannot_be_read_is_named_and_the_others_go_on(
     found = transcripts(projects)
     (projects / "gone-target.jsonl").unlink()
     reader = backfill.Backfill(
-        memory._store, memory._workspaces, await memory.imports._start("transcripts", projects)
+        memory._store,
+        memory._workspaces,
+        memory.controls,
+        await memory.imports._start("transcripts", projects),
     )
     _ = [count async for count in reader.read(found, 2_000_000_000_000_000)]
     assert sorted(Path(one["file"]).name for one in reader.account.unreadable) == [

@@ -19,6 +19,7 @@ MIGRATIONS = (
     "0004_imports.sql",
     "0005_audit.sql",
     "0006_spaces.sql",
+    "0007_controls.sql",
 )
 VERSION = len(MIGRATIONS)
 

@@ -29,8 +29,8 @@ types: ## mypy and stubtest
 bench: ## every bench beside its peers (benches/peers.txt), a table and benches-result.json; BENCH=--quick, RETAIN_BENCH_REPO=PATH
 	$(PYTHON) benches/run_all.py $(if $(RETAIN_BENCH_REPO),--repo "$(RETAIN_BENCH_REPO)") $(BENCH)
 
-bundle: ## the Claude Desktop bundle into dist/
-	$(PYTHON) tools/pack.py mcpb
+bundle: build ## the Claude Desktop bundle of a fresh wheel into dist/
+	$(PYTHON) tools/pack.py mcpb "$$(ls -t dist/retain-*.whl | head -1)"
 
 coverage: ## branch coverage of the Python package
 	pytest --cov --cov-report=term

@@ -119,7 +119,8 @@ class Draft:
     """A memory before it has an identity: what capture, importers and ``remember`` hand to the store.
 
     ``origin`` is set by the channel. ``occurred_at`` None means now. ``extra`` holds the kind's own
-    facts (a command's exit code, an error's signature) as JSON values.
+    facts (a command's exit code, an error's signature) as JSON values. ``worktree``, ``dirty`` and
+    ``blobs`` are as of a ``Memory``.
     """
 
     text: str
@@ -131,6 +132,9 @@ class Draft:
     origin: Origin = "user"
     branch: str | None = None
     commit: str | None = None
+    worktree: str | None = None
+    dirty: bool | None = None
+    blobs: Mapping[str, str] = field(default_factory=dict)
     session: str | None = None
     occurred_at: datetime | None = None
     source_id: str | None = None
@@ -149,6 +153,9 @@ class Memory:
         paths: files it speaks of, relative to the workspace where they lie inside it.
         origin: who said it, set by the channel.
         status: ``active``, ``superseded`` (a revision replaced it) or ``forgotten``.
+        branch: what was checked out when it was made, with the commit; worktree: the working tree's top.
+        dirty: whether files were known to differ from that commit; None where that is not known.
+        blobs: what files held then, by path, as git names it; only where that is known.
         occurred_at: when it happened; recorded_at: when it was stored (valid and recorded time).
         content_hash: hex BLAKE2b-128 of kind, title and text; checked on read.
         seen: how often exactly this was stored.
@@ -168,6 +175,9 @@ class Memory:
     status: str = "active"
     branch: str | None = None
     commit: str | None = None
+    worktree: str | None = None
+    dirty: bool | None = None
+    blobs: Mapping[str, str] = field(default_factory=dict)
     session: str | None = None
     occurred_at: datetime = EPOCH
     recorded_at: datetime = EPOCH
@@ -277,12 +287,17 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A memory that fits, its score in 0..1, and the parts that the score is made of."""
+    """A memory that fits, its score in 0..1, and the parts that the score is made of.
+
+    ``state`` says whether what it speaks of is still so (see ``retain.memory.truth``), ``note`` why not.
+    """
 
     memory: Memory
     score: float
     parts: Mapping[str, float]
     snippet: str = ""
+    state: str = "fresh"
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,7 +306,7 @@ class Recall:
 
     Attributes:
         hits: best first.
-        hidden: how many candidates were withheld, by reason (for example ``below_confidence``).
+        hidden: how many candidates were withheld, by reason (for example ``below_confidence``, ``other_branch``).
         plan: the plan with its estimates beside the truth, as JSON values; see ``retain explain``.
         abstained: True where there were candidates and none was good enough, or none at all.
         confidence: how likely the best hits answer the question, in 0..1; 1 without words.

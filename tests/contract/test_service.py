@@ -902,7 +902,7 @@ async def test_statistics_that_cannot_be_read_cost_no_answer(
     stored = await memory.remember("cart total")
     await memory._store.write(lambda db: db.execute("DROP TABLE memory_tag"))
     assert ids(await memory.recall("cart")) == [stored.id]
-    await asyncio.wait(set(memory._background))
+    await asyncio.wait(set(memory._answering._background))
     assert "planner.refresh_failed error=store_error" in caplog.text
 
 
@@ -912,8 +912,8 @@ async def test_what_the_planner_learned_reaches_the_next_process(home: Path, fol
             await memory.remember_many([{"text": f"cart {round_} {i}"} for i in range(40 * 4**round_)])
             for i in range(20):
                 await memory.recall(f"cart {i}")
-            while memory._background:
-                await asyncio.wait(set(memory._background))
+            while memory._answering._background:
+                await asyncio.wait(set(memory._answering._background))
         for i in range(40):
             await memory.recall(f"cart {i}")
         coefficients, corrections = memory._planner.coefficients(), memory._planner.corrections()

@@ -69,6 +69,9 @@ _NOT_A_DECISION = re.compile(
     r"until (?:we|you)|before (?:we|you) decide|would you|do you want|can decide|"
     r"to be decided|may want|might want)\b"
 )
+_STANDING = re.compile(
+    r"(?i)\b(?:always|never|don't ever|do not ever|from now on|in general|as a rule|every time|everywhere|whenever)\b"
+)
 _FENCE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
 _BREAK = re.compile(r"(?<=[.!?])[\"')\]]?\s+(?=[\"'(\[A-Z0-9`*_-])|\n+")
 _LIST_MARK = re.compile(r"^\s{0,12}(?:[-*+>#]{1,6}|\d{1,3}[.)])\s+")
@@ -93,6 +96,11 @@ def find_decisions(text: str, *, by_user: bool) -> list[Decision]:
     patterns = _ANYONE + _USER if by_user else _ANYONE
     chosen = [number for number, sentence in enumerate(sentences) if _states_choice(sentence, patterns)]
     return [_decision(sentences, group) for group in _groups(chosen)][:DECISIONS_MAX]
+
+
+def is_standing(sentence: str) -> bool:
+    """Whether a sentence sets a rule for all work to come, not only for what is being worked on."""
+    return _STANDING.search(sentence) is not None
 
 
 def _sentences(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from retain.capture import file_changes, searches, shell, tasks
 from retain.capture.controls import PUBLIC_MARK
-from retain.capture.decisions import find_decisions
+from retain.capture.decisions import find_decisions, is_standing
 from retain.capture.fields import Fields, fields_of, items_of, text_of
 from retain.capture.fixes import ErrorTracker
 from retain.capture.redact import PLACEHOLDER, redact_json
@@ -120,7 +120,7 @@ def is_prompt_noise(prompt: str) -> bool:
 
 
 def without_asides(prompt: str) -> str:
-    """What the user said: without the client's asides, and without the mark that ends a private stretch."""
+    """What the user typed: without the client's asides, and without the mark that ends a private stretch."""
     text = _without(prompt, _ASIDES).strip()
     rest = text.removeprefix(PUBLIC_MARK)
     return rest.strip() if rest != text and not rest[:1].isalnum() else text
@@ -177,7 +177,10 @@ def _decisions(text: str, origin: Origin) -> tuple[Draft, ...]:
             title=one_line(found.sentence),
             text=bounded(found.passage),
             origin=origin,
-            extra={"sentence": found.sentence},
+            extra={
+                "sentence": found.sentence,
+                **({"standing": True} if origin == "user" and is_standing(found.sentence) else {}),
+            },
         )
         for found in find_decisions(text, by_user=origin == "user")
     )

@@ -102,6 +102,28 @@ def _near_changes(lines: Sequence[str]) -> list[str]:
     return [line for number, line in enumerate(lines) if changed & {number - 1, number, number + 1}]
 
 
+def content_after(payload: Mapping[str, Any]) -> str | None:
+    """The whole text of a file after a tool has changed it, where the event tells it; else None."""
+    asked, response = payload.get("tool_input"), payload.get("tool_response")
+    if not isinstance(asked, Mapping):
+        return None
+    tool = payload.get("tool_name")
+    if tool == "Write":
+        content = asked.get("content")
+        return content if isinstance(content, str) else None
+    before = response.get("originalFile") if isinstance(response, Mapping) else None
+    edits = asked.get("edits") if tool == "MultiEdit" else [asked] if tool == "Edit" else None
+    if not isinstance(before, str) or not isinstance(edits, list):
+        return None
+    for edit in edits:
+        old = edit.get("old_string") if isinstance(edit, Mapping) else None
+        new = edit.get("new_string") if isinstance(edit, Mapping) else None
+        if not isinstance(old, str) or not isinstance(new, str) or not old or old not in before:
+            return None
+        before = before.replace(old, new) if edit.get("replace_all") is True else before.replace(old, new, 1)
+    return before
+
+
 def created_text(content: str) -> str:
     """The head of a new file, as added lines, and how many lines it has."""
     lines = content.splitlines()

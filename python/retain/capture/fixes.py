@@ -14,6 +14,8 @@ SESSIONS_MAX = 64
 """The least recently seen session is forgotten beyond this."""
 FAILURES_MAX = 32
 """Open failures of one session; the oldest goes first."""
+ATTEMPTS_MAX = 8
+"""Changes that did not help, remembered of a failure."""
 STEPS_MAX = 20
 """Files, and commands, remembered between a failure and its fix."""
 
@@ -32,6 +34,8 @@ class _Failure:
     source_id: str
     files: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
+    since: tuple[str, ...] = ()  # files changed since it failed the last time
+    attempts: tuple[str, ...] = ()  # what was changed before it failed again
 
 
 class ErrorTracker:
@@ -81,7 +85,10 @@ def _step(failures: list[_Failure], draft: Draft) -> tuple[list[_Failure], list[
     """The failures that stay open after a draft, and those that it ends."""
     command = draft.extra.get("command")
     if draft.kind == "file_change":
-        return [replace(one, files=_add(one.files, draft.paths)) for one in failures], []
+        return [
+            replace(one, files=_add(one.files, draft.paths), since=_add(one.since, draft.paths))
+            for one in failures
+        ], []
     if draft.kind not in {"error", "command", "commit"} or not isinstance(command, str):
         return failures, []
     run = read_run(command)
@@ -89,7 +96,11 @@ def _step(failures: list[_Failure], draft: Draft) -> tuple[list[_Failure], list[
         again = [one for one in failures if one.program == run.program and set(one.targets) == run.targets]
         opened = _opened(run, draft, command)
         if again:
-            opened = replace(opened, files=again[-1].files, steps=_add(again[-1].steps, ()))
+            last = again[-1]
+            tried = (f"{', '.join(last.since)}, then: {one_line(opened.line)}",) if last.since else ()
+            opened = replace(
+                opened, files=last.files, steps=last.steps, attempts=(*last.attempts, *tried)[-ATTEMPTS_MAX:]
+            )
         return [one for one in failures if one not in again] + [opened], []
     ended = [one for one in failures if _ends(run, one)]
     label = one_line(command)
@@ -136,6 +147,8 @@ def _fix(event: Event, failure: _Failure, success: Draft, number: int) -> Draft:
     command = str(success.extra["command"])
     changed = [f"Changed in between: {', '.join(failure.files)}"] if failure.files else []
     steps = [f"Run in between: {'; '.join(failure.steps)}"] if failure.steps else []
+    tried = [f"Did not help: {attempt}" for attempt in failure.attempts]
+    last = [f"Changed before it passed: {', '.join(failure.since)}"] if tried and failure.since else []
     nothing = [] if changed or steps else ["Nothing was changed in between: it passed on a rerun."]
     text = "\n".join(
         [
@@ -143,6 +156,8 @@ def _fix(event: Event, failure: _Failure, success: Draft, number: int) -> Draft:
             f"With: {failure.line}",
             *changed,
             *steps,
+            *tried,
+            *last,
             *nothing,
             f"Passes now: {command}",
         ]
@@ -165,6 +180,7 @@ def _fix(event: Event, failure: _Failure, success: Draft, number: int) -> Draft:
             "command": bounded(command, COMMAND_CHARS_MAX),
             "files": list(failure.files),
             "steps": list(failure.steps),
+            "attempts": list(failure.attempts),
         },
     )
 
@@ -172,6 +188,7 @@ def _fix(event: Event, failure: _Failure, success: Draft, number: int) -> Draft:
 def _read_failure(row: Any) -> _Failure | None:
     try:
         lists = {key: tuple(map(str, row[key])) for key in ("targets", "tests", "files", "steps")}
+        lists |= {key: tuple(map(str, row.get(key, ()))) for key in ("since", "attempts")}
         texts = {key: str(row[key]) for key in ("program", "command", "line", "signature", "source_id")}
         return _Failure(**lists, **texts, is_test=bool(row["is_test"]))  # type: ignore[arg-type]
     except (KeyError, TypeError):

@@ -47,9 +47,11 @@ def common_dir(git_dir: str) -> str:
 def read(cwd: str) -> tuple[str, str]:
     """Branch and commit checked out around a folder; empty where unknown, branch empty when detached."""
     found = find_git_dir(cwd)
-    if found is None:
-        return "", ""
-    git_dir = found[1]
+    return read_at(found[1], common_dir(found[1])) if found else ("", "")
+
+
+def read_at(git_dir: str, shared: str) -> tuple[str, str]:
+    """The same of a git directory and the one it shares with other worktrees."""
     text = _read(git_dir + "/HEAD", SMALL).strip()
     if not text.startswith("ref:"):
         return "", text if is_commit(text) else ""
@@ -57,7 +59,6 @@ def read(cwd: str) -> tuple[str, str]:
     if ref == REFTABLE_MARK:
         return "", ""
     branch = ref.removeprefix("refs/heads/")
-    shared = common_dir(git_dir)
     commit = _read(f"{shared}/{ref}", SMALL).strip()
     if not is_commit(commit):
         commit = _packed(shared + "/packed-refs", ref)

@@ -256,14 +256,8 @@ def _joined(parts: list[str], braces: str, style: Style, depth: int) -> str:
     return f"{braces[0]}{pad}{(style.separators[0] + pad).join(parts)}\n{style.indent * depth}{braces[1]}"
 
 
-def replace(file: ClientFile, data: bytes, backups: Backups | None, now: datetime) -> Path | None:
+def replace(file: ClientFile, data: bytes, backups: Backups, now: datetime) -> Path | None:
     """Writes new bytes in place of the file that was read, in one step, after a backup of the old ones.
-
-    Args:
-        file: as it was read.
-        data: what it holds from now on.
-        backups: where the backup is kept; None: there is none.
-        now: for the name of the backup.
 
     Returns:
         The backup; None where there was no file.
@@ -272,15 +266,15 @@ def replace(file: ClientFile, data: bytes, backups: Backups | None, now: datetim
         Conflict: somebody changed the file meanwhile; nothing was written.
         InvalidInput: it cannot be written.
     """
-    missing = [path for path in file.target.parents if not path.exists()]
-    saved = backups.keep(file.target, file.data, missing, now) if backups is not None else None
+    target = file.target
+    missing = [path for path in target.parents if not path.exists()]
+    backup = backups.keep(target, file.data, missing, now)
     try:
         overwrite(file, data)
     except (InvalidInput, Conflict):
-        if saved is not None:
-            saved.unlink(missing_ok=True)
+        backup.unlink(missing_ok=True)
         raise
-    return saved if file.data is not None else None
+    return backup if file.data is not None else None
 
 
 def overwrite(file: ClientFile, data: bytes) -> None:

@@ -19,6 +19,7 @@ from retain.retrieval.context import one_line
 
 if TYPE_CHECKING:
     from retain.interfaces.cli import Output
+    from retain.memory.outcomes import Outcome
     from retain.memory.service import MemoryService
     from retain.model import Memory
 
@@ -96,13 +97,16 @@ def remember(arguments: Namespace, out: Output) -> int:
 def show(arguments: Namespace, out: Output) -> int:
     """Shows one memory, whole, with its links."""
 
-    async def load(memory: MemoryService) -> tuple[Memory, list[tuple[str, str, str]]]:
-        return await memory.get(arguments.id), await memory.links(arguments.id)
+    async def load(memory: MemoryService) -> tuple[Memory, list[tuple[str, str, str]], Outcome]:
+        found = await memory.get(arguments.id)
+        outcomes = await memory.outcomes([found.id])
+        return found, await memory.links(arguments.id), outcomes[found.id]
 
-    found, links = with_memory(arguments, load)
+    found, links, outcome = with_memory(arguments, load)
     value = replies.memory_object(found)
     value["links"] = [{"kind": kind, "direction": way, "id": other} for kind, way, other in links]
-    out.answer(value, _whole(found, links, out.paint))
+    value["outcome"] = outcome.as_json()
+    out.answer(value, _whole(found, links, outcome, out.paint))
     return replies.EXIT_OK
 
 
@@ -242,7 +246,7 @@ def _remembered(memory: Memory, out: Output) -> str:
     return "\n".join(lines)
 
 
-def _whole(memory: Memory, links: list[tuple[str, str, str]], paint: replies.Paint) -> str:
+def _whole(memory: Memory, links: list[tuple[str, str, str]], outcome: Outcome, paint: replies.Paint) -> str:
     facts = [
         ("id", memory.id),
         ("workspace", memory.workspace),
@@ -262,6 +266,7 @@ def _whole(memory: Memory, links: list[tuple[str, str, str]], paint: replies.Pai
         ("seen", f"{memory.seen} times" if memory.seen > 1 else ""),
         ("left out", ", ".join(f"{count} {rule}" for rule, count in memory.redacted.items())),
         *((f"{kind} {way}", other) for kind, way, other in links),
+        *(("outcome", line) for line in outcome.lines()),
     ]
     shown = [(name, one_line(value, 2_000)) for name, value in facts if value]
     heading = f"{paint.kind(memory.kind)}  {paint.bold(one_line(memory.title, 200))}"

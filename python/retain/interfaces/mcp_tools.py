@@ -34,6 +34,7 @@ TEXTS_TOKENS_MAX = 16_000
 
 ERROR_CHARS_MAX = 600
 NAMES_SHOWN = 20
+OUTCOME_CHARS_MAX = 200
 
 LIMIT = 10
 """Most hits of a recall where no limit is given."""
@@ -268,7 +269,7 @@ async def _recall(service: MemoryService, arguments: Mapping[str, Any]) -> str:
         limit=arguments.get("limit", min(LIMIT, service.settings.results_max)),
         budget_tokens=LINES_TOKENS_MAX,
     )
-    lines = [f"{line_of(hit.memory, hit.snippet)} {hit.score:.2f}" for hit in recall.hits]
+    lines = [f"{line_of(hit.memory, hit.snippet, hit.note)} {hit.score:.2f}" for hit in recall.hits]
     ids = [hit.memory.id for hit in recall.hits]
     await service.receipts.shown("recall", ids, tokens=recall.tokens or 0, hidden=recall.hidden)
     return "\n".join([*([HEADING, *lines] if lines else [NOTHING]), *_hidden(recall.hidden)])
@@ -280,7 +281,8 @@ async def _get(service: MemoryService, arguments: Mapping[str, Any]) -> str:
         raise NotFound(f"no memory {_ids(missing)}") if missing else InvalidInput("ids", "must not be empty")
     await service.receipts.read_whole([memory.id for memory in found])
     share = TEXTS_TOKENS_MAX // len(found)
-    parts = [_whole(memory, share) for memory in found]
+    outcomes = await service.outcomes([memory.id for memory in found])
+    parts = [_whole(memory, outcomes[memory.id].lines(), share) for memory in found]
     if missing:
         parts.append(f"not found: {_ids(missing)}")
     return "\n\n".join(parts)
@@ -344,8 +346,8 @@ def _pressure(last: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _whole(memory: Memory, tokens: int) -> str:
-    """A memory with its whole text, as far as the tokens allow."""
+def _whole(memory: Memory, outcome: Sequence[str], tokens: int) -> str:
+    """A memory with what became of it and its whole text, as far as the tokens allow."""
     facts = [f"[{memory.id}] {one_line(memory.title, TITLE_CHARS_MAX)}", f"({provenance_of(memory)})"]
     if memory.status != "active":
         by = f" by [{memory.superseded_by}]" if memory.superseded_by else ""
@@ -357,6 +359,7 @@ def _whole(memory: Memory, tokens: int) -> str:
         facts.append(f"tags: {', '.join(one_line(tag, 64) for tag in memory.tags)}")
     if memory.redacted:
         facts.append(f"redacted: {_counts(memory.redacted)}")
+    facts += [f"outcome: {one_line(line, OUTCOME_CHARS_MAX)}" for line in outcome]
     return "\n".join([*facts, _indented(memory.text, tokens)])
 
 

@@ -16,7 +16,7 @@ from retain.home import CLIENT_FILES, DATABASE, RUN, SPOOL
 from retain.interfaces import replies
 from retain.storage.removal import alone
 
-_OURS = "backups cache model model-* search-* *.lock *.sock"
+_OURS = "backups cache git controls model model-* search-* as-of-* mend-* *.lock *.sock"
 OWN = (f"{DATABASE}*", SPOOL, RUN, CLIENT_FILES, CONFIG_FILE, *_OURS.split())
 """What retain makes in its data directory; whatever else lies there is left, and named."""
 

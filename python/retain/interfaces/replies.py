@@ -123,6 +123,9 @@ def memory_object(memory: Memory, score: float | None = None) -> dict[str, Any]:
         "status": memory.status,
         "branch": memory.branch,
         "commit": memory.commit,
+        "worktree": memory.worktree,
+        "dirty": memory.dirty,
+        "blobs": dict(memory.blobs),
         "session": memory.session,
         "occurred_at": memory.occurred_at.isoformat(),
         "recorded_at": memory.recorded_at.isoformat(),
@@ -146,7 +149,13 @@ def recall_object(recall: Recall) -> dict[str, Any]:
     """A recall for programs."""
     return {
         "hits": [
-            {**memory_object(hit.memory, hit.score), "parts": dict(hit.parts), "snippet": hit.snippet}
+            {
+                **memory_object(hit.memory, hit.score),
+                "parts": dict(hit.parts),
+                "snippet": hit.snippet,
+                "state": hit.state,
+                "note": hit.note,
+            }
             for hit in recall.hits
         ],
         "hidden": dict(recall.hidden),

@@ -93,7 +93,7 @@ def twice(settings: Path, ours: int, plugin: str | None, *, spawn: bool) -> Iter
         first = next(iter(_on_path("retain")), None)
         if plugin is not None and first is None:
             detail = f"the plugin looks for retain on the PATH, and {Path(here.launcher).parent} is not on it"
-            mend = f"put {Path(here.launcher).parent} on the PATH, or: pipx install retain"
+            mend = f"put {Path(here.launcher).parent} on the PATH"
             yield Finding(check="path", verdict=WARN, detail=detail, mend=mend)
     for path in found.values():
         version = _version(path) if spawn else ""
@@ -107,7 +107,7 @@ def native(ours: list[Mapping[str, Any]]) -> Iterator[Finding]:
     here = entries.Installation.here()
     name = "native hook"
     if here.native_hook is None:
-        mend = "a wheel for this platform brings it: pip install --force-reinstall retain"
+        mend = "a wheel that was built for this platform brings it; install retain anew from one"
         yield Finding(
             check=name, verdict=OK, detail="not in this installation; hooks run in Python", mend=mend
         )

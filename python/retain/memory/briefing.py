@@ -7,20 +7,12 @@ where no server lives.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from retain.capture.client_memory import Loaded
 from retain.git import head
 from retain.git.since import COMMITS_MAX, Commit, commits_since
-from retain.memory.digest import (
-    DIGEST_HEADING,
-    holds,
-    in_order,
-    left_out,
-    open_tasks,
-    titled,
-    workspace_state,
-)
+from retain.memory.digest import DIGEST_HEADING, open_tasks, workspace_state
+from retain.memory.sight import Sight, titled
 from retain.model import All, Between, Filter, In, Memory, Not, Workspace
 from retain.retrieval.context import Block, fit, line_of, one_line
 from retain.retrieval.filters import both
@@ -69,8 +61,7 @@ class Visit:
         session: the client's id.
         source: startup, resume, fork, clear or compact; anything else is told what startup is told.
         told: ids of memories that the session has before it already.
-        loaded: what the client has loaded by itself.
-        withheld: filled with the ids of what is left out because the client loads it.
+        sight: what of the others may be told.
     """
 
     place: Workspace
@@ -78,17 +69,7 @@ class Visit:
     session: str
     source: str
     told: Collection[str] = ()
-    loaded: Loaded | None = None
-    withheld: set[str] = field(default_factory=set)
-
-    def wants(self, memory: Memory) -> bool:
-        """Whether a memory is to be told: neither told before nor loaded by the client."""
-        if memory.id in self.told:
-            return False
-        if not (client_loads(memory) or holds(self.loaded, memory)):
-            return True
-        self.withheld.add(memory.id)
-        return False
+    sight: Sight = field(default_factory=Sight)
 
 
 def at_start(reader: Reader, visit: Visit, budget: int) -> Block:
@@ -100,21 +81,18 @@ def at_start(reader: Reader, visit: Visit, budget: int) -> Block:
         budget: tokens of the whole text.
     """
     if visit.source in GOES_ON:
-        block = fit(_since_last_time(reader, visit), budget, CHANGES_HEADING, chars_max=CHARS_MAX)
-    elif visit.source == "compact":
-        block = fit(_before_compaction(reader, visit), budget, COMPACT_HEADING, chars_max=CHARS_MAX)
-    elif visit.source == "clear":
+        return fit(_since_last_time(reader, visit), budget, CHANGES_HEADING, chars_max=CHARS_MAX)
+    if visit.source == "compact":
+        return fit(_before_compaction(reader, visit), budget, COMPACT_HEADING, chars_max=CHARS_MAX)
+    if visit.source == "clear":
         short = _lines(_state(reader, visit, SHORT))
-        block = fit(short, budget // 2, DIGEST_HEADING, chars_max=CHARS_MAX)
-    else:
-        block = fit(_everything(reader, visit), budget, DIGEST_HEADING, chars_max=CHARS_MAX)
-    return replace(block, hidden=left_out(len(visit.withheld)))
+        return fit(short, budget // 2, DIGEST_HEADING, chars_max=CHARS_MAX)
+    return fit(_everything(reader, visit), budget, DIGEST_HEADING, chars_max=CHARS_MAX)
 
 
 def state_of(reader: Reader, visit: Visit, budget: int) -> Block:
     """What the store says at a startup; nothing is asked of git."""
-    block = fit(_lines(_state(reader, visit)), budget, DIGEST_HEADING, chars_max=CHARS_MAX)
-    return replace(block, hidden=left_out(len(visit.withheld)))
+    return fit(_lines(_state(reader, visit)), budget, DIGEST_HEADING, chars_max=CHARS_MAX)
 
 
 def client_loads(memory: Memory) -> bool:
@@ -155,8 +133,9 @@ def _before_compaction(reader: Reader, visit: Visit) -> Iterator[tuple[str, str]
         )
     )
     errors = sessions.unfixed_in(reader.connection, visit.key, visit.session, 4)
-    said = [titled(error, "not fixed yet") for error in in_order(reader, errors)] + open_tasks(reader, own, 4)
-    yield from _lines(said)
+    sight = visit.sight
+    yield from _lines([titled(error, "not fixed yet") for error in sight.memories(reader, errors)])
+    yield from _lines(open_tasks(reader, own, 4, sight))
     if files := sessions.files_changed(reader.connection, visit.key, visit.session):
         named = ", ".join(f"{one_line(path, 120)} ({count})" for path, count in files[:FILES_SHOWN])
         more = f" and {len(files) - FILES_SHOWN} more" if len(files) > FILES_SHOWN else ""
@@ -171,13 +150,14 @@ def _before_compaction(reader: Reader, visit: Visit) -> Iterator[tuple[str, str]
 def _state(
     reader: Reader, visit: Visit, sections: Sequence[tuple[tuple[str, ...], int]] | None = None
 ) -> list[Memory]:
-    found = workspace_state(reader, visit.place, *([] if sections is None else [sections]))
-    return [memory for memory in found if visit.wants(memory)]
+    found = workspace_state(reader, visit.place, visit.sight, *([] if sections is None else [sections]))
+    return [memory for memory in found if memory.id not in visit.told and not client_loads(memory)]
 
 
 def _loaded(reader: Reader, visit: Visit, where: Filter, most: int) -> list[Memory]:
-    found = in_order(reader, [candidate.key for candidate in reader.filtered(where, most)])
-    return [memory for memory in found if visit.wants(memory)]
+    candidates = reader.filtered(where, most * visit.sight.reach)
+    found = visit.sight.memories(reader, [candidate.key for candidate in candidates], most)
+    return [memory for memory in found if memory.id not in visit.told and not client_loads(memory)]
 
 
 def _lines(memories: Sequence[Memory] | Iterator[Memory]) -> Iterator[tuple[str, str]]:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from retain.capture.client_memory import loaded_in
 from retain.config import Settings
+from retain.git.repositories import Repositories
 from retain.git.repository import locate
 from retain.memory.briefing import GOES_ON, Visit, at_start
+from retain.memory.sight import Sight
+from retain.memory.truth import GRAPHS, PATIENCE_S, CommitCheck, Gate
 from retain.model import Event, new_id
 from retain.retrieval.context import Block
 from retain.storage import controls, injections, migrations, sessions
@@ -34,6 +37,7 @@ class ColdAnswer:
     block: Block
     workspace: int
     session: str
+    hidden: Mapping[str, int]
 
 
 def answer_start(settings: Settings, event: Event) -> ColdAnswer | None:
@@ -50,7 +54,7 @@ def answer_start(settings: Settings, event: Event) -> ColdAnswer | None:
             if migrations.current_version(connection) != migrations.VERSION:
                 return None
             connection.execute("BEGIN")
-            return _answer(Reader(connection), event, settings.context_tokens)
+            return _answer(Reader(connection), event, settings)
         finally:
             connection.close()
 
@@ -65,7 +69,7 @@ def _opened(settings: Settings) -> Iterator[None]:
         os.close(presence)
 
 
-def _answer(reader: Reader, event: Event, tokens: int) -> ColdAnswer | None:
+def _answer(reader: Reader, event: Event, settings: Settings) -> ColdAnswer | None:
     place = locate(event.cwd)
     workspace = reader.workspace_at(place.alias)
     key = reader.workspace_key(workspace.id) if workspace else None
@@ -75,11 +79,17 @@ def _answer(reader: Reader, event: Event, tokens: int) -> ColdAnswer | None:
     since_us = sessions.compacted_at(reader.connection, key, event.session)
     told, _ = sessions.shown_to(reader.connection, key, event.session, since_us)
     here = replace(workspace, root=place.root)
+    commits = CommitCheck(Repositories(settings.home / GRAPHS), PATIENCE_S)
+    asker = commits.asker(key, place.root)
+    sight = Sight(gate=Gate([commits]), asker=asker, loaded=loaded_in(event.cwd))
     visit = Visit(
         place=here, key=key, session=event.session, told=told if source in GOES_ON else (),
-        source=source if isinstance(source, str) else "", loaded=loaded_in(event.cwd),
+        source=source if isinstance(source, str) else "", sight=sight,
     )  # fmt: skip
-    return ColdAnswer(block=at_start(reader, visit, tokens), workspace=key, session=event.session)
+    block = at_start(reader, visit, settings.context_tokens)
+    over = {"over_budget": block.over_budget} if block.over_budget else {}
+    hidden = {**sight.hidden, **over}
+    return ColdAnswer(block=block, workspace=key, session=event.session, hidden=hidden)
 
 
 def keep_receipt(settings: Settings, answer: ColdAnswer) -> None:
@@ -88,11 +98,9 @@ def keep_receipt(settings: Settings, answer: ColdAnswer) -> None:
     Raises:
         StoreError: it was not stored.
     """
-    over = {"over_budget": answer.block.over_budget} if answer.block.over_budget else {}
-    hidden = {**over, **answer.block.hidden}
     injection = injections.Injection(
         id=new_id(), workspace=answer.workspace, session=answer.session, door="SessionStart",
-        at_us=time.time_ns() // 1000, memories=answer.block.ids, tokens=answer.block.tokens, hidden=hidden,
+        at_us=time.time_ns() // 1000, memories=answer.block.ids, tokens=answer.block.tokens, hidden=answer.hidden,
     )  # fmt: skip
     lock = SideLock(settings.home / LOCK_FILE, timeout_s=LOCK_S)
     try:

@@ -24,10 +24,12 @@ import orjson
 from retain.batching import BatchProcessor
 from retain.capture import spool
 from retain.capture.distil import ErrorTracker, distil, prepare
+from retain.capture.file_changes import content_after
 from retain.capture.parse import parse_event
 from retain.capture.redact import redact, redact_json
 from retain.config import Settings
 from retain.errors import RetainError
+from retain.git.patches import blob_id
 from retain.memory.controls import Controls, Verdict, keep_marks, keep_out
 from retain.memory.receipts import Receipts, watch_uses
 from retain.memory.serving import Serving
@@ -286,7 +288,7 @@ def digest(
     """Redacts and distils; an event on which that fails becomes a dead letter, never a failed batch."""
     try:
         clean = prepare(event)
-        drafts = distil(clean, root=root)
+        drafts = tuple(_with_blobs(draft, event) for draft in distil(clean, root=root))
         return Digested(event=clean, workspace=workspace, root=root, drafts=drafts, context=context)
     except Exception as error:  # noqa: BLE001 - one event must not stop the spool; it is kept and shown
         logger.warning("drain.dead event=%s error=%s", event.name, type(error).__name__)
@@ -298,6 +300,15 @@ def digest(
             error=_without_secrets(f"{type(error).__name__}: {error}")[:ERROR_CHARS_MAX],
             payload=_letter(event, payload),
         )
+
+
+def _with_blobs(draft: Draft, event: Event) -> Draft:
+    """A change of a file with the blob that git makes of the file as the event left it."""
+    if draft.kind != "file_change":
+        return draft
+    content = content_after(event.payload)
+    blobs = {} if content is None else {draft.paths[0]: blob_id(content.encode("utf-8", "replace"))}
+    return replace(draft, dirty=True, blobs=blobs)
 
 
 def _letter(event: Event, payload: bytes) -> bytes:
@@ -402,10 +413,16 @@ def _memories(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
 
 def _store_draft(db: apsw.Connection, item: Digested, draft: Draft, context: str, at_us: int) -> writes.Added:
     event = item.event
+    commit = draft.commit or event.commit
+    dirty = draft.dirty
+    if dirty is None and commit and writes.has_edits(db, item.workspace, event.session, commit):
+        dirty = True
     placed = replace(
         draft,
         branch=draft.branch or event.branch,
-        commit=draft.commit or event.commit,
+        commit=commit,
+        worktree=item.root if commit or event.branch else None,
+        dirty=dirty,
         session=event.session or None,
         occurred_at=draft.occurred_at or event.received_at,
         context=draft.context or context,

@@ -36,10 +36,12 @@ LINE_BYTES_MAX = 64 * 1024 * 1024
 BATCH_RECORDS = 200
 
 _TEXTS = ("id", "kind", "title", "text", "origin", "status")
-_MAYBE = ("branch", "commit", "session", "source_id", "supersedes", "superseded_by", "reason")
+_MAYBE = ("branch", "commit", "session", "source_id", "supersedes", "superseded_by", "reason", "worktree")
 _LISTS = ("paths", "symbols", "tags")
 _COUNTS = ("occurred_us", "recorded_us", "seen")
 _PLACE = ("id", "identity", "name", "root")
+_LATER: Mapping[str, Any] = {"worktree": None, "dirty": None, "blobs": {}, "sightings": []}
+"""What exports of schema 6 and before do not have."""
 TEXTS_REDACTED = ("title", "text", "reason")
 
 
@@ -226,7 +228,8 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 def _valid(record: Mapping[str, Any], text_chars_max: int) -> dict[str, Any]:
-    names = {*_TEXTS, *_MAYBE, *_LISTS, *_COUNTS, "workspace", "extra", "redacted", "links"}
+    record = {**_LATER, **record}
+    names = {*_TEXTS, *_MAYBE, *_LISTS, *_COUNTS, *_LATER, "workspace", "extra", "redacted", "links"}
     if missing := sorted(names - record.keys()):
         raise InvalidInput(missing[0], "is missing")
     known = {name: record[name] for name in names}
@@ -242,10 +245,12 @@ def _valid(record: Mapping[str, Any], text_chars_max: int) -> dict[str, Any]:
         known[name] = inputs.list_field(known[name], name, 10_000, inputs.PATH_CHARS_MAX)
     for name in _COUNTS:
         inputs.count_field(known[name], name, 0, 1 << 60)
-    for name in ("workspace", "extra", "redacted"):
+    for name in ("workspace", "extra", "redacted", "blobs"):
         _object_field(known[name], name)
     for name in _PLACE:
         inputs.text_field(known["workspace"].get(name), f"workspace.{name}", inputs.PATH_CHARS_MAX)
+    _check_git_fields(known)
+    known["sightings"] = [_sighting_field(one) for one in _list_field(known["sightings"], "sightings")]
     known["links"] = [_link_field(one) for one in _list_field(known["links"], "links")]
     return known
 
@@ -259,6 +264,22 @@ def _list_field(value: object, name: str) -> list[Any]:
     if not isinstance(value, list):
         raise InvalidInput(name, f"must be a list, not {type(value).__name__}")
     return value
+
+
+def _check_git_fields(known: Mapping[str, Any]) -> None:
+    if not isinstance(known["dirty"], bool | None):
+        raise InvalidInput("dirty", "must be true, false or null")
+    for path, blob in known["blobs"].items():
+        inputs.text_field(path, "blobs", inputs.PATH_CHARS_MAX)
+        inputs.text_field(blob, "blobs", 64)
+
+
+def _sighting_field(value: object) -> tuple[str, str, int]:
+    if not isinstance(value, list) or len(value) != 3:
+        raise InvalidInput("sightings", "must be lists of a branch, a commit and a time")
+    branch = inputs.text_field(value[0], "sightings", inputs.PATH_CHARS_MAX, empty=True)
+    commit = inputs.text_field(value[1], "sightings", 64, empty=True)
+    return branch, commit, inputs.count_field(value[2], "sightings", 0, 1 << 60)
 
 
 def _link_field(value: object) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from retain.memory.briefing import CHARS_MAX
-from retain.memory.digest import in_order, titled
+from retain.memory.sight import Sight, titled
 from retain.model import Memory
 from retain.retrieval.context import Block, fit, line_of
 from retain.storage import sessions
@@ -46,7 +46,9 @@ _COMMONPLACE = frozenset(
 )
 
 
-def about_file(reader: Reader, earlier: Earlier, path: str, told: Collection[str], budget: int) -> Block:
+def about_file(
+    reader: Reader, earlier: Earlier, path: str, told: Collection[str], budget: int, sight: Sight
+) -> Block:
     """Changes of a file that were undone, fixes in which it was changed, decisions about it; else empty.
 
     Args:
@@ -55,11 +57,14 @@ def about_file(reader: Reader, earlier: Earlier, path: str, told: Collection[str
         path: relative to the workspace, as memories have it.
         told: ids of memories that the session has before it.
         budget: tokens of the whole text.
+        sight: what of it may be told.
     """
     db = reader.connection
-    changes = in_order(reader, sessions.about_file(db, earlier, path, ("file_change",), CHANGES_COMPARED))
-    fixes = in_order(reader, sessions.about_file(db, earlier, path, ("fix",), LOOKED_AT))
-    decisions = in_order(reader, sessions.about_file(db, earlier, path, ("decision",), LOOKED_AT))
+    changes = sight.memories(
+        reader, sessions.about_file(db, earlier, path, ("file_change",), CHANGES_COMPARED)
+    )
+    fixes = sight.memories(reader, sessions.about_file(db, earlier, path, ("fix",), LOOKED_AT))
+    decisions = sight.memories(reader, sessions.about_file(db, earlier, path, ("decision",), LOOKED_AT))
     found = [
         *_undone(changes),
         *(memory for memory in fixes if "rerun" not in memory.tags and len(memory.paths) <= FILES_MAX),
@@ -69,7 +74,12 @@ def about_file(reader: Reader, earlier: Earlier, path: str, told: Collection[str
 
 
 def about_error(
-    reader: Reader, earlier: Earlier, error: Mapping[str, Any], told: Collection[str], budget: int
+    reader: Reader,
+    earlier: Earlier,
+    error: Mapping[str, Any],
+    told: Collection[str],
+    budget: int,
+    sight: Sight,
 ) -> Block:
     """What ended an error before, the newest first; empty where that is not known.
 
@@ -80,12 +90,13 @@ def about_error(
             many errors share must come from the same command.
         told: ids of memories that the session has before it.
         budget: tokens of the whole text.
+        sight: what of it may be told.
     """
     signature, command = str(error.get("signature") or ""), str(error.get("command") or "")
     same = "" if is_telling(signature) else f"Failed: {command}\n"
     if not signature or (same and not command):
         return NOTHING
-    fixes = in_order(reader, sessions.fixes_of(reader.connection, earlier, signature, LOOKED_AT))
+    fixes = sight.memories(reader, sessions.fixes_of(reader.connection, earlier, signature, LOOKED_AT))
     meant = [memory for memory in fixes if memory.text.startswith(same)]
     by_change = sorted(meant, key=lambda memory: "rerun" in memory.tags)
     return _block(by_change, told, FIXES_MAX, budget, ERROR_HEADING)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,14 +22,17 @@ from retain.capture.file_changes import relative_path
 from retain.config import Settings
 from retain.errors import RetainError
 from retain.memory import hindsight
+from retain.memory.answering import Answering
 from retain.memory.briefing import CHARS_MAX, GOES_ON, Visit, at_start, state_of
-from retain.memory.digest import RECALL_HEADING, holds, left_out
+from retain.memory.digest import RECALL_HEADING
 from retain.memory.drain import Drain
 from retain.memory.hindsight import NOTHING
 from retain.memory.recalling import effective, gated
 from retain.memory.receipts import Receipts
+from retain.memory.sight import LOADED, Sight
+from retain.memory.truth import CommitCheck, Gate
 from retain.memory.workspaces import Workspaces
-from retain.model import Between, Event, Filter, Hit, In, Not, Query, Recall, Workspace
+from retain.model import Between, Event, Filter, Hit, In, Not, Query, Workspace
 from retain.retrieval.context import Block, fit, line_of
 from retain.retrieval.filters import both
 from retain.retrieval.lexical import STOP_WORDS, words_of
@@ -76,12 +78,10 @@ EDITORS = {
 _IDENTIFIER = re.compile(r"\w_\w|[a-z][A-Z]|[A-Za-z]\d")
 _COMMAND = re.compile(r"/[A-Za-z][\w:-]*(?:\s|\Z)")
 
-Recalls = Callable[[Query], Awaitable[Recall]]
-
 
 @dataclass(slots=True)
 class Told:
-    """What a conversation holds already: memories, files, what the client loaded, its start, and since when.
+    """What a conversation holds already: memories, files, whether its start was answered, and since when.
 
     Its events are answered one after the other, in their ``turn``: tools run side by side.
     """
@@ -102,6 +102,7 @@ class Scene:
     place: Workspace
     key: int
     told: Told
+    sight: Sight
 
     @property
     def earlier(self) -> Earlier:
@@ -118,7 +119,9 @@ class Injector:
         workspaces: tell the workspace of an event by its folder.
         receipts: keep what was shown.
         drain: is given a moment before a session starts.
-        recall: answers an effective query.
+        answering: answers the queries that prompts are.
+        commits: what git knows.
+        gate: checks what is told unasked.
     """
 
     def __init__(
@@ -129,14 +132,18 @@ class Injector:
         receipts: Receipts,
         drain: Drain,
         *,
-        recall: Recalls,
+        answering: Answering,
+        commits: CommitCheck,
+        gate: Gate | None,
     ) -> None:
         self._settings = settings
         self._store = store
         self._workspaces = workspaces
         self._receipts = receipts
         self._drain = drain
-        self._recall = recall
+        self._answering = answering
+        self._commits = commits
+        self._gate = gate
         self._tokens = settings.context_tokens
         self._told: dict[tuple[int, str, str], Told] = {}
         self._answers: dict[str, Callable[[Scene, int], Awaitable[tuple[Block, dict[str, int] | None]]]] = {
@@ -158,12 +165,13 @@ class Injector:
         place, key = await self._workspaces.at(event.cwd)
         told = await self._told_to(event, key)
         async with told.turn:
-            scene = Scene(event=event, place=place, key=key, told=told)
+            scene = Scene(
+                event=event, place=place, key=key, told=told, sight=await self._sight(event, place, key, told)
+            )
             block, hidden = await answer(scene, int(self._tokens * SHARES.get(event.name, 1)))
             told.started = told.started or event.name in STARTS
-            if hidden is not None:
-                over = {"over_budget": block.over_budget} if block.over_budget else {}
-                hidden = {**hidden, **over, **block.hidden}
+            if block.over_budget and hidden is not None:
+                hidden["over_budget"] = hidden.get("over_budget", 0) + block.over_budget
             if block.ids or hidden is not None:
                 told.ids.update(dict.fromkeys(block.ids))
                 await self._receipts.shown(
@@ -175,6 +183,16 @@ class Injector:
                     session=event.session,
                 )
         return block.text
+
+    async def _sight(self, event: Event, place: Workspace, key: int, told: Told) -> Sight:
+        """What may be told where the event happened; the client loads its files at a start, so then they are read."""
+
+        def look() -> Sight:
+            if told.loaded is None or event.name == "SessionStart":
+                told.loaded = loaded_in(event.cwd)
+            return Sight(gate=self._gate, asker=self._commits.asker(key, place.root), loaded=told.loaded)
+
+        return await asyncio.to_thread(look)
 
     async def _told_to(self, event: Event, key: int) -> Told:
         """What a conversation holds; each agent of a session has its own."""
@@ -201,10 +219,10 @@ class Injector:
             told.since_us = time.time_ns() // 1000
         visit = Visit(
             place=scene.place, key=scene.key, session=scene.event.session,
-            source=source if isinstance(source, str) else "", told=frozenset(told.ids),
-            loaded=await self._loaded(scene),
+            source=source if isinstance(source, str) else "", told=frozenset(told.ids), sight=scene.sight,
         )  # fmt: skip
-        return await self._store.read(lambda reader: at_start(reader, visit, budget)), {}
+        block = await self._store.read(lambda reader: at_start(reader, visit, budget))
+        return block, dict(scene.sight.hidden)
 
     async def _prompt(self, scene: Scene, budget: int) -> tuple[Block, dict[str, int] | None]:
         first = NOTHING if scene.told.started else await self._belated_start(scene)
@@ -216,30 +234,30 @@ class Injector:
         where = _outside(scene, list(shown)[-SHOWN_MAX:])
         words = question[: self._settings.query_chars_max]
         query = Query(text=words, filter=where, workspace=scene.place.id, limit=HITS_MAX)
-        recall = gated(await self._recall(effective(query)), self._settings.context_confidence)
+        asker = scene.sight.asker
+        assert asker is not None, "a scene has one"
+        recall = await self._answering.recall(effective(query), asker)
+        recall = gated(recall, self._settings.context_confidence)
         room = CHARS_MAX - len(first.text.encode("utf-16-le")) // 2 - 1
         least = SCORE_SHARE_MIN * max((hit.score for hit in recall.hits), default=0.0)
-        loaded = await self._loaded(scene)
-        near = [hit for hit in recall.hits if hit.score >= least and hit.memory.id not in shown]
-        fresh = [hit for hit in near if not holds(loaded, hit.memory)]
-        kept = _newest_lists(fresh)
+        sight = scene.sight
+        fresh = [hit for hit in recall.hits if not sight.holds(hit.memory)]
+        near = [hit for hit in fresh if hit.score >= least and hit.memory.id not in shown]
+        kept = _newest_lists(near)
         lines = ((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in kept)
         block = fit(lines, budget, RECALL_HEADING, chars_max=room)
-        reasons = {"below_the_best": len(recall.hits) - len(near), "overtaken": len(fresh) - len(kept)}
-        block = replace(block, hidden=left_out(len(near) - len(fresh)))
-        return _joined(first, block), {**recall.hidden, **{why: n for why, n in reasons.items() if n}}
-
-    async def _loaded(self, scene: Scene) -> Loaded:
-        """What the client has loaded for a conversation; read at its start and not again until the next."""
-        if scene.told.loaded is None or scene.event.name == "SessionStart":
-            scene.told.loaded = await asyncio.to_thread(loaded_in, scene.event.cwd)
-        return scene.told.loaded
+        left_out = {
+            LOADED: len(recall.hits) - len(fresh),
+            "below_the_best": len(fresh) - len(near),
+            "overtaken": len(near) - len(kept),
+        }
+        return _joined(first, block), {**recall.hidden, **{why: n for why, n in left_out.items() if n}}
 
     async def _belated_start(self, scene: Scene) -> Block:
         """What a session is told that was never answered at its start: a client may drop those answers."""
         visit = Visit(
             place=scene.place, key=scene.key, session=scene.event.session, source="startup",
-            told=frozenset(scene.told.ids), loaded=await self._loaded(scene),
+            told=frozenset(scene.told.ids), sight=scene.sight,
         )  # fmt: skip
         return await self._store.read(lambda reader: state_of(reader, visit, self._tokens))
 
@@ -253,7 +271,7 @@ class Injector:
             return NOTHING, None
         ids, earlier = frozenset(scene.told.ids), scene.earlier
         block = await self._store.read(
-            lambda reader: hindsight.about_file(reader, earlier, path, ids, budget)
+            lambda reader: hindsight.about_file(reader, earlier, path, ids, budget, scene.sight)
         )
         scene.told.files.add(path)
         return block, None
@@ -262,7 +280,7 @@ class Injector:
         ids, earlier, event, root = frozenset(scene.told.ids), scene.earlier, scene.event, scene.place.root
 
         def look(reader: Reader) -> Block:
-            return hindsight.about_error(reader, earlier, error_of(event, root), ids, budget)
+            return hindsight.about_error(reader, earlier, error_of(event, root), ids, budget, scene.sight)
 
         return await self._store.read(look), None
 
@@ -319,10 +337,11 @@ def _outside(scene: Scene, ids: Sequence[str]) -> Filter:
 
 
 def _joined(first: Block, second: Block) -> Block:
+    if not (first.text and second.text):
+        return replace(second if second.text else first, over_budget=first.over_budget + second.over_budget)
     return Block(
-        text="\n".join(text for text in (first.text, second.text) if text),
+        text=f"{first.text}\n{second.text}",
         ids=(*first.ids, *second.ids),
         tokens=first.tokens + second.tokens,
         over_budget=first.over_budget + second.over_budget,
-        hidden=Counter(first.hidden) + Counter(second.hidden),
     )

@@ -206,6 +206,7 @@ def _checked(item: Mapping[str, Any], stamp: Stamp) -> Draft:
         origin=stamp.origin,
         branch=stamp.branch,
         commit=stamp.commit,
+        worktree=stamp.root if stamp.commit or stamp.branch else None,
         session=stamp.session,
         occurred_at=read_time(given["occurred_at"], "occurred_at") if "occurred_at" in given else None,
         source_id=_source_id(given["source_id"]) if "source_id" in given else None,

@@ -11,6 +11,7 @@ from typing import Any
 
 from retain.cache import L1Cache
 from retain.config import Settings, project_directory, read_settings, session_id
+from retain.git.repositories import Repositories
 from retain.memory.controls import Controls
 from retain.memory.drain import Drain
 from retain.memory.embedding import Embedding
@@ -23,6 +24,7 @@ from retain.memory.receipts import Receipts
 from retain.memory.semantics import Semantics
 from retain.memory.service import MemoryService
 from retain.memory.serving import Serving
+from retain.memory.truth import BUDGET_S, GRAPHS, PATIENCE_S, CommitCheck, Gate
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
 from retain.retrieval import calibration
@@ -34,6 +36,22 @@ from retain.storage.audit import Author, Door
 from retain.storage.sqlite import SqliteStore
 
 FREQUENCY_ENTRIES = 16_384
+
+
+async def _planner(settings: Settings, store: SqliteStore) -> QueryPlanner:
+    learned = await store.read(calibration.learned_before)
+    return QueryPlanner(learned.coefficients, learned.corrections, enabled=bool(settings.planner))
+
+
+def _recaller(
+    settings: Settings,
+    planner: QueryPlanner,
+    frequencies: L1Cache,
+    semantics: Semantics | None,
+    commits: CommitCheck,
+) -> Recaller:
+    sure = settings.recall_confidence / 100
+    return Recaller(planner, frequencies, sure, semantics=semantics, gate=Gate([commits]))
 
 
 @asynccontextmanager
@@ -65,33 +83,33 @@ async def open(  # noqa: A001 - the public name is retain.open
     recalls = open_recall_cache(chosen)
     session = session or session_id()
     store = await SqliteStore.open(chosen, Author(door=door, actor=origin, session=session or ""))
-    learned = await store.read(calibration.learned_before)
-    planner = QueryPlanner(learned.coefficients, learned.corrections, enabled=bool(chosen.planner))
-    workspaces = Workspaces(store)
-    place = os.fspath(folder or project_directory())
+    planner = await _planner(chosen, store)
+    workspaces, place = Workspaces(store), os.fspath(folder or project_directory())
     channel = Channel(origin=origin, folder=place, session=session)
     receipts = Receipts(store, workspaces, folder=place, session=session)
     controls = Controls(chosen, store, lambda: read_settings(home, settings)[0])
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
     model, embeddings = partial(open_model, chosen), EmbeddingCache(recalls)
     semantics = Semantics(_serving(chosen, model, embeddings), VectorIndex(), planner, live=drain)
+    commits = CommitCheck(Repositories(chosen.home / GRAPHS), BUDGET_S if drain else PATIENCE_S)
     service = MemoryService(
         chosen,
         store,
         channel=channel,
         planner=planner,
         recalls=recalls,
-        recaller=Recaller(planner, frequencies, chosen.recall_confidence / 100, semantics=semantics),
+        recaller=_recaller(chosen, planner, frequencies, semantics, commits),
         workspaces=workspaces,
         drain=Drain(chosen, store, workspaces, receipts, semantics.serving, controls),
         receipts=receipts,
         controls=controls,
         semantics=semantics,
+        commits=commits,
     )
     embedding = Embedding(chosen, store, model, cache=embeddings) if drain and chosen.vectors else None
     keeping = await _lasting(store, service, embedding) if drain else []
     if drain:
-        keeping.append(semantics.read_ahead(store, workspaces, place))
+        keeping += [semantics.read_ahead(store, workspaces, place), service.prepare()]
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 

@@ -80,7 +80,14 @@ class PlannerUpkeep:
             "hidden": dict(recall.hidden),
             "elapsed_us": recall.elapsed_us,
             "hits": [
-                {"id": hit.memory.id, "title": hit.memory.title, "score": hit.score, "parts": dict(hit.parts)}
+                {
+                    "id": hit.memory.id,
+                    "title": hit.memory.title,
+                    "score": hit.score,
+                    "parts": dict(hit.parts),
+                    "state": hit.state,
+                    "note": hit.note,
+                }
                 for hit in recall.hits
             ],
         }

@@ -19,13 +19,15 @@ import retain
 from retain.cache import MultiLevelCache
 from retain.cache.records import NotEncodable
 from retain.config import Settings
+from retain.git.repositories import State
 from retain.model import Hit, Memory, Query, Recall
 
 TTL_S = 3_600.0
 """Scores hold the age of a memory, so an answer is not given for ever."""
 
-RecallKey = tuple[Query, int, str | None]
-"""The query, the data version that this process sees, and the store's token or None where it has none."""
+RecallKey = tuple[Query, int, str | None, State | None]
+"""The query, the data version that this process sees, the store's token or None where it has none, and what is
+checked out where the question comes from."""
 
 
 def open_recall_cache(settings: Settings) -> MultiLevelCache:
@@ -37,10 +39,10 @@ def open_recall_cache(settings: Settings) -> MultiLevelCache:
     common = f"{retain.__version__}\0{settings.recall_confidence}\0{settings.planner}\0"
 
     def name_of(key: RecallKey) -> str | None:
-        query, _, token = key
+        query, _, token, state = key
         if token is None:
             return None
-        text = f"{common}{token}\0{query!r}".encode("utf-8", "surrogatepass")
+        text = f"{common}{token}\0{query!r}\0{state!r}".encode("utf-8", "surrogatepass")
         return "recall:" + hashlib.blake2b(text, digest_size=20).hexdigest()
 
     return MultiLevelCache.from_settings(

@@ -11,13 +11,14 @@ from typing import Any
 
 from retain.cache import L1Cache
 from retain.memory.semantics import NOTHING, Semantics
+from retain.memory.truth import CLEAR, LOOKED_AT, Asker, Gate, Sifted
 from retain.model import Hit, In, Memory, Query, Recall
 from retain.retrieval.confidence import JUDGED, Evidence, evidence_of, probability
 from retain.retrieval.context import count_tokens, line_of, snippet_of
 from retain.retrieval.filters import both, mentions
 from retain.retrieval.lexical import TextQuery, text_query, words_of
 from retain.retrieval.planner import Execution, QueryPlanner, Statistics, plan_as_json
-from retain.retrieval.rank import WEIGHTS, Ranked, Signals, Weights
+from retain.retrieval.rank import WEIGHTS, Signals, Weights
 from retain.retrieval.search import execute, truth_of
 from retain.retrieval.signals import gather, ordered
 from retain.storage.reads import Candidate, Reader
@@ -41,12 +42,14 @@ FREQUENT = 500
 class Answer:
     """What one snapshot gave: the recall, the execution that the planner learns from, and whether it is whole.
 
-    It is not where vectors were still to be read: a later answer may be better.
+    It is not where vectors were still to be read, or the truth of a memory was still to be found out
+    (``unsettled``: keys of what was looked at): a later answer may be better.
     """
 
     recall: Recall
     execution: Execution
     whole: bool = True
+    unsettled: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Recaller:
         confidence: how likely, in 0..1, the best hits must answer the question; below it nothing fits.
         weights: the numbers of the ranking.
         semantics: searches by meaning; None goes by words alone.
+        gate: withholds and marks what no longer holds; None shows all.
     """
 
     def __init__(
@@ -91,15 +95,17 @@ class Recaller:
         confidence: float,
         weights: Weights = WEIGHTS,
         semantics: Semantics | None = None,
+        gate: Gate | None = None,
     ) -> None:
+        self.gate = gate
         self._semantics = semantics
         self._planner = planner
         self._frequencies = frequencies
         self._confidence = confidence
         self._weights = weights
 
-    def answer(self, reader: Reader, query: Query) -> Answer:
-        """Recalls on one snapshot; ``query`` must be ``effective``."""
+    def answer(self, reader: Reader, query: Query, asker: Asker | None = None) -> Answer:
+        """Recalls on one snapshot; ``query`` must be ``effective``. Without an asker nothing is checked for truth."""
         started = time.perf_counter_ns()
         index = _Vocabulary(reader, self._frequencies)
         words = text_query(query.text, index) if query.text.strip() else NO_WORDS
@@ -110,7 +116,10 @@ class Recaller:
         candidates = _with(found.candidates, near.candidates)
         signals = gather(reader, query, words, candidates, near.shares)
         ranked = ordered(reader, plan.filter, candidates, signals, words.bound, self._weights)
-        judged = self._judge(reader, index, query, words, ranked, signals)
+        sifted = Sifted(ranked=ranked)
+        if self.gate and asker:
+            sifted = self.gate.sift(reader, asker, query.filter, ranked, max(query.limit, JUDGED))
+        judged = self._judge(reader, index, query, words, sifted, signals)
         truth: dict[str, Any] = {
             **truth_of(found.execution),
             "planning_us": round(planned_us, 1),
@@ -121,13 +130,16 @@ class Recaller:
             truth["evidence"] = {name: round(value, 4) for name, value in asdict(judged.evidence).items()}
         recall = Recall(
             hits=judged.hits,
-            hidden=judged.hidden(),
+            hidden={**judged.hidden(), **sifted.hidden},
             plan=plan_as_json(plan, truth),
             abstained=not judged.hits,
             confidence=round(judged.confidence, 4),
             elapsed_us=(time.perf_counter_ns() - started) // 1000,
         )
-        return Answer(recall=recall, execution=found.execution, whole=near.whole)
+        unsettled = () if sifted.whole else tuple(entry.candidate.key for entry in ranked[: 2 * LOOKED_AT])
+        return Answer(
+            recall=recall, execution=found.execution, whole=near.whole and not unsettled, unsettled=unsettled
+        )
 
     def analyse(self, reader: Reader, text: str) -> TextQuery | None:
         """The words of a text with their frequencies; None for an empty text."""
@@ -158,10 +170,11 @@ class Recaller:
         index: _Vocabulary,
         query: Query,
         words: TextQuery,
-        ranked: Sequence[Ranked],
+        sifted: Sifted,
         signals: Signals,
     ) -> Judged:
         """Loads the best; where they are not likely to answer the question, nothing is said."""
+        ranked = sifted.ranked
         chosen = ranked[: max(query.limit, JUDGED)]
         memories = reader.load([entry.candidate.key for entry in chosen])
         damaged = len(chosen) - len(memories)
@@ -181,6 +194,8 @@ class Recaller:
                 score=round(min(1.0, entry.score), 4),
                 parts=entry.parts,
                 snippet=snippet_of(memories[entry.candidate.key].text, shown),
+                state=sifted.marks.get(entry.candidate.key, CLEAR).state,
+                note=sifted.marks.get(entry.candidate.key, CLEAR).note,
             )
             for entry in chosen[: query.limit]
         )
@@ -235,7 +250,7 @@ def within_budget(recall: Recall, budget: int) -> Recall:
     """The best hits that fit into a budget of tokens; the others are counted as hidden."""
     used, kept = 0, []
     for hit in recall.hits:
-        cost = count_tokens(line_of(hit.memory, hit.snippet)) + 1
+        cost = count_tokens(line_of(hit.memory, hit.snippet, hit.note)) + 1
         if used + cost > budget:
             continue
         used += cost

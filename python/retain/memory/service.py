@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from retain.cache import MultiLevelCache, Unstored
+from retain.cache import MultiLevelCache
 from retain.capture.client_memory import loaded_in
 from retain.config import Settings
 from retain.errors import InvalidInput, NotFound
 from retain.git import head
 from retain.memory import digest, inputs, recalling, reports
+from retain.memory.answering import Answering
 from retain.memory.auditing import Audit
 from retain.memory.controls import Controls
 from retain.memory.drain import Drain
@@ -25,9 +26,12 @@ from retain.memory.exporting import Exports
 from retain.memory.imports import Imports
 from retain.memory.injecting import Injector
 from retain.memory.keeping import Keeping
+from retain.memory.outcomes import Outcome, outcome_of
 from retain.memory.planning import PlannerUpkeep
 from retain.memory.receipts import Receipts
 from retain.memory.retention import Retention
+from retain.memory.sight import Sight
+from retain.memory.truth import Asker, CommitCheck
 from retain.memory.workspaces import Workspaces
 from retain.model import (
     Between,
@@ -79,8 +83,10 @@ class MemoryService:
         receipts: Receipts,
         semantics: Semantics,
         controls: Controls,
+        commits: CommitCheck,
     ) -> None:
         """Use ``retain.open``."""
+        self._commits = commits
         self.settings = settings
         self.drain = drain
         self._store = store
@@ -94,9 +100,18 @@ class MemoryService:
         self.receipts = receipts
         self.controls = controls
         self.retention = Retention(store, lambda: controls.settings)
-        self._background: set[asyncio.Task[None]] = set()
+        self._answering = Answering(store, recalls, recaller, semantics, commits, self._upkeep)
         self.pressure: MemoryManager | None = None
-        self.injector = Injector(settings, store, workspaces, receipts, drain, recall=self._recall)
+        self.injector = Injector(
+            settings,
+            store,
+            workspaces,
+            receipts,
+            drain,
+            answering=self._answering,
+            commits=commits,
+            gate=recaller.gate,
+        )
 
     @property
     def audit(self) -> Audit:
@@ -219,7 +234,7 @@ class MemoryService:
         if budget_tokens is not None:
             inputs.count_field(budget_tokens, "budget_tokens", 1, 1_000_000)
         await self.drain.before_recall()
-        recall = await self._recall(recalling.effective(query))
+        recall = await self._answering.recall(recalling.effective(query), await self._asker())
         return recall if budget_tokens is None else recalling.within_budget(recall, budget_tokens)
 
     async def get(self, memory_id: str) -> Memory:
@@ -255,6 +270,13 @@ class MemoryService:
         """Links of a memory as (kind, ``to`` or ``from``, id of the other one)."""
         wanted = inputs.id_field(memory_id, "id")
         return await self._store.read(lambda reader: reader.links(wanted))
+
+    async def outcomes(self, ids: Sequence[str]) -> dict[str, Outcome]:
+        """What became of memories that are there, by id: commits and tests after them, landed, reverted or dead."""
+        asker = await self._asker()
+        return await self._store.read(
+            lambda reader: {one: outcome_of(reader, self._commits, asker, one) for one in ids}
+        )
 
     async def timeline(
         self,
@@ -359,7 +381,8 @@ class MemoryService:
         place, _ = await self._scope(workspace)
         await self.drain.before_recall()
         loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
-        return await self._store.read(lambda r: digest.workspace_block(r, place, budget, loaded)), None
+        sight = Sight(gate=self._recaller.gate, asker=await self._asker(), loaded=loaded)
+        return await self._store.read(lambda r: digest.workspace_block(r, place, budget, sight)), None
 
     async def explain(
         self,
@@ -378,7 +401,8 @@ class MemoryService:
         await self.drain.before_recall()
         await self._upkeep.refresh()
         await self._semantics.ask(query.text)
-        answer = await self._store.read(lambda r: self._recaller.answer(r, recalling.effective(query)))
+        asker = await self._asker()
+        answer = await self._store.read(lambda r: self._recaller.answer(r, recalling.effective(query), asker))
         return self._upkeep.explained(recalling.effective(query), answer)
 
     async def stats(self) -> dict[str, Any]:
@@ -411,10 +435,18 @@ class MemoryService:
         checks = await self._store.read(verify)
         return reports.verification((*checks, await asyncio.to_thread(reports.spool_check, self.settings)))
 
+    async def prepare(self) -> None:
+        """Reads what the first questions would wait for, where the folder's workspace is known already.
+
+        A live server runs it beside the first answers; where it fails, questions read what they need.
+        """
+        known = await self._workspaces.known_at(self._channel.folder)
+        if known is not None:
+            await self._answering.prepare(self._commits.asker(known[1], known[0].root))
+
     async def close(self) -> None:
         """Stops background work and closes the store; queued writes are finished."""
-        for task in list(self._background):
-            task.cancel()
+        await self._answering.close()
         await self._upkeep.close()
         await self.drain.close()
         await self.receipts.flush()
@@ -443,42 +475,10 @@ class MemoryService:
             text = text.replace("\0", " ").encode("utf-8", "replace").decode()
         return inputs.text_field(text, field, self.settings.query_chars_max, empty=True)
 
-    async def _recall(self, query: Query) -> Recall:
-        started = time.perf_counter_ns()
-        version, token = self._store.state()
-        key = (query, version, token)
-        cached: Recall | None = self._recalls.get_nowait(key)
-        if cached is None:
-            fresh: list[Recall] = []
-            cached = await self._recalls.get_or_compute(
-                key, lambda: self._answer(query, token, fresh), size=reports.weight
-            )
-            if fresh:
-                return fresh[0]
-        assert cached is not None, "a recall is never None"
-        elapsed_us = (time.perf_counter_ns() - started) // 1000
-        return replace(cached, plan={**cached.plan, "name": "cached"}, elapsed_us=elapsed_us)
-
-    async def _answer(self, query: Query, token: str | None, fresh: list[Recall]) -> Recall | Unstored:
-        """Looks it up; an answer of a later state than the token's is not kept."""
-        await self._semantics.ask(query.text)
-        seen, answer = await self._store.read(
-            lambda reader: (reader.fact(writes.STATE_FACT), self._recaller.answer(reader, query))
-        )
-        self._upkeep.observe(answer.execution)
-        if self._semantics.wanted:
-            self._run_in_background(lambda: self._semantics.read_wanted(self._store))
-        elif self._upkeep.is_due():
-            self._run_in_background(self._upkeep.refresh_quietly)
-        fresh.append(answer.recall)
-        return answer.recall if seen == token and answer.whole else Unstored(answer.recall)
-
-    def _run_in_background(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Runs work beside the answers until it ends or the service is closed; one at a time."""
-        if not self._background:
-            task = asyncio.create_task(work())
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+    async def _asker(self) -> Asker:
+        """From where this service asks: its workspace, and what is checked out there now."""
+        place, key = await self._workspaces.at(self._channel.folder)
+        return self._commits.asker(key, place.root)
 
     def _drafts(
         self, items: Sequence[Mapping[str, Any] | Draft], place: Workspace, origin: Origin

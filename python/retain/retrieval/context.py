@@ -15,6 +15,7 @@ from retain.model import Hit, Memory
 
 LINE_CHARS_MAX = 280
 TITLE_CHARS_MAX = 120
+NOTE_CHARS_MAX = 120
 SNIPPET_WORDS_MAX = 64
 """Words of a query that are looked for in a text to choose its snippet."""
 
@@ -82,9 +83,10 @@ def summary_of(memory: Memory, snippet: str = "") -> str:
     return f"{title} — {body}" if body else title
 
 
-def provenance_of(memory: Memory) -> str:
-    """Kind, day, origin, branch, commit and files of a memory."""
-    parts = [memory.kind, memory.occurred_at.date().isoformat(), f"from {memory.origin}"]
+def provenance_of(memory: Memory, note: str = "") -> str:
+    """What is to be known of a memory's truth, then its kind, day, origin, branch, commit and files."""
+    parts = [one_line(note, NOTE_CHARS_MAX)] if note else []
+    parts += [memory.kind, memory.occurred_at.date().isoformat(), f"from {memory.origin}"]
     if memory.branch:
         parts.append(f"on {one_line(memory.branch, 60)}")
     if memory.commit:
@@ -95,9 +97,9 @@ def provenance_of(memory: Memory) -> str:
     return ", ".join(parts)
 
 
-def line_of(memory: Memory, snippet: str = "") -> str:
-    """One memory on one line: what it says, its provenance, its id."""
-    return f"- {summary_of(memory, snippet)} ({provenance_of(memory)}) [{memory.id}]"
+def line_of(memory: Memory, snippet: str = "", note: str = "") -> str:
+    """One memory on one line: what it says, what is to be known of its truth, its provenance, its id."""
+    return f"- {summary_of(memory, snippet)} ({provenance_of(memory, note)}) [{memory.id}]"
 
 
 def fit(
@@ -138,7 +140,7 @@ def _utf16_length(text: str) -> int:
 
 def block_of(hits: Sequence[Hit], budget: int, heading: str) -> Block:
     """The hits of a recall within a budget of tokens."""
-    return fit(((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in hits), budget, heading)
+    return fit(((hit.memory.id, line_of(hit.memory, hit.snippet, hit.note)) for hit in hits), budget, heading)
 
 
 def snippet_of(text: str, words: Iterable[str], limit: int = LINE_CHARS_MAX) -> str:

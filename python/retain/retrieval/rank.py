@@ -142,6 +142,7 @@ class Made(NamedTuple):
     neighbour: float | None = None
     linked: float | None = None
     fixes: float | None = None
+    truth: float | None = None
 
 
 class Ranked(NamedTuple):

@@ -23,6 +23,7 @@ _TABLES = (
     "DELETE FROM memory_feedback WHERE memory = ?1",
     "DELETE FROM import_memory WHERE memory = ?1",
     "DELETE FROM memory_link WHERE source = ?1 OR target = ?1",
+    "DELETE FROM memory_sighting WHERE memory = ?1",
     "DELETE FROM memory_tag WHERE memory = ?1",
     "DELETE FROM memory_path WHERE memory = ?1",
     "DELETE FROM memory_body WHERE memory = ?1",

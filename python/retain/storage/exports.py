@@ -11,13 +11,14 @@ import orjson
 from retain.model import Draft, Memory, from_us, to_us
 from retain.storage.audit import note
 from retain.storage.rows import COLUMNS, TABLES, dedup_hash, to_memory
+from retain.storage.truth import add_sightings, sightings
 from retain.storage.writes import Added, NewMemory, index_again, insert_memory, link
 
 ROWS_AT_ONCE = 500
 
 _AS_THEY_ARE = (
     "text", "title", "kind", "origin", "branch", "commit", "session", "paths", "symbols", "tags", "source_id",
-    "extra", "redacted",
+    "extra", "redacted", "worktree", "dirty", "blobs",
 )  # fmt: skip
 
 
@@ -57,6 +58,10 @@ def record_of(db: apsw.Connection, key: int, memory: Memory) -> dict[str, Any]:
         "status": memory.status,
         "branch": memory.branch,
         "commit": memory.commit,
+        "worktree": memory.worktree,
+        "dirty": memory.dirty,
+        "blobs": memory.blobs,
+        "sightings": sightings(db, key),
         "session": memory.session,
         "occurred_us": to_us(memory.occurred_at),
         "recorded_us": to_us(memory.recorded_at),
@@ -89,6 +94,7 @@ def import_row(db: apsw.Connection, workspace: int, record: Mapping[str, Any], n
         "UPDATE memory SET recorded_us = ?, seen = ?, supersedes = ?, superseded_by = ?, reason = ? WHERE key = ?",
         (*(record[n] for n in ("recorded_us", "seen", "supersedes", "superseded_by", "reason")), key),
     )
+    add_sightings(db, key, record["sightings"])
     if record["status"] != "active":
         note(db, record["status"], record["id"])
     if record["status"] != "forgotten":

@@ -12,6 +12,7 @@ from retain.errors import Conflict, NotFound
 from retain.model import Draft, Memory, to_us
 from retain.storage.rows import COLUMNS, TABLES, content_hash, dedup_hash, split_body, to_json, to_memory
 from retain.storage.text import indexed
+from retain.storage.truth import add_sightings
 from retain.storage.vectors import drop_vectors
 
 
@@ -91,7 +92,21 @@ def _known(db: apsw.Connection, new: NewMemory, dedup: bytes) -> Added | None:
         "WHERE workspace = ? AND dedup = ? AND status = 'active' RETURNING id, key",
         (new.now_us, new.draft.source_id, new.workspace, dedup),
     ).fetchone()
-    return Added(id=row[0], key=row[1], created=False, counted=True) if row else None
+    if row is None:
+        return None
+    _sighted(db, row[1], new)
+    return Added(id=row[0], key=row[1], created=False, counted=True)
+
+
+def _sighted(db: apsw.Connection, key: int, new: NewMemory) -> None:
+    """Keeps where a memory was seen once more, if it was another branch or commit; the newest places stay."""
+    draft = new.draft
+    at_us = new.now_us if draft.occurred_at is None else to_us(draft.occurred_at)
+    branch, commit = draft.branch or "", draft.commit or ""
+    own = db.execute("SELECT coalesce(branch, ''), coalesce(commit_id, '') FROM memory WHERE key = ?", (key,))
+    if own.fetchone() == (branch, commit):
+        return
+    add_sightings(db, key, [(branch, commit, at_us)])
 
 
 def insert_memory(db: apsw.Connection, new: NewMemory, *, status: str = "active") -> int:
@@ -101,8 +116,9 @@ def insert_memory(db: apsw.Connection, new: NewMemory, *, status: str = "active"
     occurred_us = new.now_us if draft.occurred_at is None else to_us(draft.occurred_at)
     db.execute(
         "INSERT INTO memory (workspace, id, kind, title, body, paths, symbols, tags, origin, status, branch, "
-        "commit_id, session, occurred_us, recorded_us, seen_us, source_id, dedup, content_hash, extra, redacted) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "commit_id, session, occurred_us, recorded_us, seen_us, source_id, dedup, content_hash, extra, redacted, "
+        "worktree, dirty, blobs) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.workspace,
             new.id,
@@ -125,6 +141,9 @@ def insert_memory(db: apsw.Connection, new: NewMemory, *, status: str = "active"
             content_hash(draft.kind, draft.title, draft.text),
             to_json(dict(draft.extra)),
             to_json(dict(draft.redacted)),
+            draft.worktree,
+            draft.dirty,
+            to_json(dict(draft.blobs)) if draft.blobs else None,
         ),
     )
     key = int(db.last_insert_rowid())
@@ -294,6 +313,15 @@ def touch_session(
             "UPDATE session SET ended_us = ?, end_reason = ? WHERE workspace = ? AND id = ?",
             (at_us, end_reason, workspace, session),
         )
+
+
+def has_edits(db: apsw.Connection, workspace: int, session: str, commit: str) -> bool:
+    """Whether a session changed a file while this commit was checked out."""
+    row = db.execute(
+        "SELECT 1 FROM memory WHERE workspace = ? AND session = ? AND commit_id = ? AND kind = 'file_change' LIMIT 1",
+        (workspace, session, commit),
+    )
+    return row.fetchone() is not None
 
 
 def tracker_state(db: apsw.Connection, workspace: int, session: str) -> str:

@@ -38,7 +38,7 @@ def manifest() -> dict[str, Any]:
 
 @pytest.fixture
 def entry() -> dict[str, Any]:
-    value: dict[str, Any] = json.loads(PACK["registry_entry"]("some-one"))
+    value: dict[str, Any] = json.loads(PACK["registry_entry"]("some-one", "some-name"))
     return value
 
 
@@ -54,7 +54,7 @@ def test_the_manifest_has_what_it_needs_and_nothing_unknown(manifest: dict[str, 
 def test_the_manifest_starts_a_file_of_the_bundle(manifest: dict[str, Any]) -> None:
     server = manifest["server"]
     assert server["type"] == "uv"  # the one Python type whose dependencies may be compiled
-    assert server["entry_point"] in PACK["BUNDLED"]
+    assert server["entry_point"] == "server.py"
     assert server["mcp_config"].keys() <= {"command", "args", "env", "platform_overrides"}
     words = json.dumps(server["mcp_config"])
     assert set(re.findall(r"\$\{([^}]*)\}", words)) <= {"__dirname", "HOME"}
@@ -65,17 +65,36 @@ def test_the_manifest_lists_the_tools_of_the_server(manifest: dict[str, Any]) ->
     assert manifest["tools"] == [{"name": tool.name, "description": tool.about} for tool in table]
 
 
-def test_the_bundle_is_a_zip_of_the_same_bytes_each_time(tmp_path: Path) -> None:
-    first, second = PACK["bundle"](tmp_path / "a"), PACK["bundle"](tmp_path / "b")
+@pytest.mark.parametrize(
+    ("platform", "hosts"), [("manylinux_2_34_x86_64", ["linux"]), ("macosx_11_0_arm64", ["darwin"])]
+)
+def test_the_bundle_is_a_zip_with_the_wheel_and_of_the_same_bytes_each_time(
+    tmp_path: Path, platform: str, hosts: list[str]
+) -> None:
+    wheel = tmp_path / f"retain-{retain.__version__}-cp311-abi3-{platform}.whl"
+    wheel.write_bytes(b"a wheel")
+    first, second = PACK["bundle"](wheel, tmp_path / "a"), PACK["bundle"](wheel, tmp_path / "b")
     assert first.name == f"retain-{retain.__version__}.mcpb"
     assert first.read_bytes() == second.read_bytes()
     with zipfile.ZipFile(first) as archive:
         assert archive.testzip() is None
-        assert sorted(archive.namelist()) == sorted(PACK["BUNDLED"])
-        project = tomllib.loads(archive.read("pyproject.toml").decode())["project"]
+        assert sorted(archive.namelist()) == sorted(
+            ["manifest.json", "pyproject.toml", "server.py", wheel.name]
+        )
+        content = tomllib.loads(archive.read("pyproject.toml").decode())
         compile(archive.read("server.py"), "server.py", "exec")
-    assert project["dependencies"] == [f"retain=={retain.__version__}"]
-    assert project["version"] == retain.__version__
+        assert archive.read(wheel.name) == b"a wheel"
+        assert json.loads(archive.read("manifest.json"))["compatibility"]["platforms"] == hosts
+    assert content["project"]["dependencies"] == [f"retain=={retain.__version__}"]
+    assert content["project"]["version"] == retain.__version__
+    assert content["tool"]["uv"]["sources"] == {"retain": {"path": wheel.name}}
+
+
+@pytest.mark.parametrize("name", ["other-1-py3-none-any.whl", "retain-9.9.9-cp311-abi3-linux_x86_64.whl"])
+def test_only_a_wheel_of_this_version_is_bundled(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(SystemExit, match=r"wheel of retain|another version"):
+        PACK["bundle"](tmp_path / name, tmp_path)
 
 
 def test_the_file_that_the_manifest_starts_is_a_server(manifest: dict[str, Any], tmp_path: Path) -> None:
@@ -92,8 +111,7 @@ def test_the_entry_of_the_registry_is_one(entry: dict[str, Any]) -> None:
     assert 1 <= len(entry["description"]) <= DESCRIPTION_CHARS_MAX
     assert entry["version"] == retain.__version__
     (package,) = entry["packages"]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert (package["registryType"], package["identifier"]) == ("pypi", project["name"])
+    assert (package["registryType"], package["identifier"]) == ("pypi", "some-name")
     assert package["version"] == retain.__version__
     assert package["transport"] == {"type": "stdio"}
     assert package["packageArguments"] == [{"type": "positional", "value": "serve"}]
@@ -103,4 +121,9 @@ def test_the_entry_of_the_registry_is_one(entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize("owner", ["", "-x", "a b", "a/b", "x" * 40])
 def test_an_owner_that_is_no_account_is_refused(owner: str) -> None:
     with pytest.raises(SystemExit, match="account name"):
-        PACK["registry_entry"](owner)
+        PACK["registry_entry"](owner, "some-name")
+
+
+def test_a_package_needs_the_name_that_it_was_published_by() -> None:
+    with pytest.raises(SystemExit, match="name of a package"):
+        PACK["registry_entry"]("some-one", "Not A Name")

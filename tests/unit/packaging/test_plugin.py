@@ -237,7 +237,7 @@ def test_a_hook_without_retain_does_nothing_and_fails_nothing(tmp_path: Path) ->
 def test_a_server_without_retain_says_what_to_install(tmp_path: Path) -> None:
     done = run("serve", "/nonexistent", tmp_path)
     assert done.returncode == 127
-    assert b"pip install retain" in done.stderr
+    assert b"retain is not on the PATH" in done.stderr
     assert done.stdout == b""
 
 
@@ -250,8 +250,14 @@ def test_the_native_client_comes_first_and_uvx_stays_off_the_network(tmp_path: P
         (binaries / name).chmod(0o755)
 
     write("uvx")
-    assert run("hook", binaries, tmp_path).stdout == b"uvx --offline --quiet retain hook\n"
-    assert run("serve", binaries, tmp_path).stdout == b"uvx --quiet retain serve\n"
+    assert run("hook", binaries, tmp_path).stdout == b"{}\n", "the name alone is another project's"
+    assert run("serve", binaries, tmp_path).returncode == 127
+    taken = {"RETAIN_FROM": "/a folder"}
+    assert (
+        run("hook", binaries, tmp_path, **taken).stdout
+        == b"uvx --offline --quiet --from /a folder retain hook\n"
+    )
+    assert run("serve", binaries, tmp_path, **taken).stdout == b"uvx --quiet --from /a folder retain serve\n"
     write("retain")
     assert run("hook", binaries, tmp_path).stdout == b"retain hook\n"
     assert run("serve", binaries, tmp_path).stdout == b"retain serve\n"

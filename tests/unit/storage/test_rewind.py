@@ -16,6 +16,7 @@ from retain.model import Draft, new_id
 from retain.storage import audit, migrations
 from retain.storage.audit import attach
 from retain.storage.rewind import rewind, unforget
+from retain.storage.rows import content_hash
 from retain.storage.writes import NewMemory, add_memory, add_workspace, forget, supersede
 
 Remember = Callable[..., Any]
@@ -124,16 +125,22 @@ def test_a_store_from_before_the_audit_cannot_go_back_beyond_it(tmp_path: Path) 
     for name in migrations.MIGRATIONS[:4]:
         db.execute(Path(migrations.__path__[0], name).read_text(encoding="utf-8"))
     add_workspace(db, workspace_id="w", identity="w", name="w", root="/", alias="/", now_us=1)
-    old = add_memory(db, NewMemory(id=new_id(), workspace=1, draft=Draft(text="an old fact"), now_us=5))
+    old = new_id()
+    db.execute(
+        "INSERT INTO memory (workspace, id, kind, title, body, paths, symbols, tags, origin, status, occurred_us, "
+        "recorded_us, seen_us, dedup, content_hash, extra, redacted) VALUES "
+        "(1, ?, 'note', '', 'an old fact', '[]', '[]', '[]', 'user', 'active', 5, 5, 5, x'00', ?, '{}', '{}')",
+        (old, content_hash("note", "", "an old fact")),
+    )
     db.pragma("user_version", 4)
     migrations.migrate(db)
     begun = db.execute("SELECT at_us FROM audit WHERE number = 1").get
     assert list(audit.problems(db)) == []
     with pytest.raises(InvalidInput, match="has kept its history since"):
         rewind(db, begun - 1, "restored")
-    forget(db, old.id, "")
+    forget(db, old, "")
     rewind(db, begun, "restored")
-    assert set(stored(db)) == {old.id}
+    assert set(stored(db)) == {old}
     db.close()
 
 

@@ -20,6 +20,7 @@ MIGRATIONS = (
     "0005_audit.sql",
     "0006_spaces.sql",
     "0007_controls.sql",
+    "0008_git.sql",
 )
 VERSION = len(MIGRATIONS)
 

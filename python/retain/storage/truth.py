@@ -1,0 +1,134 @@
+"""What the checks before an answer need to know of memories, without their texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import apsw
+import orjson
+
+KEYS_PER_STATEMENT = 500
+LATER_MAX = 200
+SIGHTINGS_MAX = 16
+"""Places, besides the first, where the same memory was seen; the oldest goes first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a memory comes from.
+
+    Attributes:
+        key: of its row.
+        workspace: key of its workspace.
+        kind: one of ``retain.model.KINDS``.
+        paths: files that it names.
+        blobs: what files held then, as (path, blob), where that is known.
+        standing: whether it was said to hold always.
+        places: branch, commit and microseconds of each time that it was seen elsewhere, the first one first.
+    """
+
+    key: int
+    workspace: int
+    kind: str
+    paths: tuple[str, ...]
+    blobs: tuple[tuple[str, str], ...]
+    standing: bool
+    places: tuple[tuple[str, str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Later:
+    """What a session did after a memory: a commit, a command that succeeded, or one that failed."""
+
+    kind: str
+    title: str
+    command: str
+    commit: str
+
+
+def aftermath(db: apsw.Connection, memory_id: str) -> list[Later]:
+    """Commits and commands of the memory's session after it, oldest first, up to a limit."""
+    rows = db.execute(
+        "SELECT l.kind, l.title, coalesce(l.extra ->> 'command', ''), coalesce(l.extra ->> 'commit', '') "
+        "FROM memory m JOIN memory l ON l.workspace = m.workspace AND l.session = m.session "
+        "WHERE m.id = ? AND m.session IS NOT NULL AND l.status = 'active' "
+        "AND l.kind IN ('commit', 'command', 'error') "
+        "AND (l.occurred_us, l.key) > (m.occurred_us, m.key) ORDER BY l.occurred_us, l.key LIMIT ?",
+        (memory_id, LATER_MAX),
+    )
+    return [
+        Later(kind=kind, title=title, command=command, commit=commit) for kind, title, command, commit in rows
+    ]
+
+
+def fix_of(db: apsw.Connection, memory_id: str) -> tuple[str, str] | None:
+    """Id and ``extra`` (JSON) of the newest fix of an error, or of a fix itself; None where there is none."""
+    row = db.execute(
+        "SELECT f.id, f.extra FROM memory m LEFT JOIN memory_link l ON l.target = m.key AND l.kind = 'fixes' "
+        "JOIN memory f ON f.key = CASE m.kind WHEN 'fix' THEN m.key ELSE l.source END "
+        "WHERE m.id = ? AND f.status = 'active' ORDER BY f.occurred_us DESC LIMIT 1",
+        (memory_id,),
+    ).fetchone()
+    return (str(row[0]), str(row[1])) if row else None
+
+
+def key_of(db: apsw.Connection, memory_id: str) -> int | None:
+    """The key of a memory."""
+    row = db.execute("SELECT key FROM memory WHERE id = ?", (memory_id,)).fetchone()
+    return int(row[0]) if row else None
+
+
+def sightings(db: apsw.Connection, key: int) -> list[tuple[str, str, int]]:
+    """Branch, commit and microseconds of the places, besides the first, where a memory was seen, oldest first."""
+    rows = db.execute(
+        "SELECT branch, commit_id, at_us FROM memory_sighting WHERE memory = ? ORDER BY at_us, branch, commit_id",
+        (key,),
+    )
+    return [(str(branch), str(commit), int(at_us)) for branch, commit, at_us in rows]
+
+
+def add_sightings(db: apsw.Connection, key: int, places: Iterable[tuple[str, str, int]]) -> None:
+    """Keeps more places where a memory was seen; the newest ``SIGHTINGS_MAX`` stay."""
+    for place in places:
+        db.execute(
+            "INSERT INTO memory_sighting (memory, branch, commit_id, at_us) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (memory, branch, commit_id) DO UPDATE SET at_us = max(at_us, excluded.at_us)",
+            (key, *place),
+        )
+    db.execute(
+        "DELETE FROM memory_sighting WHERE memory = ? AND at_us < (SELECT at_us FROM memory_sighting "
+        "WHERE memory = ? ORDER BY at_us DESC LIMIT 1 OFFSET ?)",
+        (key, key, SIGHTINGS_MAX - 1),
+    )
+
+
+def provenance(db: apsw.Connection, keys: Sequence[int]) -> list[Provenance]:
+    """The provenance of memories, in no particular order."""
+    found: list[Provenance] = []
+    for start in range(0, len(keys), KEYS_PER_STATEMENT):
+        part = tuple(keys[start : start + KEYS_PER_STATEMENT])
+        marks = ", ".join("?" * len(part))
+        more: dict[int, list[tuple[str, str, int]]] = {}
+        for key, branch, commit, at_us in db.execute(
+            f"SELECT memory, branch, commit_id, at_us FROM memory_sighting WHERE memory IN ({marks})", part
+        ):
+            more.setdefault(key, []).append((branch, commit, at_us))
+        rows = db.execute(
+            "SELECT key, workspace, kind, paths, blobs, coalesce(extra ->> 'standing', 0), coalesce(branch, ''), "
+            f"coalesce(commit_id, ''), occurred_us FROM memory WHERE key IN ({marks})",
+            part,
+        )
+        for key, workspace, kind, paths, blobs, standing, branch, commit, at_us in rows:
+            found.append(
+                Provenance(
+                    key=key,
+                    workspace=workspace,
+                    kind=kind,
+                    paths=tuple(orjson.loads(paths)) if paths != "[]" else (),
+                    blobs=tuple(sorted(orjson.loads(blobs).items())) if blobs else (),
+                    standing=bool(standing),
+                    places=((branch, commit, at_us), *more.get(key, ())),
+                )
+            )
+    return found

@@ -28,9 +28,14 @@ from retain.memory.service import MemoryService
 
 KINDS = ("files", "known", "unanswerable")
 GROUPS = ("files", "known", "foreign", "unanswerable")
-LOSSES = (0.01, 0.02, 0.05, 0.1, 0.2)
-L2 = 1e-3
-STEPS = 60
+LOSSES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2)
+REFUSED = 0.9
+"""The share of the queries of other repositories for whose refusal the loss is told."""
+L2 = 1e-2
+STEPS = 1_000
+FOR = frozenset("held pairs matched lead agreeing literal own fitting".split())
+AGAINST = frozenset("unknown absent".split())
+"""Features that can only speak for an answer, and against one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +105,10 @@ def gather(sets: Path, names: Sequence[str], most: int) -> list[Seen]:
 
 
 def fit(seen: Sequence[Seen]) -> tuple[float, dict[str, float]]:
-    """Intercept and coefficients by Newton's method; each of the four groups weighs the same."""
+    """Intercept and coefficients of the most likely regression whose signs are sane; each group weighs the same.
+
+    By projected gradients with momentum. Left free, features that say nearly the same get signs that fit by accident.
+    """
     used = [one for one in seen if one.recall > 0 or one.group in GROUPS[2:]]
     names = list(used[0].evidence)
     x = np.array([[one.evidence[name] for name in names] for one in used])
@@ -109,12 +117,15 @@ def fit(seen: Sequence[Seen]) -> tuple[float, dict[str, float]]:
     weights = np.array([len(used) / len(GROUPS) / sizes[one.group] for one in used])
     mean, spread = x.mean(0), x.std(0) + 1e-9
     z = np.c_[np.ones(len(x)), (x - mean) / spread]
-    b = np.zeros(z.shape[1])
-    for _ in range(STEPS):
-        p = 1 / (1 + np.exp(-z @ b))
-        slope = z.T @ (weights * (p - y)) + L2 * len(y) * np.r_[0, b[1:]]
-        bend = (z * (weights * p * (1 - p))[:, None]).T @ z + L2 * len(y) * np.eye(len(b))
-        b -= np.linalg.solve(bend, slope)
+    low = np.array([-np.inf] + [0.0 if name in FOR else -np.inf for name in names])
+    high = np.array([np.inf] + [0.0 if name in AGAINST else np.inf for name in names])
+    steepest = np.linalg.norm(z * np.sqrt(weights)[:, None], 2) ** 2 / 4 + L2 * len(y)
+    b = ahead = np.zeros(z.shape[1])
+    for step in range(1, STEPS + 1):
+        p = 1 / (1 + np.exp(-z @ ahead))
+        slope = z.T @ (weights * (p - y)) + L2 * len(y) * np.r_[0, ahead[1:]]
+        before, b = b, np.clip(ahead - slope / steepest, low, high)
+        ahead = b + (step - 1) / (step + 2) * (b - before)
     coefficients = b[1:] / spread
     return float(b[0] - coefficients @ mean), dict(zip(names, map(float, coefficients), strict=True))
 
@@ -188,6 +199,11 @@ def main() -> int:
         print(f"threshold {threshold:.3f}: R@10 of all answerable falls by {loss:.0%} where it was fitted")
         for name, part in splits.items():
             print(f"    {name}: {judged(part, sure[name], threshold)}")
+    for name, part in splits.items():
+        strangers = sorted(p for p, one in zip(sure[name], part, strict=True) if one.group == "foreign")
+        threshold = strangers[int(REFUSED * len(strangers))]
+        print(f"{REFUSED:.0%} of foreign refused, {name}: threshold {threshold:.3f}")
+        print(f"    {judged(part, sure[name], threshold)}")
     return 0
 
 

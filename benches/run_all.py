@@ -30,7 +30,8 @@ from targets import judged, table_of_targets
 
 HERE = Path(__file__).resolve().parent
 BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
-    "hook_time": ((), ("--rounds", "30")),
+    "hook_time": ((), ("--rounds", "30", "--row", "100")),
+    "drain": ((), ("--events", "5000")),
     "prompt_time": ((), ("--size", "1000", "--prompts", "40")),
     "start_time": ((), ("--rounds", "4", "--memories", "1000")),
     "stdio_latency": ((), ("--sizes", "1000", "--queries", "40", "--remembers", "100")),

@@ -68,7 +68,7 @@ class Settings:
         4, 0, 100, "how likely, in percent, a recall must answer the question, else it abstains"
     )
     context_confidence: int = _knob(
-        27, 0, 100, "how likely, in percent, a context block must fit the prompt, else it is empty"
+        28, 0, 100, "how likely, in percent, a context block must fit the prompt, else it is empty"
     )
     readers: int = _knob(4, 1, 64, "most reader connections")
     acquire_timeout_ms: int = _knob(5_000, 1, 600_000, "longest wait for a reader connection")

@@ -276,6 +276,29 @@ Filter = All | AnyOf | Not | In | Glob | Between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """When what a question asks for happened, as the question says it.
+
+    Attributes:
+        phrase: the words of the question that say it.
+        rest: the question without them.
+        low: microseconds since the epoch from which on, or None.
+        high: microseconds before which, or None.
+        release: for a time that hangs on a release, its name; ``side`` says which side of it is meant.
+        side: ``before``, ``since`` or empty.
+        alone: whether the rest says nothing of its own; then everything of that time is meant.
+    """
+
+    phrase: str
+    rest: str
+    low: int | None = None
+    high: int | None = None
+    release: str = ""
+    side: str = ""
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """What to recall. ``workspace`` None searches every workspace of this store."""
 
@@ -283,6 +306,7 @@ class Query:
     filter: Filter | None = None
     workspace: str | None = None
     limit: int = 10
+    period: Period | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

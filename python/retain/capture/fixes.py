@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from retain.capture.shell import Run, read_run
@@ -20,9 +20,9 @@ STEPS_MAX = 20
 """Files, and commands, remembered between a failure and its fix."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Failure:
-    """A command that failed and has not succeeded since."""
+    """A command that failed and has not succeeded since; ``files`` and ``steps`` grow with what is done to it."""
 
     program: str
     targets: tuple[str, ...]
@@ -36,6 +36,10 @@ class _Failure:
     steps: tuple[str, ...] = ()
     since: tuple[str, ...] = ()  # files changed since it failed the last time
     attempts: tuple[str, ...] = ()  # what was changed before it failed again
+
+
+_FIELDS = tuple(field.name for field in fields(_Failure))
+_WATCHED = frozenset({"file_change", "error", "command", "commit"})
 
 
 class ErrorTracker:
@@ -61,7 +65,15 @@ class ErrorTracker:
 
     def to_json(self) -> dict[str, Any]:
         """The state as JSON values, sessions from the least to the most recently seen."""
-        return {session: [asdict(failure) for failure in rows] for session, rows in self._sessions.items()}
+        return {
+            session: [{name: getattr(failure, name) for name in _FIELDS} for failure in rows]
+            for session, rows in self._sessions.items()
+        }
+
+    def heeds(self, session: str, drafts: Sequence[Draft]) -> bool:
+        """Whether these drafts of a session can change the state: where nothing failed, only an error does."""
+        watched = _WATCHED if self._sessions.get(session) else {"error"}
+        return any(draft.kind in watched for draft in drafts)
 
     def observe(self, event: Event, drafts: Sequence[Draft]) -> tuple[Draft, ...]:
         """Takes in the drafts of one event; returns a ``fix`` for each failure that they end."""
@@ -85,10 +97,9 @@ def _step(failures: list[_Failure], draft: Draft) -> tuple[list[_Failure], list[
     """The failures that stay open after a draft, and those that it ends."""
     command = draft.extra.get("command")
     if draft.kind == "file_change":
-        return [
-            replace(one, files=_add(one.files, draft.paths), since=_add(one.since, draft.paths))
-            for one in failures
-        ], []
+        for one in failures:
+            one.files, one.since = _add(one.files, draft.paths), _add(one.since, draft.paths)
+        return failures, []
     if draft.kind not in {"error", "command", "commit"} or not isinstance(command, str):
         return failures, []
     run = read_run(command)
@@ -98,18 +109,24 @@ def _step(failures: list[_Failure], draft: Draft) -> tuple[list[_Failure], list[
         if again:
             last = again[-1]
             tried = (f"{', '.join(last.since)}, then: {one_line(opened.line)}",) if last.since else ()
-            opened = replace(
-                opened, files=last.files, steps=last.steps, attempts=(*last.attempts, *tried)[-ATTEMPTS_MAX:]
-            )
+            opened.files, opened.steps = last.files, last.steps
+            opened.attempts = (*last.attempts, *tried)[-ATTEMPTS_MAX:]
         return [one for one in failures if one not in again] + [opened], []
-    ended = [one for one in failures if _ends(run, one)]
     label = one_line(command)
-    open_still = [replace(one, steps=_add(one.steps, (label,))) for one in failures if one not in ended]
+    ended: list[_Failure] = []
+    open_still: list[_Failure] = []
+    for one in failures:
+        if _ends(run, one):
+            ended.append(one)
+        else:
+            one.steps = _add(one.steps, (label,))
+            open_still.append(one)
     return open_still, ended
 
 
 def _add(known: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*known, *more)))[-STEPS_MAX:]
+    new = [one for one in dict.fromkeys(more) if one not in known]
+    return (*known, *new)[-STEPS_MAX:] if new else known
 
 
 def _opened(run: Run, draft: Draft, command: str) -> _Failure:

@@ -22,9 +22,14 @@ PASSES_MAX = 4
 PLACEHOLDER = re.compile(r"\[redacted:(?P<rule>[a-z_]{1,40})\]")
 
 _ALL_RULES = (*RULES, *ASSIGNMENT_RULES)
+_KEYWORDS = tuple(dict.fromkeys(keyword for rule in _ALL_RULES for keyword in rule.keywords))
 _JSON_KEY = "json_key"
 _JSON_FLAG = "json_flag"
 _CHARS_MIN = 6
+_REPEATED = frozenset(
+    ["session_id", "transcript_path", "cwd", "permission_mode", "hook_event_name", "tool_name", "file_path"]
+)
+"""Fields that say the same in event after event."""
 _KEYS_KEPT = 4_096
 """Answers about keys that are kept: payloads have the same ones again and again."""
 
@@ -62,7 +67,8 @@ def redact_json(value: Any) -> RedactedJson:
     strings: list[str] = []
     _gather(value, strings)
     lowered = "\n".join(strings).lower()
-    rules = tuple(rule for rule in _ALL_RULES if _may_find(rule, lowered))
+    present = {keyword for keyword in _KEYWORDS if keyword in lowered}
+    rules = tuple(rule for rule in _ALL_RULES if not present.isdisjoint(rule.keywords)) if present else ()
     return RedactedJson(_walk(value, counts, rules), dict(counts))
 
 
@@ -89,7 +95,7 @@ def _may_find(rule: Rule, lowered: str) -> bool:
 
 def _redact(text: str, counts: Counter[str], rules: tuple[Rule, ...]) -> str:
     """The text without what the rules find; where that is anything, every rule looks at what is left."""
-    if len(text) < _CHARS_MIN:
+    if len(text) < _CHARS_MIN or not rules:
         return text
     for _ in range(PASSES_MAX):
         before = text
@@ -126,7 +132,8 @@ def _walk(value: Any, counts: Counter[str], rules: tuple[Rule, ...]) -> Any:
         return _redact(value, counts, rules)
     if isinstance(value, Mapping):
         return {
-            _redact(key, counts, rules): _under_key(key, item, counts, rules) for key, item in value.items()
+            key if _is_clean(key) else _redact(key, counts, rules): _under_key(key, item, counts, rules)
+            for key, item in value.items()
         }
     if isinstance(value, list):
         return _arguments(value, counts, rules)
@@ -137,10 +144,18 @@ def _under_key(key: str, value: Any, counts: Counter[str], rules: tuple[Rule, ..
     if _key_names_secret(key) and _is_scalar_secret(value):
         counts[_JSON_KEY] += 1
         return f"[redacted:{_JSON_KEY}]"
+    if key in _REPEATED and isinstance(value, str) and _is_clean(value):
+        return value
     return _walk(value, counts, rules)
 
 
 _key_names_secret = lru_cache(_KEYS_KEPT)(names_secret)
+
+
+@lru_cache(_KEYS_KEPT)
+def _is_clean(text: str) -> bool:
+    """Whether a text that payloads have again and again holds no secret."""
+    return _redact(text, Counter(), _ALL_RULES) == text
 
 
 def _arguments(items: list[Any], counts: Counter[str], rules: tuple[Rule, ...]) -> list[Any]:

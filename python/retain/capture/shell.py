@@ -36,6 +36,8 @@ _WRITES = re.compile(
 )
 _SEPARATOR = re.compile(r"&&|\|\||;|\n")
 _HEREDOC = re.compile(r"<<-?\s*['\"]?(\w+)['\"]?.*?(?:^\s*\1\s*$|\Z)", re.DOTALL | re.MULTILINE)
+_PLAIN = re.compile(r"[\t\n\r !$%&(-\[\]-~]*\Z")
+"""A piece of a command without quotes, escapes, comments and letters beyond ASCII: it falls apart at its blanks."""
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _WRAPPERS = words(
     """
@@ -144,7 +146,7 @@ def simple_commands(command: str) -> Iterator[list[str]]:
 
 def _words(piece: str) -> list[str]:
     try:
-        words = shlex.split(piece, comments=True)
+        words = piece.split() if _PLAIN.match(piece) else shlex.split(piece, comments=True)
     except ValueError:
         words = piece.split()
     while words and (_ASSIGNMENT.match(words[0]) or words[0] in {"sudo", "time", "(", "{"}):

@@ -38,6 +38,7 @@ MAGIC = b"RTS1"
 HEADER_BYTES = 36
 DIGEST_BYTES = 16
 LIVE = "live.spool"
+OWN = "own-"
 SUFFIX = ".spool"
 TRUNCATED = 1
 
@@ -198,7 +199,7 @@ def _is_still(fd: int, path: str) -> bool:
 
 def _append_own(directory: str, data: bytes) -> None:
     """Makes a segment of one record; it gets its final name only when it is whole and synced."""
-    path = f"{directory}/own-{time.time_ns():020d}-{posix.getpid()}"
+    path = f"{directory}/{OWN}{time.time_ns():020d}-{posix.getpid()}"
     part = path + ".part"
     fd = posix.open(
         part, posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_CREAT | posix.O_EXCL, 0o600
@@ -273,6 +274,46 @@ def segments(directory: str) -> list[str]:
         return []
     found = [name for name in names if name.endswith(SUFFIX) and name != LIVE]
     return sorted(found, key=lambda name: (name.split("-", 1)[-1], name))
+
+
+def groups(directory: str, until_ns: int) -> "list[list[str]]":
+    """The segments to be read together, oldest first: a sealed one, and before it the own ones of its time.
+
+    Where a writer made a segment of its own, the live one held earlier records of its session, perhaps, and
+    got later ones; so the two are merged (``in_order``). Own segments made after ``until_ns`` are left for the next
+    time: what was written to the live segment before them may not be sealed yet.
+
+    Args:
+        directory: the spool.
+        until_ns: a moment before the live segment was sealed, nanoseconds since the epoch.
+    """
+    found: list[list[str]] = []
+    own: list[str] = []
+    for name in segments(directory):
+        if not name.startswith(OWN):
+            found.append([*own, name])
+            own = []
+        elif _made_ns(name) <= until_ns:
+            own.append(name)
+    return [*found, own] if own else found
+
+
+def _made_ns(name: str) -> int:
+    digits = name.split("-")[1]
+    return int(digits) if digits.isdigit() else 0
+
+
+def in_order(parts: "list[list[Record]]") -> "list[Record]":
+    """The records of a group: those of its last segment as they stand, the others before what was received later."""
+    if not parts:
+        return []
+    merged = list(parts[-1])
+    for record in (record for part in parts[:-1] for record in part):
+        place = len(merged)
+        while place and merged[place - 1].received_at_us > record.received_at_us:
+            place -= 1
+        merged.insert(place, record)
+    return merged
 
 
 def waiting_bytes(directory: str) -> int:

@@ -56,7 +56,7 @@ def read_at(git_dir: str, shared: str) -> tuple[str, str]:
     if not text.startswith("ref:"):
         return "", text if is_commit(text) else ""
     ref = text[4:].strip()
-    if ref == REFTABLE_MARK:
+    if ref == REFTABLE_MARK or "\0" in ref:
         return "", ""
     branch = ref.removeprefix("refs/heads/")
     commit = _read(f"{shared}/{ref}", SMALL).strip()
@@ -85,7 +85,7 @@ def _join(base: str, path: str) -> str:
 def _read(path: str, limit: int) -> str:
     try:
         fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: the name that a file of git gave holds a NUL
         return ""
     try:
         return posix.read(fd, limit).decode("utf-8", "replace")

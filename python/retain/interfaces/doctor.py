@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from retain.capture import losses
 from retain.config import Settings, client_files, managed_settings, read_settings
 from retain.errors import RetainError
 from retain.interfaces import client_checks, replies, surroundings
@@ -151,9 +152,11 @@ def spool(settings: Settings) -> Iterator[Finding]:
         yield Finding(check="spool", verdict=WARN, detail=detail, mend="retain drain")
     else:
         yield Finding(check="spool", verdict=OK, detail=f"{replies.size(waiting)} waiting")
-    failures = directory / "failures.log"
-    if failures.exists() and (count := len(failures.read_bytes().splitlines())):
-        detail = f"{replies.counted(count, 'hook', 'hooks')} could not write an event (see {failures})"
+    if lost := losses.all_of(str(directory)):
+        failures = directory / losses.FAILURES
+        since = "" if lost.since_us is None else f" since {losses.moment(lost.since_us)}"
+        hooks = replies.counted(lost.count, "hook", "hooks")
+        detail = f"{hooks} could not write an event{since}, the last because: {lost.reason} (see {failures})"
         yield Finding(
             check="failed hooks", verdict=WARN, detail=detail, mend=f"mend the cause, then remove {failures}"
         )

@@ -20,9 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from _socket import socket
 
-FAILURES = "failures.log"
-FAILURE_BYTES_MAX = 64 * 1024
-
 
 ANSWERED_S = {"SessionStart": 2.0, "UserPromptSubmit": 0.05, "PreToolUse": 0.05, "PostToolUseFailure": 0.05}
 """Events that a server answers, and how long its answer is waited for, in seconds."""
@@ -239,8 +236,10 @@ def _tell(directory: str, at_us: int, error: BaseException) -> None:
         data = b"stderr is closed; " + data
     if not directory:
         return
+    from retain.capture import losses  # only a hook that failed pays for it
+
     try:
-        _note(directory, data)
+        losses.note(directory, data)
     except OSError:
         return
 
@@ -252,20 +251,6 @@ def _say(line: bytes) -> bool:
     except OSError:
         return False
     return True
-
-
-def _note(directory: str, line: bytes) -> None:
-    """Appends a line to the list of failures, while that is below its limit."""
-    spool.make_directory(directory)
-    path = directory + "/" + FAILURES
-    fd = posix.open(
-        path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600
-    )
-    try:
-        if posix.fstat(fd).st_size < FAILURE_BYTES_MAX:
-            posix.write(fd, line)
-    finally:
-        posix.close(fd)
 
 
 if __name__ == "__main__":

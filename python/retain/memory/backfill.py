@@ -22,6 +22,7 @@ from retain.capture.parse import event_of
 from retain.capture.past_sessions import Told, Transcript
 from retain.memory.controls import WHOLE_PROJECT, Controls, keep_marks, keep_out
 from retain.memory.drain import Digested, Kept, digest, keep
+from retain.memory.sessions import SessionStates
 from retain.memory.workspaces import Workspaces
 from retain.model import Event
 from retain.storage import imports
@@ -182,7 +183,9 @@ class Backfill:
             answers = [_excluded(db, event, verdict.rule) for _, event, verdict in judged if verdict.rule]
             for _, event, verdict in judged:
                 keep_marks(db, event, verdict)
-            answers += [_keep_one(db, run, one, digested) for one, digested in ready]
+            sessions = SessionStates()
+            answers += [_keep_one(db, run, one, digested, sessions) for one, digested in ready]
+            sessions.flush(db)
             if finished is not None and not self._is_off:
                 path = os.fsencode(finished.path)
                 imports.finish_file(db, run, path, finished.size, finished.mtime_ns)
@@ -290,8 +293,10 @@ def _digested(one: _Placed) -> Digested:
     return digest(one.event, b"", one.root, one.workspace, context=one.told.context)
 
 
-def _keep_one(db: apsw.Connection, run: int, one: _Placed, digested: Digested) -> Kept:
-    kept = keep(db, digested)
+def _keep_one(
+    db: apsw.Connection, run: int, one: _Placed, digested: Digested, sessions: SessionStates
+) -> Kept:
+    kept = keep(db, digested, sessions)
     imports.note_event(db, run, one.told.copy, one.event.id, own=kept.outcome != "replayed")
     for added in kept.added:
         imports.note_memory(db, run, added)

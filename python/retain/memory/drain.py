@@ -23,7 +23,7 @@ import orjson
 
 from retain.batching import BatchProcessor
 from retain.capture import spool
-from retain.capture.distil import ErrorTracker, distil, prepare
+from retain.capture.distil import can_tell, distil, prepare
 from retain.capture.file_changes import content_after
 from retain.capture.parse import parse_event
 from retain.capture.redact import redact, redact_json
@@ -33,6 +33,7 @@ from retain.git.patches import blob_id
 from retain.memory.controls import Controls, Verdict, keep_marks, keep_out
 from retain.memory.receipts import Receipts, watch_uses
 from retain.memory.serving import Serving
+from retain.memory.sessions import SessionStates
 from retain.memory.workspaces import Workspaces
 from retain.model import Draft, Event, new_id, to_us
 from retain.storage import writes
@@ -45,6 +46,9 @@ DRAIN_LOCK = "drain.lock"
 DAMAGED = "damaged"
 LETTER_BYTES_MAX = 256 * 1024
 ERROR_CHARS_MAX = 1_000
+
+BACKLOG_EVENTS, BACKLOG_TIMES = 2_000, 4
+"""From so many events on, a transaction takes more of them: fewer of them cost less, and who remembers waits longer."""
 
 TIME_US_MAX = to_us(datetime(9998, 1, 1, tzinfo=UTC))
 """The clock of a hook may stand beyond what a date can hold; its events are then from this moment."""
@@ -116,6 +120,7 @@ class Drain:
             ordered=True,
             dead_max=0,  # a record that fails stays in its segment
         )
+        self._share = 1.0
         self.totals = DrainReport()
 
     def waiting_bytes(self) -> int:
@@ -124,7 +129,12 @@ class Drain:
 
     def set_batch_share(self, share: float) -> None:
         """Takes at most this share of the usual events into one transaction, and at least one."""
-        self._batches.resize(max(1, int(self._settings.drain_batch * share)))
+        self._share = share
+        self._batches.resize(self._batch_size(0))
+
+    def _batch_size(self, waiting: int) -> int:
+        times = BACKLOG_TIMES if waiting >= BACKLOG_EVENTS else 1
+        return max(1, int(self._settings.drain_batch * self._share * times))
 
     async def run(self) -> DrainReport:
         """Drains what is in the spool now; joins a drain that this process is already running.
@@ -177,21 +187,26 @@ class Drain:
             return report
         await self._receipts.flush()  # what was shown before the events that may use it
         try:
-            await asyncio.to_thread(spool.seal, self._directory, f"seal-{time.time_ns():020d}-{os.getpid()}")
-            for name in await asyncio.to_thread(spool.segments, self._directory):
-                await self._segment(Path(self._directory, name), report)
+            now_ns = time.time_ns()
+            await asyncio.to_thread(spool.seal, self._directory, f"seal-{now_ns:020d}-{os.getpid()}")
+            for group in await asyncio.to_thread(spool.groups, self._directory, now_ns):
+                await self._segments([Path(self._directory, name) for name in group], report)
             await self._controls.refresh()  # hooks learn which sessions are private now
         finally:
             os.close(lock)
             self._add(report)
         return report
 
-    async def _segment(self, path: Path, report: DrainReport) -> None:
-        found = await asyncio.to_thread(lambda: list(spool.scan(path.read_bytes())))
-        records = [item for item in found if isinstance(item, spool.Record)]
-        damage = [item for item in found if isinstance(item, spool.Damage)]
-        if damage:
-            report.damaged_bytes += await asyncio.to_thread(_set_aside, path, damage)
+    async def _segments(self, paths: Sequence[Path], report: DrainReport) -> None:
+        parts = []
+        for path in paths:
+            found = await asyncio.to_thread(_scanned, path)
+            parts.append([item for item in found if isinstance(item, spool.Record)])
+            damage = [item for item in found if isinstance(item, spool.Damage)]
+            if damage:
+                report.damaged_bytes += await asyncio.to_thread(_set_aside, path, damage)
+        records = spool.in_order(parts)
+        self._batches.resize(self._batch_size(len(records)))
         answers = await self._batches.submit_many(records).outcomes()
         failures = [answer for answer in answers if isinstance(answer, BaseException)]
         for kept in answers:
@@ -199,7 +214,8 @@ class Drain:
                 _count(report, kept)
         if failures:
             raise failures[0]
-        await asyncio.to_thread(path.unlink)
+        for path in paths:
+            await asyncio.to_thread(path.unlink)
 
     async def _digest_batch(self, records: Sequence[spool.Record]) -> list[Kept]:
         events = await asyncio.to_thread(lambda: [_parse(record) for record in records])
@@ -224,7 +240,9 @@ class Drain:
         self, db: apsw.Connection, ready: Sequence[tuple[Verdict, Digested | None, Event]]
     ) -> list[Kept]:
         """Stores a batch; what is new can be found by meaning at once, where a fitted space serves."""
-        kept = [judged(db, *item) for item in ready]
+        sessions = SessionStates()
+        kept = [judged(db, *item, sessions) for item in ready]
+        sessions.flush(db)
         self._serving.add(db, [added for each in kept for added in each.added])
         return kept
 
@@ -249,6 +267,10 @@ def _try_lock(directory: Path) -> int | None:
         os.close(fd)
         return None
     return fd
+
+
+def _scanned(path: Path) -> list[spool.Record | spool.Damage]:
+    return list(spool.scan(path.read_bytes()))
 
 
 def _set_aside(path: Path, damage: Sequence[spool.Damage]) -> int:
@@ -287,7 +309,9 @@ def digest(
 ) -> Digested:
     """Redacts and distils; an event on which that fails becomes a dead letter, never a failed batch."""
     try:
-        clean = prepare(event)
+        # A tool that gives no memory leaves a receipt alone: nothing of what it said is kept, or searched for secrets.
+        silent = event.name == "PostToolUse" and not event.damaged and not can_tell(event.payload)
+        clean = event if silent else prepare(event)
         drafts = tuple(_with_blobs(draft, event) for draft in distil(clean, root=root))
         return Digested(event=clean, workspace=workspace, root=root, drafts=drafts, context=context)
     except Exception as error:  # noqa: BLE001 - one event must not stop the spool; it is kept and shown
@@ -331,23 +355,31 @@ def _without_secrets(text: str) -> str:
         return ""
 
 
-def judged(db: apsw.Connection, verdict: Verdict, item: Digested | None, event: Event) -> Kept:
+def judged(
+    db: apsw.Connection, verdict: Verdict, item: Digested | None, event: Event, sessions: SessionStates
+) -> Kept:
     """Stores an event, or counts it where a rule keeps it out."""
     keep_marks(db, event, verdict)
     if item is not None:
-        return keep(db, item)
+        return keep(db, item, sessions)
     fresh = keep_out(db, event, verdict.rule or "")
     return Kept(outcome="excluded" if fresh else "replayed", memories=0, redacted={})
 
 
-def keep(db: apsw.Connection, item: Digested) -> Kept:
-    """Stores one event's memories with its receipt; a replay changes nothing."""
+def keep(db: apsw.Connection, item: Digested, sessions: SessionStates) -> Kept:
+    """Stores one event's memories with its receipt; a replay changes nothing.
+
+    Args:
+        db: inside the transaction that stores it.
+        item: the event, digested.
+        sessions: of this transaction; to be flushed before its end.
+    """
     event = item.event
     if writes.has_receipt(db, event.id):
         return Kept(outcome="replayed", memories=0, redacted={})
     at_us = to_us(event.received_at)
-    _touch_session(db, item, at_us)
-    kept = _dead(db, item, at_us) if item.error else _memories(db, item, at_us)
+    _touch_session(db, item, at_us, sessions)
+    kept = _dead(db, item, at_us) if item.error else _memories(db, item, at_us, sessions)
     writes.add_receipt(
         db,
         event_id=event.id,
@@ -363,14 +395,14 @@ def keep(db: apsw.Connection, item: Digested) -> Kept:
     return kept
 
 
-def _touch_session(db: apsw.Connection, item: Digested, at_us: int) -> None:
+def _touch_session(db: apsw.Connection, item: Digested, at_us: int, sessions: SessionStates) -> None:
     event = item.event
     ended = event.name == "SessionEnd"
-    writes.touch_session(
+    sessions.touch(
         db,
-        workspace=item.workspace,
-        session=event.session,
-        at_us=at_us,
+        item.workspace,
+        event.session,
+        at_us,
         source=_text(event.payload, "source") if event.name == "SessionStart" else "",
         end_reason=_text(event.payload, "reason") or "other" if ended else None,
     )
@@ -388,24 +420,21 @@ def _dead(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
     return Kept(outcome="dead", memories=0, redacted={})
 
 
-def _memories(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
+def _memories(db: apsw.Connection, item: Digested, at_us: int, sessions: SessionStates) -> Kept:
     event = item.event
-    before = writes.tracker_state(db, item.workspace, event.session)
-    tracker = ErrorTracker.from_json(orjson.loads(before))
-    fixes = tracker.observe(event, item.drafts)
+    fixes = sessions.fixes(db, item.workspace, event, item.drafts)
     redacted: dict[str, int] = {}
     drafts = (*item.drafts, *fixes)
     context = item.context
     if context is None:
-        context = writes.last_prompt(db, item.workspace, event.session) if drafts else ""
+        context = sessions.last_prompt(db, item.workspace, event.session) if drafts else ""
     for draft in drafts:
         for rule, count in draft.redacted.items():
             redacted[rule] = redacted.get(rule, 0) + count
     added = tuple(_store_draft(db, item, draft, context, at_us) for draft in drafts)
     created = sum(one.created for one in added)
-    after = orjson.dumps(tracker.to_json()).decode()
-    if after != before:
-        writes.set_tracker_state(db, item.workspace, event.session, after)
+    if any(draft.kind == "prompt" for draft in drafts):
+        sessions.prompted(item.workspace, event.session)
     watch_uses(db, event, item.workspace, item.drafts, fixes)
     outcome = "damaged" if event.damaged else "kept" if created else "merged" if drafts else "empty"
     return Kept(outcome=outcome, memories=created, redacted=redacted, added=added)

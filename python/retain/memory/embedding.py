@@ -115,6 +115,7 @@ class Embedding:
         self._corpus: tuple[int, CorpusEmbedder] | None = None
         self._target: _Target | None = None
         self._complete: dict[int, int] = {}
+        self._whole_to: int | None = None
         self._paused = False
         self._running: asyncio.Task[int] | None = None
         self.progress = EmbeddingProgress()
@@ -131,7 +132,11 @@ class Embedding:
             version = self._store.version()
             if version != seen and not self._paused:
                 try:
-                    await self.run()
+                    newest = await self._store.read(lambda reader: reader.total())
+                    if (
+                        newest != self._whole_to
+                    ):  # most commits bring no memory, and counting all takes 70 ns each
+                        await self.run()
                     seen, wait_s = version, INTERVAL_S
                 except (RetainError, OSError) as error:
                     logger.warning("embedding.failed error=%s", error)
@@ -178,9 +183,11 @@ class Embedding:
         with _alone(self._lock_path) as alone:
             if not alone or self._paused:
                 return 0
+            newest = await self._store.read(lambda reader: reader.total())
             made = await self._corpus_up_to_date()
             made += await self._model_up_to_date()
             await self._sweep()
+            self._whole_to = None if self._paused else newest
             return made
 
     async def _sweep(self) -> None:

@@ -24,6 +24,7 @@ from retain.errors import RetainError
 from retain.memory import hindsight
 from retain.memory.answering import Answering
 from retain.memory.briefing import CHARS_MAX, GOES_ON, Visit, at_start, state_of
+from retain.memory.controls import OFF, Controls
 from retain.memory.digest import RECALL_HEADING
 from retain.memory.drain import Drain
 from retain.memory.hindsight import NOTHING
@@ -122,6 +123,7 @@ class Injector:
         answering: answers the queries that prompts are.
         commits: what git knows.
         gate: checks what is told unasked.
+        controls: nothing is told in a project that is switched off.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class Injector:
         answering: Answering,
         commits: CommitCheck,
         gate: Gate | None,
+        controls: Controls,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -144,6 +147,7 @@ class Injector:
         self._answering = answering
         self._commits = commits
         self._gate = gate
+        self._controls = controls
         self._tokens = settings.context_tokens
         self._told: dict[tuple[int, str, str], Told] = {}
         self._answers: dict[str, Callable[[Scene, int], Awaitable[tuple[Block, dict[str, int] | None]]]] = {
@@ -161,6 +165,8 @@ class Injector:
         """
         answer = self._answers.get(event.name)
         if answer is None:
+            return ""
+        if (await self._controls.here(event.cwd, event.session))[0] == OFF:
             return ""
         place, key = await self._workspaces.at(event.cwd)
         told = await self._told_to(event, key)

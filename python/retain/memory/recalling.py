@@ -10,11 +10,13 @@ from itertools import combinations
 from typing import Any
 
 from retain.cache import L1Cache
+from retain.memory.dating import dated
 from retain.memory.semantics import NOTHING, Semantics
 from retain.memory.truth import CLEAR, LOOKED_AT, Asker, Gate, Sifted
-from retain.model import Hit, In, Memory, Query, Recall
+from retain.model import Between, Hit, In, Memory, Query, Recall
 from retain.retrieval.confidence import JUDGED, Evidence, evidence_of, probability
 from retain.retrieval.context import count_tokens, line_of, snippet_of
+from retain.retrieval.duplicates import distinct
 from retain.retrieval.filters import both, mentions
 from retain.retrieval.lexical import TextQuery, text_query, words_of
 from retain.retrieval.planner import Execution, QueryPlanner, Statistics, plan_as_json
@@ -54,17 +56,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The hits that may be shown, how likely they answer the question and by what; how many are withheld, damaged."""
+    """The hits that may be shown, how likely they answer and by what; how many are withheld, damaged, repeats."""
 
     hits: tuple[Hit, ...]
     confidence: float
     withheld: int
     damaged: int
     evidence: Evidence | None
+    repeats: int = 0
 
     def hidden(self) -> dict[str, int]:
         """Why how many are not shown."""
-        counts = {"below_confidence": self.withheld, "damaged": self.damaged}
+        counts = {"below_confidence": self.withheld, "damaged": self.damaged, "duplicates": self.repeats}
         return {reason: count for reason, count in counts.items() if count}
 
 
@@ -107,6 +110,8 @@ class Recaller:
     def answer(self, reader: Reader, query: Query, asker: Asker | None = None) -> Answer:
         """Recalls on one snapshot; ``query`` must be ``effective``. Without an asker nothing is checked for truth."""
         started = time.perf_counter_ns()
+        when = dated(reader, query)
+        query = when.query
         index = _Vocabulary(reader, self._frequencies)
         words = text_query(query.text, index) if query.text.strip() else NO_WORDS
         plan = self._planner.create_plan(query, words.postings, words.reading)
@@ -114,7 +119,9 @@ class Recaller:
         found = execute(reader, plan, query, words)
         near = self._semantics.nearest(reader, query, plan) if self._semantics else NOTHING
         candidates = _with(found.candidates, near.candidates)
-        signals = gather(reader, query, words, candidates, near.shares)
+        if when.wish:
+            candidates = _with(candidates, self._of_that_time(reader, query, words, when.wish))
+        signals = replace(gather(reader, query, words, candidates, near.shares), period=when.wish)
         ranked = ordered(reader, plan.filter, candidates, signals, words.bound, self._weights)
         sifted = Sifted(ranked=ranked)
         if self.gate and asker:
@@ -126,11 +133,14 @@ class Recaller:
             "candidates": len(ranked),
             **near.truth(),
         }
+        if when.told:
+            truth["time"] = when.told
         if judged.evidence:
             truth["evidence"] = {name: round(value, 4) for name, value in asdict(judged.evidence).items()}
+        outside = {"outside_time": when.outside} if when.outside else {}
         recall = Recall(
             hits=judged.hits,
-            hidden={**judged.hidden(), **sifted.hidden},
+            hidden={**judged.hidden(), **outside, **sifted.hidden},
             plan=plan_as_json(plan, truth),
             abstained=not judged.hits,
             confidence=round(judged.confidence, 4),
@@ -140,6 +150,14 @@ class Recaller:
         return Answer(
             recall=recall, execution=found.execution, whole=near.whole and not unsettled, unsettled=unsettled
         )
+
+    def _of_that_time(
+        self, reader: Reader, query: Query, words: TextQuery, wish: Between
+    ) -> Sequence[Candidate]:
+        """The best by words among the memories of the time that is wished for."""
+        then = replace(query, filter=both(query.filter, wish))
+        plan = self._planner.create_plan(then, words.postings, words.reading)
+        return execute(reader, plan, then, words).candidates
 
     def analyse(self, reader: Reader, text: str) -> TextQuery | None:
         """The words of a text with their frequencies; None for an empty text."""
@@ -187,8 +205,12 @@ class Recaller:
             confidence = probability(evidence, index.total())
         if confidence < self._confidence:
             return Judged((), confidence, len(ranked), damaged, evidence)
+        repeats = 0
+        if words.stems:
+            kept, repeats = distinct([memories[entry.candidate.key] for entry in chosen], query.limit)
+            chosen = [chosen[place] for place in kept]
         shown = words_of(query.text)
-        hits = (
+        hits = tuple(
             Hit(
                 memory=memories[entry.candidate.key],
                 score=round(min(1.0, entry.score), 4),
@@ -199,7 +221,7 @@ class Recaller:
             )
             for entry in chosen[: query.limit]
         )
-        return Judged(tuple(hits), confidence, 0, damaged, evidence)
+        return Judged(hits, confidence, 0, damaged, evidence, repeats)
 
 
 class _Vocabulary:

@@ -151,8 +151,7 @@ def watch_uses(
         drafts: what was distilled from it.
         fixes: the errors that it ended.
     """
-    signs = signs_of(event, drafts, fixes)
-    if not signs:
+    if event.name != "Stop" and not fixes and all(draft.kind != "file_change" for draft in drafts):
         return 0
     at_us = to_us(event.received_at)
     prompts: list[str] = []
@@ -162,8 +161,12 @@ def watch_uses(
             prompts.append(writes.last_prompt(db, workspace, event.session))
         return prompts[0]
 
+    open_still = injections.unused(db, workspace, event.session, at_us - USE_WINDOW_US, at_us)
+    signs = signs_of(event, drafts, fixes) if open_still else None
+    if not signs:
+        return 0
     marked = 0
-    for shown in injections.unused(db, workspace, event.session, at_us - USE_WINDOW_US, at_us):
+    for shown in open_still:
         how = use_of(shown.memory, signs, asked)
         if how is not None:
             injections.mark_used(db, shown, how)

@@ -11,7 +11,7 @@ import apsw
 
 import retain
 from retain.cache import MultiLevelCache
-from retain.capture import spool
+from retain.capture import losses, spool
 from retain.config import Settings
 from retain.memory.drain import DAMAGED, DrainReport
 from retain.model import Recall, Workspace
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from retain.memory.semantics import Semantics
     from retain.pressure import MemoryManager
 
-FAILURES = "failures.log"
 HIT_OVERHEAD_BYTES = 1_024
 
 
@@ -62,7 +61,7 @@ def stats(
         "spool": {
             "waiting_bytes": spool.waiting_bytes(str(settings.spool)),
             "damaged_files": len(_damaged(settings)),
-            "failures": _failures(settings),
+            "failures": lost.count if (lost := losses.all_of(str(settings.spool))) else 0,
         },
         "process": {
             "cache": recalls.stats(),
@@ -85,8 +84,8 @@ def status(
     problems = []
     if counts["dead_letters"]:
         problems.append(f"{counts['dead_letters']} events could not be digested (dead letters)")
-    if failures := _failures(settings):
-        problems.append(f"{failures} hooks failed to write the spool (see {settings.spool / FAILURES})")
+    if lost := losses.all_of(str(settings.spool)):
+        problems.append(_told(lost, settings))
     if damaged := _damaged(settings):
         problems.append(
             f"{len(damaged)} damaged stretches of the spool are kept in {settings.spool / DAMAGED}"
@@ -160,12 +159,12 @@ def _bytes_of(database: Path) -> int:
     )
 
 
-def _failures(settings: Settings) -> int:
-    try:
-        with (settings.spool / FAILURES).open("rb") as file:
-            return sum(1 for _ in file)
-    except OSError:
-        return 0
+def _told(lost: losses.Losses, settings: Settings) -> str:
+    since = "" if lost.since_us is None else f" since {losses.moment(lost.since_us)}"
+    return (
+        f"{lost.count} hooks failed to write the spool{since}, the last because: {lost.reason} "
+        f"(see {settings.spool / losses.FAILURES})"
+    )
 
 
 def _damaged(settings: Settings) -> list[Path]:

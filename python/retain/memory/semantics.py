@@ -31,7 +31,7 @@ from retain.storage.vectors import vector_version
 
 logger = logging.getLogger(__name__)
 
-NEAREST = 100
+NEAREST = 50
 """Memories taken from each space."""
 
 LOADED_INLINE_MAX = 20_000

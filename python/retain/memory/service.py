@@ -21,6 +21,7 @@ from retain.memory import digest, inputs, recalling, reports
 from retain.memory.answering import Answering
 from retain.memory.auditing import Audit
 from retain.memory.controls import Controls
+from retain.memory.dating import named
 from retain.memory.drain import Drain
 from retain.memory.exporting import Exports
 from retain.memory.imports import Imports
@@ -109,6 +110,7 @@ class MemoryService:
             receipts,
             drain,
             answering=self._answering,
+            controls=controls,
             commits=commits,
             gate=recaller.gate,
         )
@@ -467,7 +469,7 @@ class MemoryService:
             raise InvalidInput("query", "must not be empty unless a filter is given")
         parsed = tree if tree is None or isinstance(tree, Filter) else parse_filter(tree)
         scope = None if workspace == "*" else (await self._scope(workspace))[0].id
-        return Query(text=words, filter=parsed, workspace=scope, limit=most)
+        return Query(text=words, filter=parsed, workspace=scope, limit=most, period=named(words, parsed))
 
     def _question(self, text: object, field: str) -> str:
         """A question may hold anything; only what can be stored could be found."""

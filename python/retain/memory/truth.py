@@ -26,7 +26,7 @@ from retain.git.lineage import (
 from retain.git.refs import Checkout
 from retain.git.repositories import Repositories, State
 from retain.model import Filter
-from retain.retrieval.filters import mentions
+from retain.retrieval.filters import asks_for
 from retain.retrieval.rank import Ranked
 from retain.storage.reads import Reader
 from retain.storage.truth import Provenance, provenance
@@ -116,7 +116,7 @@ class Gate:
         self, reader: Reader, asker: Asker, where: Filter | None, ranked: Sequence[Ranked], wanted: int
     ) -> Sifted:
         """The candidates of an answer, checked from the best on until ``wanted`` may be shown."""
-        open_to_all = any(mentions(where, name) for name in ASKED_FOR)
+        open_to_all = any(asks_for(where, name) for name in ASKED_FOR)
         shown: list[Ranked] = []
         marks: dict[int, Mark] = {}
         hidden: dict[str, int] = {}

@@ -29,7 +29,8 @@ _REFERENCE = re.compile(
 _TRAILER = re.compile(
     r"^\s*(?:co-authored-by|signed-off-by|reviewed-by|acked-by|change-id|cc|tested-by|reported-by|pull request:?"
     r"|\(cherry[ -]picked from|git-svn-id|--hg--|closes:?|fixes:?|refs?:?|resolves:?|---------)"
-    r"\s*(?:[:#(<]|commit|$|\S*$).*$",
+    r"\s*(?:[:#(<]|commit|$|\S*$).*$"
+    r"|^(?:extra|rename|branch|transplant_source|amend_source)\s+:\s.*$",
     re.IGNORECASE | re.MULTILINE,
 )
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]+")

@@ -13,7 +13,16 @@ from dataclasses import astuple, dataclass
 from itertools import pairwise
 
 from retain.model import Memory
-from retain.retrieval.lexical import TextQuery, Vocabulary, coverage, information, is_identifier, words_of
+from retain.retrieval.background import ownness
+from retain.retrieval.lexical import (
+    MEMORIES_ASSUMED,
+    TextQuery,
+    Vocabulary,
+    coverage,
+    information,
+    is_identifier,
+    words_of,
+)
 from retain.retrieval.rank import Ranked, Signals
 from retain.storage.text import indexed
 
@@ -29,6 +38,12 @@ MEMORIES_FITTED = 500
 HELD_POWER = 1.4
 """Brings the share that is held to the scale of the probability: 10 % of a question is as good as nothing."""
 
+KNOWN_MIN = 2
+"""A word of one memory is no word of the store."""
+
+RATIO_MAX = 3.0
+"""Bound of the logarithm of a ratio: one word decides nothing."""
+
 _NAME = re.compile(
     r"`([^`\s]{3,80})`|(?<![\w/.-])(--[a-z][\w-]+)"
     r"|(?<!\w)([A-Za-z]\w*(?:\.[A-Za-z_]\w+)+|\w+_\w+|[A-Z]?[a-z]+[A-Z]\w+|[A-Z]{2,}[a-z]\w+)"
@@ -41,7 +56,6 @@ class Evidence:
 
     Attributes:
         held: largest share of the question's information that one of them holds.
-        together: the share that they hold together.
         unknown: the share of words that occur in no memory.
         pairs: largest share of the question's neighbouring words that stand side by side in one of them.
         matched: logarithm of the most words that one of them holds.
@@ -52,10 +66,11 @@ class Evidence:
         names: 1 where the question names code.
         absent: 1 where it names code and none of the names occurs in any memory.
         literal: 1 where one of them holds a name letter by letter.
+        own: logarithm of how much more common than elsewhere its words are here, those that are so, together.
+        fitting: the mean of the same over all its words, by their worth; below 0 it speaks of something else.
     """
 
     held: float
-    together: float
     unknown: float
     pairs: float
     matched: float
@@ -66,23 +81,26 @@ class Evidence:
     names: float
     absent: float
     literal: float
+    own: float
+    fitting: float
 
 
 # Written by benches/fit_confidence.py.
-INTERCEPT = -0.287
+INTERCEPT = -0.775
 COEFFICIENTS: Mapping[str, float] = {
-    "held": 1.969,
-    "together": 1.531,
-    "unknown": -4.092,
-    "pairs": 5.722,
-    "matched": 0.539,
-    "words": 0.176,
-    "rarest": -3.362,
-    "lead": 3.477,
-    "agreeing": 1.172,
-    "names": -0.888,
-    "absent": -1.198,
-    "literal": 2.613,
+    "held": 0.000,
+    "unknown": -0.410,
+    "pairs": 1.534,
+    "matched": 0.573,
+    "words": -0.856,
+    "rarest": -0.158,
+    "lead": 3.501,
+    "agreeing": 1.003,
+    "names": -0.509,
+    "absent": -1.780,
+    "literal": 0.993,
+    "own": 0.912,
+    "fitting": 1.131,
 }
 
 
@@ -122,7 +140,8 @@ def evidence_of(
     """
     held = [index.tokens(indexed(_all_of(memory))) for _, memory in best]
     sets = [set(stems) for stems in held]
-    nowhere = information(0, index.total())
+    total = index.total()
+    nowhere = information(0, total)
     found = [words.stems[stem] for stems in sets for stem in stems & words.stems.keys()]
     keys = {entry.candidate.key for entry, _ in best}
     named = [
@@ -130,7 +149,6 @@ def evidence_of(
     ]
     return Evidence(
         held=max((coverage(words.stems, stems) for stems in sets), default=0.0),
-        together=coverage(words.stems, set().union(*sets)),
         unknown=coverage(words.stems, {stem for stem, worth in words.stems.items() if worth >= nowhere}),
         pairs=_side_by_side(index, text, held),
         matched=math.log1p(max((len(stems & words.stems.keys()) for stems in sets), default=0)),
@@ -141,7 +159,18 @@ def evidence_of(
         names=float(bool(named) or any(map(is_identifier, words_of(text)))),
         absent=float(bool(named) and not any(map(index.phrase_frequency, named))),
         literal=float(any(key in signals.literal for key in keys)),
+        **_at_home(words, total),
     )
+
+
+def _at_home(words: TextQuery, total: int) -> dict[str, float]:
+    """Whether the question is in the words of this store: ``own`` and ``fitting``."""
+    whole = max(total, MEMORIES_ASSUMED)  # in a store of a few every word would be its own
+    ratios = {stem: ownness(stem, words.counts.get(stem, 0), whole) for stem in words.stems}
+    lifted = sum(max(0.0, ratio) for stem, ratio in ratios.items() if words.counts.get(stem, 0) >= KNOWN_MIN)
+    worth = sum(words.stems.values()) or 1.0
+    drawn = sum(words.stems[stem] * max(-RATIO_MAX, min(RATIO_MAX, r)) for stem, r in ratios.items())
+    return {"own": math.log1p(lifted), "fitting": drawn / worth}
 
 
 def _all_of(memory: Memory) -> str:

@@ -188,6 +188,13 @@ def mentions(tree: Filter | None, field: str) -> bool:
     return tree.field == field
 
 
+def asks_for(tree: Filter | None, field: str) -> bool:
+    """Whether the tree wants certain values of a field; to leave some out is not to want the others."""
+    if isinstance(tree, All | AnyOf):
+        return any(asks_for(part, field) for part in tree.parts)
+    return tree is not None and not isinstance(tree, Not) and tree.field == field
+
+
 def as_tuples(tree: Filter) -> tuple[Any, ...]:
     """The tree as nested tuples, the form that the estimator reads (its ranges include both ends)."""
     if isinstance(tree, All):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple, Protocol
@@ -84,6 +84,7 @@ class TextQuery:
         stems: for each stem of the query, what finding it is worth; see ``information``.
         reading: what looking the words up in the index takes.
         known: how many words of the question occur, whether they are searched or not.
+        counts: for each of the stems, in how many memories it occurs.
     """
 
     match: str
@@ -92,6 +93,7 @@ class TextQuery:
     stems: Mapping[str, float]
     reading: Reading = NOTHING_READ
     known: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Vocabulary(Terms, Protocol):
@@ -175,6 +177,7 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
             skipped=sum(counts.get(stem, 0) for stems, _ in searched if len(stems) > 1 for stem in stems),
         ),
         known=len(present),
+        counts=counts,
     )
 
 

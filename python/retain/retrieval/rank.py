@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from retain.model import Between
 from retain.storage.reads import Candidate
 from retain.storage.structure import AGE_RANKS, File, Fix
 
@@ -33,13 +34,15 @@ class Weights:
         sharers: in how many memories a file may stand to link them.
         words: up to so many words of a question structure has its full weight.
         literal: factor for a memory that holds an identifier of the question letter by letter.
+        quoted: factor for a memory that holds an error line of the question, but for what differs each time.
         mended: weight of a fix where the question quotes an error, in place of the usual one of its kind.
         corpus: what being the nearest in the space fitted to the memories brings, in shares of the best words.
         model: the same in the space of a model.
         feedback: how much of the difference from the usual use a memory gains or loses.
+        period: factor for a memory of another time than the question names.
     """
 
-    recency_files: float = 0.8
+    recency_files: float = 0.95
     recency: float = 0.1
     recency_memories: float = 60.0
     neighbour: float = 0.1
@@ -48,11 +51,13 @@ class Weights:
     kept: int = 3
     sharers: int = 60
     words: int = 5
-    literal: float = 1.35
+    literal: float = 1.6
+    quoted: float = 2.0
     mended: float = 2.0
-    corpus: float = 0.15
+    corpus: float = 0.25
     model: float = 0.3
     feedback: float = 0.3
+    period: float = 0.25
 
 
 WEIGHTS = Weights()
@@ -115,19 +120,23 @@ class Signals:
         ages: how old they are.
         files: the files that each one names.
         literal: keys of those that hold an identifier of the question letter by letter.
+        quoted: keys of those that hold an error line of the question.
         words: how many words of the question were searched for.
         error: whether the question quotes an error: what is wanted then is what mended it.
         near: by kind of space, how near the memories point to where the question does, in 0..1.
         feedback: how much more often than usual they were of use when they were shown, in -1..1.
+        period: the time that the question names, where it is a wish and no filter.
     """
 
     ages: Ages = field(default_factory=Ages)
     files: Mapping[int, tuple[File, ...]] = field(default_factory=dict)
     literal: Collection[int] = ()
+    quoted: Collection[int] = ()
     words: int = 0
     error: bool = False
     near: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     feedback: Mapping[int, float] = field(default_factory=dict)
+    period: Between | None = None
 
 
 class Made(NamedTuple):
@@ -142,6 +151,8 @@ class Made(NamedTuple):
     neighbour: float | None = None
     linked: float | None = None
     fixes: float | None = None
+    period: float | None = None
+    quoted: float | None = None
     truth: float | None = None
 
 
@@ -206,7 +217,19 @@ def _scored(
     literal = weights.literal if key in signals.literal else None
     feedback = 1 + weights.feedback * signals.feedback[key] if key in signals.feedback else None
     score = ((text + meaning) * recency + neighbour) * kind * (literal or 1.0) * (feedback or 1.0)
-    return Ranked(candidate, score, Made(text, recency, kind, literal, feedback, meaning, neighbour))
+    made = Made(text, recency, kind, literal, feedback, meaning, neighbour)
+    if key in signals.quoted:
+        score *= weights.quoted
+        made = made._replace(quoted=weights.quoted)
+    if signals.period and not _is_in(candidate, signals.period):
+        return Ranked(candidate, score * weights.period, made._replace(period=weights.period))
+    return Ranked(candidate, score, made)
+
+
+def _is_in(candidate: Candidate, period: Between) -> bool:
+    return (period.low is None or candidate.occurred_us >= period.low) and (
+        period.high is None or candidate.occurred_us < period.high
+    )
 
 
 def _recency_most(signals: Signals, weights: Weights) -> tuple[float, float]:
@@ -270,6 +293,8 @@ def link(
 def _linked(entry: Ranked, gain: float, signals: Signals, weights: Weights) -> Ranked:
     if not entry.score:
         gain *= _recency(entry.candidate, _recency_most(signals, weights)[True], signals, weights)
+        if signals.period and not _is_in(entry.candidate, signals.period):
+            gain *= weights.period
     return Ranked(entry.candidate, entry.score + gain, entry.made._replace(linked=gain))
 
 

@@ -9,11 +9,15 @@ from types import MappingProxyType
 from retain.model import All, Between, Filter, In, Query
 from retain.retrieval import rank
 from retain.retrieval.lexical import TextQuery, is_identifier, words_of
+from retain.retrieval.quotes import plain, quoted_lines, quotes_error
 from retain.storage import injections, structure
 from retain.storage.reads import Candidate, Reader
 
 LITERAL_POOL = 50
 """How many of the best candidates are searched for the identifiers of the query, letter by letter."""
+
+QUOTING_CHARS_MAX = 20_000
+"""What of a memory is compared with the error lines of a question; some 10 us for a text of a few hundred."""
 
 LINKING_FILES_MAX = 24
 COMMON = 2
@@ -23,13 +27,6 @@ NO_SPACES: Mapping[str, Mapping[int, float]] = MappingProxyType({})
 
 _NAME = re.compile(r"[\w.-]*\w[/.]\w[\w./-]*\w")
 """Dotted names and paths."""
-
-_ERROR = re.compile(
-    r"\b[A-Z]\w*(?:Error|Exception|Failure|Interrupt|Timeout|Warning|NotFound|DoesNotExist)\b"
-    r"|\berror(?:\[[A-Z]+\d+\]|:| TS\d+)|\bpanicked at\b|\bpanic:|^E {3}|\bFAILED\b",
-    re.MULTILINE,
-)
-"""What only the output of something that failed holds."""
 
 
 def gather(
@@ -50,7 +47,8 @@ def gather(
         files=structure.files_of(candidates),
         literal=_literal(reader, query.text, [c.key for c in candidates[:LITERAL_POOL]]),
         words=max(1, words.known),
-        error=_ERROR.search(query.text) is not None,
+        error=quotes_error(query.text),
+        quoted=_quoted(reader, query.text, [c.key for c in candidates[:LITERAL_POOL]]),
     )
 
 
@@ -113,3 +111,12 @@ def _literal(reader: Reader, text: str, keys: Sequence[int]) -> frozenset[int]:
         if any(name in letters for name in names):
             found.add(key)
     return frozenset(found)
+
+
+def _quoted(reader: Reader, text: str, keys: Sequence[int]) -> frozenset[int]:
+    """Keys of the memories that hold an error line of the text; without such a line none is looked at."""
+    lines = quoted_lines(text)
+    if not lines:
+        return frozenset()
+    texts = ((key, plain(held[:QUOTING_CHARS_MAX])) for key, held in reader.texts(keys))
+    return frozenset(key for key, held in texts if any(line in held for line in lines))

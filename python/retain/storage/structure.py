@@ -15,6 +15,9 @@ from retain.storage.reads import Candidate
 AGE_RANKS = (0, 25, 50, 100, 200, 400, 800)
 """How many newer memories stand before the moments of ``moments``."""
 
+EARLIEST, LATEST = -(1 << 62), 1 << 62
+RELEASING_KINDS = ("commit", "command")
+
 File = tuple[int, str]
 """A path in a workspace, by the workspace's key."""
 
@@ -99,3 +102,48 @@ def fixes_of(db: apsw.Connection, errors: Sequence[int], where: Filter) -> list[
         Fix(error=error, fix=Candidate(key=key, bm25=0.0, occurred_us=us, kind=kind))
         for error, key, us, kind in rows
     ]
+
+
+def has_any(db: apsw.Connection, workspaces: Iterable[int], low: int | None, high: int | None) -> bool:
+    """Whether an active memory of these workspaces happened between two moments."""
+    return any(
+        db.execute(
+            "SELECT 1 FROM memory INDEXED BY memory_time WHERE workspace = ? AND status = 'active' "
+            "AND occurred_us >= ? AND occurred_us < ? LIMIT 1",
+            (workspace, EARLIEST if low is None else low, LATEST if high is None else high),
+        ).get
+        for workspace in workspaces
+    )
+
+
+def outside(db: apsw.Connection, where: Filter, low: int | None, high: int | None) -> int:
+    """How many memories that fit a filter did not happen between two moments."""
+    sql, values = condition(where)
+    count = db.execute(
+        f"SELECT count(*) FROM memory m WHERE {sql} AND NOT (m.occurred_us >= ? AND m.occurred_us < ?)",
+        (*values, EARLIEST if low is None else low, LATEST if high is None else high),
+    ).get
+    return int(count)
+
+
+def release_moment(db: apsw.Connection, workspaces: Iterable[int], words: Sequence[str]) -> int | None:
+    """When the newest commit or command happened whose title or text holds all these words side by side.
+
+    That is where a session leaves its releases: the message of their commit, or the tag that was set.
+    """
+    phrase = " ".join(word.replace('"', "") for word in words)
+    found = [
+        moment
+        for workspace in workspaces
+        for kind in RELEASING_KINDS
+        if (
+            moment := db.execute(
+                "SELECT m.occurred_us FROM memory_fts f CROSS JOIN memory m ON m.key = f.rowid "
+                "WHERE memory_fts MATCH ? AND m.workspace = ? AND m.kind = ? AND m.status = 'active' "
+                "ORDER BY m.occurred_us DESC LIMIT 1",
+                (f'{{title body}}: "{phrase}"', workspace, kind),
+            ).get
+        )
+        is not None
+    ]
+    return max(found, default=None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 _WORD = re.compile(r"\w+")
 _HUMP = re.compile(r"[a-z0-9][A-Z]|[A-Z][A-Z][a-z]|[A-Za-z][0-9]|[0-9][A-Za-z]")
@@ -35,16 +36,31 @@ _MARKS = re.compile(
 )
 """Vowels and tones above and below, at which the index would break a word."""
 
+_WORDS_KEPT = 4_096
+_WORD_CHARS_KEPT = 64
+"""The parts of so many words, of so many characters at most, are remembered: code says the same ones again."""
+
 PARTS_MAX = 5_000
 """Identifier parts appended to one text at the most."""
 
 
 def identifier_parts(word: str) -> list[str]:
     """The parts of a camelCase or letter-digit word; empty where it has only one."""
+    return list(_parts(word))
+
+
+def _parts(word: str) -> tuple[str, ...]:
+    return _kept_parts(word) if len(word) <= _WORD_CHARS_KEPT else _split(word)
+
+
+def _split(word: str) -> tuple[str, ...]:
     if not _HUMP.search(word):
-        return []
-    parts = [part for part in _PART.findall(word) if len(part) > 1]
-    return parts if len(parts) > 1 or (parts and parts[0] != word) else []
+        return ()
+    parts = tuple(part for part in _PART.findall(word) if len(part) > 1)
+    return parts if len(parts) > 1 or (parts and parts[0] != word) else ()
+
+
+_kept_parts = lru_cache(_WORDS_KEPT)(_split)
 
 
 def unspaced_parts(text: str, *, single: bool) -> list[str]:
@@ -70,9 +86,10 @@ def indexed(text: str) -> str:
     parts: list[str] = []
     if _HUMP.search(text):
         for word in dict.fromkeys(_WORD.findall(text)):
-            parts.extend(identifier_parts(word))
-            if len(parts) >= PARTS_MAX:
-                break
+            if found := _parts(word):
+                parts += found
+                if len(parts) >= PARTS_MAX:
+                    break
         del parts[PARTS_MAX:]
     parts += unspaced_parts(text, single=True)
     return text + "\n" + " ".join(parts) if parts else text

@@ -209,6 +209,34 @@ def test_segments_come_oldest_first_and_waiting_bytes_count_records_only(directo
     assert spool.waiting_bytes(str(directory)) == sum(sizes.values())
 
 
+def test_own_segments_are_read_with_the_sealed_one_of_their_time_and_not_before_it_is_sealed(
+    directory: Path,
+) -> None:
+    directory.mkdir(parents=True)
+    for name in ("seal-10-1", "own-15-2", "own-17-3", "seal-20-1", "own-25-4", "own-40-5"):
+        (directory / f"{name}.spool").write_bytes(b"x")
+    assert spool.groups(str(directory), 30) == [
+        ["seal-10-1.spool"],
+        ["own-15-2.spool", "own-17-3.spool", "seal-20-1.spool"],
+        ["own-25-4.spool"],
+    ]
+    assert spool.groups(str(directory / "nothing"), 30) == []
+
+
+def test_records_of_own_segments_take_their_place_by_time_and_the_others_stay_as_they_are() -> None:
+    def parts(*times: list[int]) -> list[list[Record]]:
+        return [[Record(b"%d" % time, time) for time in part] for part in times]
+
+    def merged(*times: list[int]) -> list[int]:
+        return [record.received_at_us for record in spool.in_order(parts(*times))]
+
+    assert merged([3], [5], [1, 2, 4, 6]) == [1, 2, 3, 4, 5, 6]
+    assert merged([9], [0], [1, 2]) == [0, 1, 2, 9]
+    assert merged([4], [5, 2, 3]) == [5, 2, 3, 4]
+    assert merged([2, 1]) == [2, 1]
+    assert merged() == []
+
+
 # Contention: real processes, started together by a barrier.
 
 WRITERS = 6

@@ -21,13 +21,16 @@ from pathlib import Path
 
 import pytest
 
-from retain.capture import spool
+from retain.capture import losses, spool
 from retain.capture.spool import Record
 from retain.interfaces import hook
 
 LAUNCHER = [str(Path(sys.executable).parent / "retain"), "hook"]
 MODULE = [sys.executable, "-m", "retain.interfaces.hook"]
+NATIVE = [str(Path(sys.executable).parent / "retain-hook")]
 COMMANDS = {"launcher": LAUNCHER, "module": MODULE}
+if Path(NATIVE[0]).exists():  # else the launcher runs what the module is
+    COMMANDS["native"] = NATIVE
 EVENT = json.dumps({"hook_event_name": "UserPromptSubmit", "session_id": "s-1", "prompt": "héllo"}).encode()
 NOBODY = 65534
 
@@ -165,10 +168,10 @@ def test_a_directory_in_the_place_of_the_live_segment_is_told_on_stderr_and_in_t
     (home / "spool" / spool.LIVE).mkdir(parents=True)
     for count in (1, 2):
         assert_answered(run(), failed="retain: ")
-        lines = (home / "spool" / hook.FAILURES).read_text().splitlines()
+        lines = (home / "spool" / losses.FAILURES).read_text().splitlines()
         assert len(lines) == count
         assert f"hook.failed type=IsADirectoryError errno={errno.EISDIR}" in lines[-1]
-    assert stat.S_IMODE((home / "spool" / hook.FAILURES).stat().st_mode) == 0o600
+    assert stat.S_IMODE((home / "spool" / losses.FAILURES).stat().st_mode) == 0o600
 
 
 def test_a_file_in_the_place_of_the_spool_is_told_on_stderr(run: Run, home: Path) -> None:
@@ -181,7 +184,7 @@ def test_a_file_in_the_place_of_the_spool_is_told_on_stderr(run: Run, home: Path
 def test_the_text_of_the_event_is_not_told_with_the_failure(run: Run, home: Path) -> None:
     (home / "spool" / spool.LIVE).mkdir(parents=True)
     answer = run(b'{"prompt": "hunter2"}')
-    assert b"hunter2" not in answer.stderr + (home / "spool" / hook.FAILURES).read_bytes()
+    assert b"hunter2" not in answer.stderr + (home / "spool" / losses.FAILURES).read_bytes()
 
 
 # What the hook knows of git
@@ -283,7 +286,7 @@ def test_a_closed_descriptor_is_no_reason_to_fail(command: list[str], closed: in
     assert answer.returncode == 0
     assert answer.stdout == (b"" if closed == 1 else b"{}\n")
     if closed == 2:
-        assert "IsADirectoryError" in (home / "spool" / hook.FAILURES).read_text()
+        assert "IsADirectoryError" in (home / "spool" / losses.FAILURES).read_text()
     elif closed == 1:
         assert len(kept_in(home)) == 1
 
@@ -327,26 +330,26 @@ def test_a_hook_that_cannot_keep_the_event_tells_and_lists_it(
     assert in_process(EVENT) == 0
     told = capfd.readouterr()
     assert told.out == "{}\n"
-    assert told.err.removeprefix("retain: ") == (home / "spool" / hook.FAILURES).read_text()
+    assert told.err.removeprefix("retain: ") == (home / "spool" / losses.FAILURES).read_text()
 
 
 def test_the_list_of_failures_stops_growing_at_its_limit(
     in_process: Callable[[bytes], int], home: Path
 ) -> None:
     (home / "spool" / spool.LIVE).mkdir(parents=True)
-    listed = home / "spool" / hook.FAILURES
-    listed.write_bytes(b"x" * (hook.FAILURE_BYTES_MAX - 1))
+    listed = home / "spool" / losses.FAILURES
+    listed.write_bytes(b"x" * (losses.BYTES_MAX - 1))
     in_process(EVENT)
     size = listed.stat().st_size
     in_process(EVENT)
-    assert listed.stat().st_size == size > hook.FAILURE_BYTES_MAX
+    assert listed.stat().st_size == size > losses.BYTES_MAX
 
 
 def test_a_symlink_in_the_place_of_the_list_is_not_followed(
     in_process: Callable[[bytes], int], home: Path, tmp_path: Path
 ) -> None:
     (home / "spool" / spool.LIVE).mkdir(parents=True)
-    (home / "spool" / hook.FAILURES).symlink_to(tmp_path / "target")
+    (home / "spool" / losses.FAILURES).symlink_to(tmp_path / "target")
     assert in_process(EVENT) == 0
     assert not (tmp_path / "target").exists()
 
@@ -378,7 +381,7 @@ def test_whatever_is_missing_the_hook_returns_zero(
     assert in_process(EVENT) == 0
     assert len(kept_in(home) if missing in {"cwd", "stdout"} else []) == (missing in {"cwd", "stdout"})
     if missing == "stderr":
-        assert "stderr is closed" in (home / "spool" / hook.FAILURES).read_text()
+        assert "stderr is closed" in (home / "spool" / losses.FAILURES).read_text()
 
 
 @pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 200_000])

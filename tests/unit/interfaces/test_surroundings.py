@@ -129,6 +129,7 @@ def test_hooks_in_python_beside_a_native_client_are_found(
     binaries = tmp_path / "bin"
     binaries.mkdir()
     monkeypatch.setattr("sys.executable", str(binaries / "python3"))
+    monkeypatch.setattr("sysconfig.get_path", lambda *_: str(binaries))
     entry = {"command": "/v/bin/python3"}
     assert verdicts(surroundings.native([entry])) == [("native hook", "ok")]
     (binaries / "retain-hook").write_bytes(b"")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conftest import GitRepo
 
 import retain
 from retain.interfaces.questions import told_event
@@ -438,3 +439,47 @@ async def test_git_that_does_not_answer_costs_a_start_nothing_but_its_commits(
     monkeypatch.setenv("PATH", "")
     assert shutil.which("git") is None
     assert "git:" not in await Client(memory, repo.path).start()
+
+
+# What is told nowhere
+
+
+async def test_what_a_branch_decided_is_not_told_unasked_on_another(
+    home: Path, git_repo: Callable[[], GitRepo]
+) -> None:
+    repo = git_repo()
+    repo.commit()
+    repo("checkout", "-q", "-b", "feature")
+    async with retain.open(home, folder=repo.path, recall_confidence=0, context_confidence=0) as memory:
+        decided = "We round totals of the cart to five cents."
+        await memory.remember(decided, kind="decision", paths=["src/cart.py"])
+        client = Client(memory, repo.path)
+        assert "five cents" in await client.start("clear")
+        repo("checkout", "-q", "main")
+        other = Client(memory, repo.path, session="other")
+        for said in (
+            await other.start(),
+            await other.prompt("how do we round totals of the cart?"),
+            await other.edit("src/cart.py"),
+        ):
+            assert "five cents" not in said
+        account = await memory.receipts.account()
+        assert account["hidden"]["other_branch"] >= 1
+
+
+async def test_in_a_project_that_is_off_nothing_is_told(home: Path, folder: Path) -> None:
+    projects = ((str(folder), False),)
+    async with retain.open(home, folder=folder, projects=projects, context_confidence=0) as memory:
+        await memory.remember("We round totals of the cart to five cents.", kind="decision")
+        client = Client(memory, folder)
+        assert await client.start() == ""
+        assert await client.prompt("how do we round totals of the cart?") == ""
+
+
+async def test_what_the_client_has_loaded_is_not_said_again(memory: MemoryService, folder: Path) -> None:
+    (folder / "CLAUDE.md").write_text("# Rules\n\nWe round totals of the cart to five cents.\n")
+    await memory.remember("We round totals of the cart to five cents.", kind="decision")
+    await memory.remember("Currency comes from the order.", kind="decision")
+    said = await Client(memory, folder).start()
+    assert "Currency" in said
+    assert "five cents" not in said

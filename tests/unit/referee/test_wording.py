@@ -15,6 +15,7 @@ from retain.referee.wording import content_words, first_sentences, identifiers, 
         ("Cache the token (closes #12, #13)", "Cache the token"),
         ("See psf/black#77 for why\n\nCo-authored-by: A <a@b>\nSigned-off-by: B <b@c>", "See for why"),
         ("Fix it\n\nCloses #5", "Fix it"),
+        ("Fix it\n\n--HG--\nextra : convert_revision : svn%3Ab85f%401103\nrename : a.py => b.py", "Fix it"),
         ("Fixes a crash when the pool is empty", "Fixes a crash when the pool is empty"),
     ],
 )

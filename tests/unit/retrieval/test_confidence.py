@@ -22,7 +22,6 @@ from retain.retrieval.signals import gather, ordered
 
 FAIR = Evidence(
     held=0.4,
-    together=0.5,
     unknown=0.4,
     pairs=0.1,
     matched=1.0,
@@ -33,6 +32,8 @@ FAIR = Evidence(
     names=0.0,
     absent=0.0,
     literal=0.0,
+    own=2.0,
+    fitting=0.0,
 )
 
 
@@ -54,8 +55,9 @@ def test_every_feature_has_its_coefficient() -> None:
 @pytest.mark.parametrize(
     ("feature", "value", "better"),
     [
-        ("held", 0.7, True), ("together", 0.9, True), ("unknown", 0.8, False), ("pairs", 0.5, True),
+        ("held", 0.9, True), ("unknown", 0.8, False), ("pairs", 0.5, True),
         ("lead", 0.8, True), ("agreeing", 1.0, True), ("absent", 1.0, False), ("literal", 1.0, True),
+        ("own", 3.0, True),
     ],
 )  # fmt: skip
 def test_each_feature_speaks_in_its_direction(feature: str, value: float, better: bool) -> None:

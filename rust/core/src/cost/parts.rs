@@ -16,6 +16,8 @@ pub(crate) struct Part {
     pub(crate) leaf: bool,
     /// Whether a row of the index of times is enough to test it: the row itself need not be read.
     pub(crate) covered: bool,
+    /// Whether its index lists keys mostly ascending: of one value each, not of many paths one after the other.
+    pub(crate) ascending: bool,
     /// What it says.
     pub(crate) about: About,
 }
@@ -105,6 +107,7 @@ impl Part {
             test,
             leaf: !matches!(filter, Filter::And(_) | Filter::Or(_) | Filter::Not(_)),
             covered: is_covered(filter),
+            ascending: matches!(filter, Filter::In { .. }),
             about: about(filter),
         }
     }

@@ -272,6 +272,7 @@ impl Seen {
     pub(crate) fn filter_first(&self, driver: Option<&Part>) -> Vec<Step> {
         let mut steps = Vec::with_capacity(20);
         let alone = driver.filter(|part| self.is_alone(part));
+        let timed = driver.is_none() && self.parts.iter().all(|part| part.covered);
         match alone.and_then(|part| part.index) {
             Some(walk) => self.listed(walk, &mut steps),
             None => self.keys(driver, &mut steps),
@@ -282,7 +283,7 @@ impl Seen {
         let span = self.span * keys / (keys + 2.0);
         steps.push(Step {
             operator: Operator::KeySet,
-            rows: if alone.is_some() {
+            rows: if timed || alone.is_some_and(|part| part.ascending) {
                 self.rows.times(ASCENDING)
             } else {
                 self.rows

@@ -99,7 +99,8 @@ def build(place: Path, commits: int) -> tuple[list[Made], dict[int, str]]:
     made = write_history(importer.stdin, commits, random.Random(7))
     importer.stdin.close()
     assert importer.wait() == 0
-    subprocess.run(["git", "branch", "-q", "-D", "landing"], cwd=place, check=True)
+    git(place, "branch", "-q", "-D", "landing")
+    git(place, "pack-refs", "--all")  # as its own housekeeping leaves it
     pairs = (line.split() for line in marks.read_text().splitlines())
     return made, {int(mark[1:]): commit for mark, commit in pairs}
 

@@ -40,7 +40,7 @@ class Story:
     path: Path
     home: Path
     service: MemoryService
-    open_at: Callable[[Path], Awaitable[MemoryService]]
+    open_at: Callable[..., Awaitable[MemoryService]]
     clock: Clock = field(default_factory=Clock)
     facts: dict[str, Any] = field(default_factory=dict)
 

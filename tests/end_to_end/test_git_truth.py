@@ -37,9 +37,9 @@ async def story(tmp_path: Path, home: Path) -> AsyncIterator[Story]:
     path.mkdir()
     async with AsyncExitStack() as opened:
 
-        async def open_at(folder: Path) -> MemoryService:
+        async def open_at(folder: Path, **more: str) -> MemoryService:
             return await opened.enter_async_context(
-                retain.open(home, folder=folder, recall_confidence=0, recall_drain_ms=0)
+                retain.open(home, folder=folder, recall_confidence=0, recall_drain_ms=0, **more)
             )
 
         story = Story(path, home, await open_at(path), open_at)
@@ -630,6 +630,21 @@ async def _(s: Story) -> None:
     assert await s.state("zebra") == "hidden"
     s.git("merge", "-q", "--ff-only", "feature")
     assert await s.state("zebra") == "fresh"
+
+
+@case("a session that moves to another working tree is asked there")
+async def _(s: Story) -> None:
+    tree = s.path.parent / "tree"
+    s.git("worktree", "add", "-q", "-b", "feature", str(tree))
+    moved = await s.open_at(s.path, session="s1")
+    s.hook("UserPromptSubmit", tree, prompt="Please build the zebra house behind the pond.")
+    await s.service.drain.run()
+    s.commit("work", at=tree, a_txt="changed")
+    assert await s.state("zebra", moved) == "fresh"
+    assert await s.state("zebra") == "hidden"
+    s.hook("UserPromptSubmit", prompt="Back to the pond itself and its borders now.")
+    await s.service.drain.run()
+    assert await s.state("zebra", moved) == "hidden"
 
 
 @case("what main learns while a linked working tree has a branch stays on main")

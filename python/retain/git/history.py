@@ -16,6 +16,7 @@ import time
 import zlib
 from array import array
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +33,12 @@ _HEADER = struct.Struct("<4sIIQ")  # magic, crc32 of the rest, bytes of JSON, co
 NO_COMMIT = -1
 OBJECT_CACHE_BYTES = 4 << 20
 """Bytes of objects that libgit2 may keep; each commit is read once."""
+SETS_MAX = 32
+"""Ancestor sets that are kept; each takes a byte a commit."""
+HEADS_MAX = 4
+TWINS_MAX = 4_096
+STEPS_BEFORE = 64
+"""How far back a commit is looked for whose set can be gone on from."""
 STEPS_PER_LOOK = 256
 """Commits read between two looks at the clock."""
 
@@ -94,6 +101,9 @@ class History:
         self._late: dict[bytes, int] = {}  # those that came after
         self._saved = 0
         self._line = array("i")
+        self._sets: OrderedDict[int, Ancestors] = OrderedDict()
+        self._heads: OrderedDict[int, Ancestors] = OrderedDict()
+        self._twins: dict[int, tuple[int, list[int]]] = {}
         if file is not None:
             self._load(file)
 
@@ -245,21 +255,52 @@ class History:
 
     def twins(self, number: int) -> list[int]:
         """Other commits of the same author, second and subject."""
+        start, found = self._twins.get(number, (0, []))
         mark = self._marks[number]
-        found: list[int] = []
-        start = 0
         while True:
             try:
                 start = self._marks.index(mark, start)
             except ValueError:
-                return found
+                break
             if start != number:
                 found.append(start)
             start += 1
+        if len(self._twins) >= TWINS_MAX:
+            self._twins.clear()
+        self._twins[number] = (len(self), found)
+        return found
 
     def ancestors(self, number: int) -> Ancestors:
-        """The commit and all its ancestors."""
-        return Ancestors(self._first, self._second, self._more, number)
+        """The commit and all its ancestors; the sets of the last ones asked for are kept.
+
+        Where a commit follows one whose set is kept, that set is gone on from.
+        """
+        known = self._sets.get(number) or self._heads.get(number)
+        if known is None:
+            known = Ancestors(self._first, self._second, self._more, number, self._set_before(number))
+        self._sets[number] = known
+        self._sets.move_to_end(number)
+        if len(self._sets) > SETS_MAX:
+            self._sets.popitem(last=False)
+        return known
+
+    def ancestors_of_head(self, number: int) -> Ancestors:
+        """The same for a commit that is checked out; these sets are kept longer."""
+        known = self.ancestors(number)
+        self._heads[number] = known
+        if len(self._heads) > HEADS_MAX:
+            self._heads.popitem(last=False)
+        return known
+
+    def _set_before(self, number: int) -> Ancestors | None:
+        for _ in range(STEPS_BEFORE):
+            number = self._first[number]
+            if number == NO_COMMIT:
+                return None
+            known = self._sets.get(number) or self._heads.get(number)
+            if known is not None:
+                return known
+        return None
 
     # The file
 
@@ -320,12 +361,34 @@ class History:
 class Ancestors:
     """A commit and its ancestors, looked for only as far back as a question needs."""
 
-    def __init__(self, first: array[int], second: array[int], more: dict[int, list[int]], top: int) -> None:
+    def __init__(
+        self,
+        first: array[int],
+        second: array[int],
+        more: dict[int, list[int]],
+        top: int,
+        before: Ancestors | None = None,
+    ) -> None:
         self._first, self._second, self._more = first, second, more
         self.top = top
         self._flags = bytearray(top + 1)
         self._flags[top] = 1
         self._next = top  # numbers above this one are decided
+        if before is not None:
+            self._go_on_from(before)
+
+    def _go_on_from(self, before: Ancestors) -> None:
+        """Takes over the set of an ancestor, and adds what leads from it to this commit."""
+        waiting = [self.top]
+        while waiting:
+            number = waiting.pop()
+            self._flags[number] = 1
+            parents = (self._first[number], self._second[number], *self._more.get(number, ()))
+            waiting += [p for p in parents if p >= 0 and not self._flags[p] and p not in before]
+        size = len(before._flags)
+        both = int.from_bytes(self._flags[:size], "little") | int.from_bytes(before._flags, "little")
+        self._flags[:size] = both.to_bytes(size, "little")
+        self._next = before._next
 
     def __contains__(self, number: object) -> bool:
         if not isinstance(number, int) or not 0 <= number <= self.top:

@@ -143,11 +143,11 @@ def _tip(journal: Journal, branch: str, at: int, commit: str) -> None:
 
 def _entries(path: str, kept: Kept) -> list[_Entry]:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123 - many small files
-            facts = os.fstat(file.fileno())
-            known = kept.get(path)
-            if known is not None and known[0] == (facts.st_mtime_ns, facts.st_size):
-                return known[1]
+        facts = os.stat(path)  # noqa: PTH116 - many small files
+        known = kept.get(path)
+        if known is not None and known[0] == (facts.st_mtime_ns, facts.st_size):
+            return known[1]
+        with open(path, "rb") as file:  # noqa: PTH123 - the same
             file.seek(max(0, facts.st_size - LOG_BYTES_MAX))
             data = file.read(LOG_BYTES_MAX)
     except OSError:

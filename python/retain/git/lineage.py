@@ -24,8 +24,6 @@ LINE_MAX = 200
 SQUASHED_MAX = 16
 """Beginnings of a branch that are tried as what was squashed."""
 PARENTS_MAX = 16
-KEPT_MAX = 64
-"""Ancestor sets that are kept; each takes a byte a commit."""
 TIPS_MAX = 64
 """Branches that are asked whether they hold the work of one that is gone."""
 
@@ -91,7 +89,6 @@ class Lineage:
         self.local = frozenset(name for name in self._tips if not name.startswith("remotes/"))
         self._journal: Journal | None = None
         self._landing: Landing | None = None
-        self._known: dict[int, Ancestors] = {}
         self._made: dict[str, frozenset[int]] = {}
 
     @property
@@ -122,7 +119,7 @@ class Lineage:
         if self._landing is None and self.here.commit:
             top = self.history.find(self.here.commit, deadline)
             if top != NO_COMMIT:
-                ancestors = self.history.ancestors(top)
+                ancestors = self.history.ancestors_of_head(top)
                 self._landing = Landing(self.history, self.patches, ancestors, self.journal.amended)
         return self._landing
 
@@ -151,19 +148,10 @@ class Lineage:
             known = self._made[branch] = frozenset(number for number in numbers if number != NO_COMMIT)
         return known
 
-    def ancestors(self, number: int) -> Ancestors:
-        """A commit and its ancestors, kept for the next question about the same one."""
-        known = self._known.get(number)
-        if known is None:
-            if len(self._known) >= KEPT_MAX:
-                self._known.clear()
-            known = self._known[number] = self.history.ancestors(number)
-        return known
-
     def holder_of(self, number: int, deadline: Deadline) -> str:
         """The name of a branch whose history has a commit; empty where none does."""
         tips = self.tips(deadline)
-        return next((name for name, top in tips if number in self.ancestors(top)), "")
+        return next((name for name, top in tips if number in self.history.ancestors(top)), "")
 
 
 class _Case:
@@ -313,7 +301,7 @@ class _Case:
             near = line_to(self._history, tip, self._commit, LINE_MAX)
             if near is not None:
                 return near
-        ancestors = self._lineage.ancestors(tip)
+        ancestors = self._history.ancestors(tip)
         if self._commit in ancestors:
             return []
         before = Landing(self._history, self._patches, ancestors, self._journal.amended)
@@ -329,7 +317,7 @@ class _Case:
             return birth.commit != commit
         main = self._journal.last_tip(self._lineage.trunk, self._seen.at_s)
         number = self._history.find(main, self._deadline) if main else NO_COMMIT
-        return None if number == NO_COMMIT else self._commit not in self._lineage.ancestors(number)
+        return None if number == NO_COMMIT else self._commit not in self._history.ancestors(number)
 
     def _perhaps_own(self) -> Verdict:
         """A remote branch that ends at a commit which is here was merged; a local one may only begin there."""
@@ -363,7 +351,7 @@ class _Case:
             if len(tips) >= SQUASHED_MAX:
                 break
             former = self._history.find(commit, self._deadline)
-            if former not in tips and former >= work and work in self._lineage.ancestors(former):
+            if former not in tips and former >= work and work in self._history.ancestors(former):
                 tips.append(former)
         return self._landing.squashed(base, tips, self._deadline)
 

@@ -48,7 +48,7 @@ def checkout_at(folder: str) -> Checkout | None:
     if found is None:
         return None
     root, git_dir = found
-    shared = head.common_dir(git_dir)
+    shared = os.path.normpath(head.common_dir(git_dir))  # one name for all working trees of a repository
     branch, commit = head.read_at(git_dir, shared)
     return Checkout(root=root, git_dir=git_dir, common_dir=shared, branch=branch, commit=commit)
 

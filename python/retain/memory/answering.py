@@ -19,6 +19,7 @@ from retain.memory.truth import Asker, CommitCheck
 from retain.model import Query, Recall
 from retain.storage import writes
 from retain.storage.sqlite import SqliteStore
+from retain.storage.truth import last_worktree
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,25 @@ class Answering:
         self._semantics = semantics
         self._commits = commits
         self._upkeep = upkeep
+        self._moved_at = -1
+        self._moved_to = ""
         self._background: set[asyncio.Task[None]] = set()
+
+    async def asker(self, workspace: int, root: str, session: str | None) -> Asker:
+        """Who asks: from the working tree that the session was in last, where it has moved, else from ``root``."""
+        version, _ = self._store.state()
+        if session is not None and self._moved_at != version:
+            self._moved_to = await self._store.read(
+                lambda reader: last_worktree(reader.connection, workspace, session)
+            )
+            self._moved_at = version
+        if self._moved_to and self._moved_to != root:
+            moved = self._commits.asker(workspace, self._moved_to)
+            here = self._commits.asker(workspace, root)
+            if moved.same_repository(here):
+                return moved
+            return here
+        return self._commits.asker(workspace, root)
 
     async def recall(self, query: Query, asker: Asker) -> Recall:
         """The answer to an effective query, as of the state of the store and of git when it was asked."""
@@ -72,7 +91,10 @@ class Answering:
     async def prepare(self, asker: Asker) -> None:
         """Reads the history of a workspace, so that no question waits for it or does without."""
         try:
-            await asyncio.to_thread(self._commits.get_ready, asker)
+            if await asyncio.to_thread(self._commits.get_ready, asker):
+                from retain.memory.relief import trim
+
+                await asyncio.to_thread(trim)  # reading a long history leaves free pages behind
         except RetainError as error:
             logger.warning("recall.not_prepared error=%s", error.code)
 

@@ -41,7 +41,7 @@ _LISTS = ("paths", "symbols", "tags")
 _COUNTS = ("occurred_us", "recorded_us", "seen")
 _PLACE = ("id", "identity", "name", "root")
 _LATER: Mapping[str, Any] = {"worktree": None, "dirty": None, "blobs": {}, "sightings": []}
-"""What exports of schema 6 and before do not have."""
+"""What exports of schema 7 and before do not have."""
 TEXTS_REDACTED = ("title", "text", "reason")
 
 

@@ -132,9 +132,9 @@ async def give_back(level: Level) -> None:
         gc.collect()
     if plan.trim:
         try:
-            await asyncio.to_thread(_trim)
+            await asyncio.to_thread(trim)
         except RuntimeError:  # no memory for a thread: now, then, at the cost of a pause
-            _trim()
+            trim()
 
 
 def _resize(cache: L1Cache, entries: int, size: int, level: Level) -> None:
@@ -149,7 +149,8 @@ async def _empty_readers(store: SqliteStore, level: Level) -> None:
         logger.warning("pressure.readers_kept error=%s", error)
 
 
-def _trim() -> None:
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:  # glibc has it; other allocators give back by themselves
-        trim(0)
+def trim() -> None:
+    """Has the allocator give free pages back to the system."""
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if give_back is not None:  # glibc has it; other allocators give back by themselves
+        give_back(0)

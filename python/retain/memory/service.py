@@ -480,7 +480,7 @@ class MemoryService:
     async def _asker(self) -> Asker:
         """From where this service asks: its workspace, and what is checked out there now."""
         place, key = await self._workspaces.at(self._channel.folder)
-        return self._commits.asker(key, place.root)
+        return await self._answering.asker(key, place.root, self._channel.session)
 
     def _drafts(
         self, items: Sequence[Mapping[str, Any] | Draft], place: Workspace, origin: Origin

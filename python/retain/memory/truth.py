@@ -69,6 +69,11 @@ class Asker:
     checkout: Checkout | None = None
     state: State | None = None
 
+    def same_repository(self, other: Asker) -> bool:
+        """Whether both stand in working trees of one repository."""
+        mine, its = self.checkout, other.checkout
+        return mine is not None and its is not None and mine.common_dir == its.common_dir
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
@@ -211,10 +216,11 @@ class CommitCheck:
             repository.judge(asker.checkout, asker.state, list(places), None)
             self.save()
 
-    def get_ready(self, asker: Asker) -> None:
-        """Reads the history of what is checked out, however long it takes."""
+    def get_ready(self, asker: Asker) -> bool:
+        """Reads the history of what is checked out, however long it takes; whether there is one."""
         if asker.checkout is not None:
             self.settle(asker, [Seen(commit=asker.checkout.commit)])
+        return asker.checkout is not None
 
     def save(self) -> None:
         """Keeps what was read of git for the next process."""

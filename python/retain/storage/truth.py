@@ -73,6 +73,16 @@ def fix_of(db: apsw.Connection, memory_id: str) -> tuple[str, str] | None:
     return (str(row[0]), str(row[1])) if row else None
 
 
+def last_worktree(db: apsw.Connection, workspace: int, session: str) -> str:
+    """The working tree in which a session was seen last; empty where none is known."""
+    row = db.execute(
+        "SELECT worktree FROM memory WHERE workspace = ? AND session = ? AND worktree IS NOT NULL "
+        "ORDER BY key DESC LIMIT 1",
+        (workspace, session),
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
 def key_of(db: apsw.Connection, memory_id: str) -> int | None:
     """The key of a memory."""
     row = db.execute("SELECT key FROM memory WHERE id = ?", (memory_id,)).fetchone()

@@ -10,6 +10,7 @@ import os
 import sys
 from contextlib import suppress
 
+from retain.capture.controls import holds_back
 from retain.capture.parse import load_json
 from retain.capture.spool import PAYLOAD_BYTES_MAX
 from retain.config import read_settings
@@ -25,7 +26,8 @@ def main() -> int:
     printed = False
     try:
         settings, _ = read_settings()
-        payload = load_json(read_bounded(0, PAYLOAD_BYTES_MAX)[0])
+        data = read_bounded(0, PAYLOAD_BYTES_MAX)[0]
+        payload = None if holds_back(str(settings.home), data, _cwd()) else load_json(data)
         event = told_event(payload, _cwd()) if isinstance(payload, dict) else None
         if event is not None and event.name == START and allowed(event):
             from retain.memory.cold_start import answer_start, keep_receipt

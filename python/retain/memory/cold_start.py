@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -20,7 +20,7 @@ from retain.memory.sight import Sight
 from retain.memory.truth import GRAPHS, PATIENCE_S, CommitCheck, Gate
 from retain.model import Event, new_id
 from retain.retrieval.context import Block
-from retain.storage import injections, migrations, sessions
+from retain.storage import controls, injections, migrations, sessions
 from retain.storage.connection import connect, translated
 from retain.storage.reads import Reader
 from retain.storage.side_lock import LOCK_FILE, SideLock, present
@@ -37,6 +37,7 @@ class ColdAnswer:
     block: Block
     workspace: int
     session: str
+    hidden: Mapping[str, int]
 
 
 def answer_start(settings: Settings, event: Event) -> ColdAnswer | None:
@@ -85,9 +86,10 @@ def _answer(reader: Reader, event: Event, settings: Settings) -> ColdAnswer | No
         place=here, key=key, session=event.session, told=told if source in GOES_ON else (),
         source=source if isinstance(source, str) else "", sight=sight,
     )  # fmt: skip
-    return ColdAnswer(
-        block=at_start(reader, visit, settings.context_tokens), workspace=key, session=event.session
-    )
+    block = at_start(reader, visit, settings.context_tokens)
+    over = {"over_budget": block.over_budget} if block.over_budget else {}
+    hidden = {**sight.hidden, **over}
+    return ColdAnswer(block=block, workspace=key, session=event.session, hidden=hidden)
 
 
 def keep_receipt(settings: Settings, answer: ColdAnswer) -> None:
@@ -96,10 +98,9 @@ def keep_receipt(settings: Settings, answer: ColdAnswer) -> None:
     Raises:
         StoreError: it was not stored.
     """
-    hidden = {"over_budget": answer.block.over_budget} if answer.block.over_budget else {}
     injection = injections.Injection(
         id=new_id(), workspace=answer.workspace, session=answer.session, door="SessionStart",
-        at_us=time.time_ns() // 1000, memories=answer.block.ids, tokens=answer.block.tokens, hidden=hidden,
+        at_us=time.time_ns() // 1000, memories=answer.block.ids, tokens=answer.block.tokens, hidden=answer.hidden,
     )  # fmt: skip
     lock = SideLock(settings.home / LOCK_FILE, timeout_s=LOCK_S)
     try:
@@ -108,7 +109,9 @@ def keep_receipt(settings: Settings, answer: ColdAnswer) -> None:
             try:
                 with lock:
                     connection.execute("BEGIN IMMEDIATE")
-                    injections.add(connection, injection)
+                    private = controls.stretches(connection, [answer.session])
+                    if not controls.is_within(private.get(answer.session, ()), injection.at_us):
+                        injections.add(connection, injection)
                     renew_token(connection)
                     connection.execute("COMMIT")
             finally:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from retain.capture.client_memory import loaded_in
+from retain.capture.client_memory import Loaded, loaded_in
 from retain.capture.distil import distil, is_prompt_noise, prepare, without_asides
 from retain.capture.file_changes import relative_path
 from retain.config import Settings
@@ -92,6 +92,7 @@ class Told:
     files: set[str] = field(default_factory=set)
     started: bool = False
     since_us: int = 0
+    loaded: Loaded | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +172,7 @@ class Injector:
         told = await self._told_to(event, key)
         async with told.turn:
             scene = Scene(
-                event=event, place=place, key=key, told=told, sight=await self._sight(event, place, key)
+                event=event, place=place, key=key, told=told, sight=await self._sight(event, place, key, told)
             )
             block, hidden = await answer(scene, int(self._tokens * SHARES.get(event.name, 1)))
             told.started = told.started or event.name in STARTS
@@ -189,12 +190,13 @@ class Injector:
                 )
         return block.text
 
-    async def _sight(self, event: Event, place: Workspace, key: int) -> Sight:
-        """What may be told where the event happened."""
+    async def _sight(self, event: Event, place: Workspace, key: int, told: Told) -> Sight:
+        """What may be told where the event happened; the client loads its files at a start, so then they are read."""
 
         def look() -> Sight:
-            asker = self._commits.asker(key, place.root)
-            return Sight(gate=self._gate, asker=asker, loaded=loaded_in(event.cwd))
+            if told.loaded is None or event.name == "SessionStart":
+                told.loaded = loaded_in(event.cwd)
+            return Sight(gate=self._gate, asker=self._commits.asker(key, place.root), loaded=told.loaded)
 
         return await asyncio.to_thread(look)
 

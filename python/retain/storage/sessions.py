@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import apsw
 
+PLACES_LOOKED_AT = 500
+"""The newest memories among which one with a commit is looked for."""
+
 FIXES_LOOKED_AT = 2_000
 """The newest fixes of a workspace that are compared with an error."""
 
@@ -67,9 +70,10 @@ def last_place(db: apsw.Connection, workspace: int, session: str | None) -> tupl
     """Branch and commit of the newest memory of a session (None: of any) that has a commit; else empty."""
     which = "" if session is None else "AND session = ? "
     row = db.execute(
-        "SELECT coalesce(branch, ''), commit_id FROM memory WHERE workspace = ? AND status = 'active' "
-        f"AND commit_id IS NOT NULL AND origin != 'import' {which}ORDER BY occurred_us DESC LIMIT 1",
-        (workspace,) if session is None else (workspace, session),
+        "SELECT coalesce(branch, ''), commit_id FROM (SELECT branch, commit_id FROM memory WHERE workspace = ? "
+        f"AND status = 'active' AND origin != 'import' {which}ORDER BY occurred_us DESC LIMIT ?) "
+        "WHERE commit_id IS NOT NULL LIMIT 1",
+        (workspace, *(() if session is None else (session,)), PLACES_LOOKED_AT),
     ).fetchone()
     return (str(row[0]), str(row[1])) if row else ("", "")
 

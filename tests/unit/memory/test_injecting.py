@@ -157,6 +157,24 @@ async def test_what_the_client_loads_by_itself_is_left_out_of_a_start(client: Cl
     assert "project:other" in told
 
 
+async def test_what_stands_in_claude_md_is_left_out_of_a_start_and_a_prompt_and_counted(
+    client: Client,
+) -> None:
+    rule = "The cart total is rounded half to even by banker's rounding."
+    (client.folder / "CLAUDE.md").write_text(f"# Rules\n\n{rule}\n", encoding="utf-8")
+    await client.memory.remember(rule, kind="decision")
+    assert await client.start() == ""
+    assert await client.prompt("how is the cart total rounded?") == ""
+    assert (await client.memory.receipts.account())["hidden"] == {"loaded_by_client": 2}
+
+
+async def test_a_private_session_is_told_what_fits_and_leaves_no_receipt(client: Client) -> None:
+    await client.memory.remember("The cart total is rounded half to even by banker's rounding")
+    await client.memory.controls.make_private(client.session, is_on=True)
+    assert await client.start() != ""
+    assert (await client.memory.receipts.account())["injections"] == 0
+
+
 async def test_a_first_prompt_without_a_start_before_it_is_told_what_a_start_is_told(client: Client) -> None:
     await client.memory.remember("Prices are decimal.Decimal because floats lose cents", kind="decision")
     assert "What earlier sessions left" in await client.prompt("refactor the login page please")

@@ -25,6 +25,7 @@ from retain.memory import hindsight
 from retain.memory.answering import Answering
 from retain.memory.briefing import CHARS_MAX, GOES_ON, Visit, at_start, state_of
 from retain.memory.controls import OFF, Controls
+from retain.memory.dating import named
 from retain.memory.digest import RECALL_HEADING
 from retain.memory.drain import Drain
 from retain.memory.hindsight import NOTHING
@@ -239,7 +240,9 @@ class Injector:
         shown = dict.fromkeys((*scene.told.ids, *first.ids))
         where = _outside(scene, list(shown)[-SHOWN_MAX:])
         words = question[: self._settings.query_chars_max]
-        query = Query(text=words, filter=where, workspace=scene.place.id, limit=HITS_MAX)
+        query = Query(
+            text=words, filter=where, workspace=scene.place.id, limit=HITS_MAX, period=named(words, where)
+        )
         asker = scene.sight.asker
         assert asker is not None, "a scene has one"
         recall = await self._answering.recall(effective(query), asker)

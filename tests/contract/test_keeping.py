@@ -57,6 +57,25 @@ async def test_a_backup_holds_what_was_there_and_the_next_only_what_changed(
     assert all(one.stat().st_mode & 0o777 == 0o600 for one in chunks(home))
 
 
+async def test_a_backup_is_due_when_the_last_is_old_and_something_was_changed(home: Path) -> None:
+    async with retain.open(home, backup_hours=1) as memory:
+        keeping = memory.keeping
+        due = keeping._backup_due
+        assert await memory._store.read(due)
+        await memory.remember("a fact")
+        await keeping.backup()
+        assert not await memory._store.read(due)
+        manifest = next((home / BACKUPS).glob("*.json"))
+        old = datetime.now(UTC) - timedelta(hours=2)
+        name = old.strftime("%Y%m%dT%H%M%S.%fZ")
+        data = manifest.read_text().replace(manifest.stem, name)
+        manifest.unlink()
+        manifest.with_name(f"{name}.json").write_text(data)
+        assert not await memory._store.read(due)
+        await memory.remember("another fact")
+        assert await memory._store.read(due)
+
+
 async def test_a_damaged_chunk_is_found_and_not_restored(memory: MemoryService, home: Path) -> None:
     await memory.remember("a fact")
     made = await memory.keeping.backup()

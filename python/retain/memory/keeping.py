@@ -38,8 +38,12 @@ REINDEXED_AT_ONCE = 200
 
 BACKUPS = "backups"
 BACKUP_LOCK = "backup.lock"
+FIRST_LOOK_S = 60.0
 LOOK_S = 600.0
-"""How often a live server looks whether a backup or an erasure is due."""
+"""When a live server first looks whether a backup or an erasure is due, and how often from then on."""
+ANEW_BYTES_MAX = 256 * 1024 * 1024
+"""A store up to this size is written anew by a live server after an erasure; a larger one only on request: no write
+can be done meanwhile."""
 DAY_US = 86_400 * 1_000_000
 NEEDLE_BYTES = 200
 NEEDLE_BYTES_MIN = 12
@@ -127,11 +131,12 @@ class Keeping:
         wanted = inputs.id_field(memory_id, "id")
         await self._store.write(lambda db: rewind.unforget(db, wanted))
 
-    async def erase(self, ids: Sequence[str] | None = None) -> dict[str, Any]:
+    async def erase(self, ids: Sequence[str] | None = None, *, anew: bool = True) -> dict[str, Any]:
         """Erases forgotten memories and their earlier versions for good: rows, index, vectors, log, caches, backups.
 
         Args:
             ids: of forgotten memories; None takes all whose time for undoing is over.
+            anew: write every page anew, without which pieces may stay behind in the unused part of pages.
 
         Returns:
             What was erased, and the proof: every file of the data directory searched for the texts.
@@ -149,7 +154,7 @@ class Keeping:
             if memories:
                 await self._store.write(lambda db: erasure.erase(db, memories))
             await self._recalls.clear()
-            emptied = await self._store.write_anew()
+            emptied = await self._store.write_anew() if anew else True
             backups = await asyncio.to_thread(self._erase_from_backups, erased) if erased else 0
             found, files, size = await self._store.read(lambda r: self._search(r.connection, needles))
         return {
@@ -214,14 +219,16 @@ class Keeping:
 
     async def keep_running(self) -> None:
         """Makes a backup when one is due, and erases what was forgotten long enough ago, until cancelled."""
+        pause = FIRST_LOOK_S
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(pause)
+            pause = LOOK_S
             try:
-                if await asyncio.to_thread(self._backup_due):
+                if self._settings.backup_hours and await self._store.read(self._backup_due):
                     await self.backup()
                 overdue = await self._store.read(self._overdue)
                 if overdue and self._settings.undo_days:
-                    await self.erase()
+                    await self.erase(anew=self._settings.database.stat().st_size <= ANEW_BYTES_MAX)
             except StoreBusy:
                 continue  # another server does it
             except (RetainError, OSError) as error:
@@ -231,10 +238,11 @@ class Keeping:
         connection = _of_snapshot(reader.connection)
         return self._backups.make(connection, datetime.now(UTC), audit.head(connection))
 
-    def _backup_due(self) -> bool:
-        if not self._settings.backup_hours:
-            return False
+    def _backup_due(self, reader: Reader) -> bool:
+        """Whether the newest backup is old enough, and anything was changed since."""
         known = self._backups.known()
+        if known and audit.changed_since(reader.connection, known[-1].head[0]) == 0:
+            return False
         age_s = (datetime.now(UTC) - known[-1].at).total_seconds() if known else float("inf")
         return age_s >= self._settings.backup_hours * 3_600
 

@@ -108,6 +108,13 @@ def head(db: apsw.Connection) -> tuple[int, str]:
     return (int(row[0]), row[1].hex()) if row else (0, "")
 
 
+def changed_since(db: apsw.Connection, number: int) -> int:
+    """How many memories were changed after a row; what was done to the store as a whole does not count."""
+    return int(
+        db.execute("SELECT count(*) FROM audit WHERE number > ? AND subject != 'store'", (number,)).get
+    )
+
+
 def problems(db: apsw.Connection) -> Iterator[str]:
     """What is wrong with the audit: a broken chain, or a memory that is not what its row says."""
     broken = list(_broken_links(db))

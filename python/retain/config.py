@@ -432,6 +432,11 @@ _GIT_LOCAL = frozenset(
 """What ``git rev-parse --local-env-vars`` prints, and the namespace."""
 
 
+def is_started_by_client() -> bool:
+    """Whether a session of the client started this process: then a model may have written the command."""
+    return os.environ.get("CLAUDECODE", "") not in {"", "0"}
+
+
 def session_id() -> str | None:
     """The id of the client's session that started this process, where the client says it."""
     return os.environ.get("CLAUDE_CODE_SESSION_ID") or None

@@ -120,7 +120,8 @@ class Draft:
 
     ``origin`` is set by the channel. ``occurred_at`` None means now. ``extra`` holds the kind's own
     facts (a command's exit code, an error's signature) as JSON values. ``worktree``, ``dirty`` and
-    ``blobs`` are as of a ``Memory``.
+    ``blobs`` are as of a ``Memory``. ``trust`` is the tier of what it was made of, where that is known to be lower than
+    that of its origin (``retain.trust``); it never raises anything.
     """
 
     text: str
@@ -141,6 +142,7 @@ class Draft:
     context: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
     redacted: Mapping[str, int] = field(default_factory=dict)
+    trust: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,7 @@ class Memory:
         workspace: id of the workspace (repository) it belongs to.
         paths: files it speaks of, relative to the workspace where they lie inside it.
         origin: who said it, set by the channel.
+        trust: how far it may be believed (``retain.trust``); held: why it waits for a review, None where it does not.
         status: ``active``, ``superseded`` (a revision replaced it) or ``forgotten``.
         branch: what was checked out when it was made, with the commit; worktree: the working tree's top.
         dirty: whether files were known to differ from that commit; None where that is not known.
@@ -172,6 +175,8 @@ class Memory:
     symbols: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     origin: str = "user"
+    trust: str = "untrusted"
+    held: str | None = None
     status: str = "active"
     branch: str | None = None
     commit: str | None = None

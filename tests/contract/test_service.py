@@ -587,7 +587,7 @@ async def test_context_without_a_prompt_is_the_state_of_the_workspace(memory: Me
     )
     for prompt in (None, "", "  \n"):
         block, recall = await memory.context(prompt)
-        lines = block.text.splitlines()[1:]
+        lines = block.text.splitlines()[1:-1]
         assert recall is None
         assert "not fixed yet: an error" in lines[0]
         kinds = [line.split("(")[1].split(",")[0] for line in lines]

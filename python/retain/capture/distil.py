@@ -30,6 +30,8 @@ from retain.capture.wording import (
     words,
 )
 from retain.model import Draft, Event, Origin
+from retain.suspicion import looks_pasted
+from retain.trust import UNTRUSTED
 
 __all__ = [
     "DISTILLERS",
@@ -166,8 +168,9 @@ def _prompt(event: Event, _root: str) -> tuple[Draft, ...]:
     text = without_asides(text_of(event.payload, "prompt"))
     if is_prompt_noise(text):
         return ()
-    draft = Draft(kind="prompt", title=one_line(text), text=bounded(text), origin="user")
-    return (draft, *_decisions(text, "user"))
+    trust = UNTRUSTED if looks_pasted(text) else None
+    draft = Draft(kind="prompt", title=one_line(text), text=bounded(text), origin="user", trust=trust)
+    return (draft, *(replace(one, trust=trust) for one in _decisions(text, "user")))
 
 
 def _decisions(text: str, origin: Origin) -> tuple[Draft, ...]:

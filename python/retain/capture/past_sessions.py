@@ -21,6 +21,7 @@ from retain.capture.distil import can_tell, prompt_title
 from retain.capture.gemini import tell_chat
 from retain.capture.parse import load_json
 from retain.capture.redact import redact
+from retain.capture.taint import may_taint
 from retain.capture.transcript import Teller, lines, prompt_of
 from retain.errors import InvalidInput
 from retain.model import read_time, to_us
@@ -213,7 +214,7 @@ class _Listener:
         name = payload["hook_event_name"]
         if name == "UserPromptSubmit":
             self._context = redact(prompt_title(payload["prompt"])).text
-        if not can_tell(payload) and name != "SessionEnd":
+        if not can_tell(payload) and name != "SessionEnd" and not may_taint(payload):
             return None
         return Told(
             payload=payload,

@@ -10,6 +10,7 @@ from retain.capture.wording import RESULT_CHARS_MAX, bounded, one_line
 from retain.model import Draft, Event
 
 RESULTS_MAX = 20
+URL_CHARS_MAX = 500
 """Files and pages listed in one memory."""
 
 
@@ -74,9 +75,9 @@ def web_fetch(event: Event, _root: str) -> tuple[Draft, ...]:
         text_of(asked, "prompt")[:RESULT_CHARS_MAX],
         bounded(result, RESULT_CHARS_MAX),
     )
-    return (_search(label, "\n".join(part for part in parts if part), event),)
+    return (_search(label, "\n".join(part for part in parts if part), event, url=url),)
 
 
-def _search(label: str, text: str, event: Event, paths: tuple[str, ...] = ()) -> Draft:
-    extra = {"tool": text_of(event.payload, "tool_name")}
+def _search(label: str, text: str, event: Event, paths: tuple[str, ...] = (), url: str = "") -> Draft:
+    extra = {"tool": text_of(event.payload, "tool_name"), **({"url": url[:URL_CHARS_MAX]} if url else {})}
     return Draft(kind="search", title=one_line(label), text=text, origin="tool", paths=paths, extra=extra)

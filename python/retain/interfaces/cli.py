@@ -109,6 +109,7 @@ PLACES = {
     "retain.interfaces.model": ("model",),
     "retain.interfaces.controls": ("off", "on", "private"),
     "retain.interfaces.publish": ("publish",),
+    "retain.interfaces.trusting": ("review", "revoke"),
     "retain.interfaces.doctor": ("doctor",),
     "retain.interfaces.keeping": ("backup", "restore", "unforget", "erase"),
     "retain.interfaces.inspection": ("explain", "stats", "verify", "audit", "drain", "config"),

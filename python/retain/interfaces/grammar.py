@@ -43,6 +43,10 @@ COMMANDS = {
         "backup": "make a backup now, or list and check them",
         "restore": "go back to a moment, or put a backup in the place of a damaged store",
     },
+    "Say what is trusted": {
+        "review": "list what was held back, and accept or reject it",
+        "revoke": "forget all that one session, origin, page or import brought in",
+    },
     "Look inside": {
         "explain": "say what a recall would do, and why",
         "stats": "count everything in the store",
@@ -160,6 +164,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_memory_commands(add, reply)
     _add_keeping_commands(add, reply)
+    _add_trust_commands(add, reply)
     _add_inspection_commands(add, reply)
     _add_control_commands(add, reply)
     _add_installation_commands(add, reply)
@@ -268,6 +273,30 @@ def _add_keeping_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--backup", metavar="NAME", help="put this backup in the place of the store; or latest"
     )
+
+
+def _add_trust_commands(add: Any, reply: argparse.ArgumentParser) -> None:
+    review = add("review", reply)
+    review.add_argument(
+        "action", metavar="ACTION", nargs="?", choices=("list", "accept", "reject"), default="list",
+        help="list, accept or reject (list)",
+    )  # fmt: skip
+    review.add_argument("id", metavar="ID", nargs="?", help="which memory to accept or reject")
+    review.add_argument(
+        "--limit", metavar="N", type=_count("limit"), default=50, help="the newest so many (50)"
+    )
+    revoke = add("revoke", reply)
+    which = revoke.add_mutually_exclusive_group(required=True)
+    which.add_argument("--session", dest="of_session", metavar="ID", help="all that a session gave")
+    which.add_argument(
+        "--origin", dest="of_origin", metavar="ORIGIN", help="all of assistant, hook, tool or import"
+    )
+    which.add_argument(
+        "--url", dest="of_url", metavar="PREFIX",
+        help="pages whose address begins so, and what their sessions claimed afterwards",
+    )  # fmt: skip
+    which.add_argument("--import", dest="of_import", metavar="ID", help="all that an import created")
+    which.add_argument("--undo", metavar="ID", help="take a revocation back")
 
 
 def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:

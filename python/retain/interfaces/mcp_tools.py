@@ -320,6 +320,13 @@ async def _context(service: MemoryService, arguments: Mapping[str, Any]) -> str:
     return "\n".join([block.text or NOTHING, *_hidden(hidden)])
 
 
+def _review(waiting: Mapping[str, int]) -> list[str]:
+    if not waiting:
+        return []
+    why = ", ".join(f"{count} {reason}" for reason, count in sorted(waiting.items()))
+    return [f"{sum(waiting.values())} memories wait for a review by the user ({why}): retain review"]
+
+
 async def _status(service: MemoryService, _: Mapping[str, Any]) -> str:
     status = await service.status()
     place = status["workspace"]
@@ -330,6 +337,7 @@ async def _status(service: MemoryService, _: Mapping[str, Any]) -> str:
         f"{status['sessions']} sessions, {status['events']} events ({status['redacted']} secrets redacted)",
         f"{status['spool_waiting_bytes']} bytes wait in the spool",
         *([] if status["capture"] == "on" else [f"capture is {status['capture']} here"]),
+        *_review(status["review"]),
         *_pressure(status["pressure"]),
         *(f"problem: {problem}" for problem in status["problems"]),
     ]

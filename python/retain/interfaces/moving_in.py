@@ -124,7 +124,11 @@ async def _read(
 ) -> dict[str, Any]:
     if arguments.format in FILES:
         return await memory.imports.transcripts(
-            place, workspace=arguments.workspace, tell=tell, source=arguments.format
+            place,
+            workspace=arguments.workspace,
+            tell=tell,
+            source=arguments.format,
+            own=arguments.file is None,
         )
     source = await asyncio.to_thread(_opened, arguments.format, place, memory.settings.database)
     return await memory.imports.records(arguments.format, source, workspace=arguments.workspace, tell=tell)

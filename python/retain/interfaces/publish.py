@@ -59,7 +59,7 @@ async def told_by_user(
     memory: MemoryService, kinds: Sequence[str], limit: int, *, workspace: str | None = None
 ) -> list[Memory]:
     """What may be published of a workspace: the newest of these kinds that the user said."""
-    wanted = {"and": [{"kind": list(kinds)}, {"origin": "user"}]}
+    wanted = {"and": [{"kind": list(kinds)}, {"trust": ["user", "confirmed"]}]}
     found = await memory.recall("", filter=wanted, limit=limit, workspace=workspace)
     return publishing.chosen([hit.memory for hit in found.hits], limit)
 

@@ -16,6 +16,7 @@ from retain.config import colour_refused
 from retain.errors import RetainError
 from retain.model import Memory, Recall
 from retain.retrieval.context import one_line
+from retain.trust import may_be_told
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -120,6 +121,8 @@ def memory_object(memory: Memory, score: float | None = None) -> dict[str, Any]:
         "symbols": list(memory.symbols),
         "tags": list(memory.tags),
         "origin": memory.origin,
+        "trust": memory.trust,
+        "held": memory.held,
         "status": memory.status,
         "branch": memory.branch,
         "commit": memory.commit,
@@ -259,6 +262,8 @@ def details_of(memory: Memory) -> str:
         parts.append(", ".join(one_line(path, 80) for path in memory.paths[:3]) + more)
     if memory.status != "active":
         parts.append(memory.status)
+    if not may_be_told(memory.trust):
+        parts.append(f"untrusted, held ({memory.held})" if memory.held else "untrusted")
     return " · ".join(parts)
 
 

@@ -107,6 +107,7 @@ class Backfill:
         workspaces: resolves the folders of the sessions.
         controls: say what is kept.
         run: the run that is recorded.
+        trust: tier of all that is told, where the files are not the client's own; None judges it as hooks' events.
         workspace: (root, key) of the one workspace that everything goes to; None asks each session's folder.
     """
 
@@ -118,7 +119,9 @@ class Backfill:
         run: imports.Run,
         *,
         workspace: tuple[str, int] | None = None,
+        trust: str | None = None,
     ) -> None:
+        self._trust = trust
         self._store = store
         self._workspaces = workspaces
         self._controls = controls
@@ -174,7 +177,9 @@ class Backfill:
         placed = [await self._place(told, event) for told, event, verdict in judged if not verdict.rule]
         fresh = await self._fresh(placed)
         self.account.known += len(placed) - len(fresh)
-        ready = await asyncio.to_thread(lambda: [(one, _digested(one)) for one in fresh])
+        ready = await asyncio.to_thread(
+            lambda: [(one, replace(_digested(one), trust=self._trust)) for one in fresh]
+        )
         run = self._run.key
         if any(verdict.rule in WHOLE_PROJECT for verdict in verdicts):
             self._is_off = True

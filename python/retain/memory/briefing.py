@@ -6,6 +6,7 @@ where no server lives.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from retain.retrieval.context import Block, fit, line_of, one_line
 from retain.retrieval.filters import both
 from retain.storage import sessions
 from retain.storage.reads import Reader
+from retain.suspicion import attack_in, order_in
 
 CHARS_MAX = 9_500
 """Of one answer; the client spills what is longer than 10,000 characters into a file."""
@@ -26,7 +28,7 @@ COMMITS_SHOWN = 5
 MADE_LOOKED_AT = 500
 FILES_SHOWN = 12
 CHANGES_SHOWN = 8
-SUBJECT_CHARS_MAX = 120
+_BETWEEN_WORDS = re.compile(r"[-_/.]+")
 
 SHORT: tuple[tuple[tuple[str, ...], int], ...] = ((("decision",), 4), (("note",), 2))
 """Sections after ``/clear`` and after a compaction."""
@@ -172,7 +174,7 @@ def _news(reader: Reader, visit: Visit, session: str | None) -> Iterator[tuple[s
     if not commit or not commit_now:
         return
     if branch_now != branch:
-        was, now = (one_line(name, 80) or "a detached HEAD" for name in (branch, branch_now))
+        was, now = (_branch(name) for name in (branch, branch_now))
         yield "", f"- git: the branch was {was}, now it is {now}"
     if commit_now == commit or not head.is_commit(commit):
         return
@@ -187,7 +189,14 @@ def _commits(others: Sequence[Commit], since: str, *, whole: bool) -> Iterator[t
         return
     count = f"{len(others)}" if whole else f"more than {len(others) - 1}"
     noun = "commit" if len(others) == 1 else "commits"
-    yield "", f"- git: {count} {noun} since {since[:10]} that no session made"
-    for one in others[:COMMITS_SHOWN]:
-        subject = one_line(one.subject, SUBJECT_CHARS_MAX)
-        yield "", f'- git: {one.id[:10]} "{subject}" by {one_line(one.author, 60)}'
+    # Who wrote them is not known, so what they say is not told, only where to look.
+    named = ", ".join(one.id[:10] for one in others[:COMMITS_SHOWN])
+    yield "", f"- git: {count} {noun} since {since[:10]} that no session made: {named}"
+
+
+def _branch(name: str) -> str:
+    shown = one_line(name, 80)
+    spaced = _BETWEEN_WORDS.sub(" ", shown)
+    if attack_in(spaced) or order_in(spaced, commands=True):  # anybody may have named it
+        return "another branch"
+    return shown or "a detached HEAD"

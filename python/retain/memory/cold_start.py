@@ -19,11 +19,12 @@ from retain.memory.briefing import GOES_ON, Visit, at_start
 from retain.memory.sight import Sight
 from retain.memory.truth import GRAPHS, PATIENCE_S, CommitCheck, Gate
 from retain.model import Event, new_id
-from retain.retrieval.context import Block
+from retain.retrieval.context import FENCE_TOKENS, Block, fenced
 from retain.storage import controls, injections, migrations, sessions
 from retain.storage.connection import connect, translated
 from retain.storage.reads import Reader
 from retain.storage.side_lock import LOCK_FILE, SideLock, present
+from retain.storage.trust import boundary
 from retain.storage.writes import renew_token
 
 LOCK_S = 0.5
@@ -86,10 +87,11 @@ def _answer(reader: Reader, event: Event, settings: Settings) -> ColdAnswer | No
         place=here, key=key, session=event.session, told=told if source in GOES_ON else (),
         source=source if isinstance(source, str) else "", sight=sight,
     )  # fmt: skip
-    block = at_start(reader, visit, settings.context_tokens)
+    block = at_start(reader, visit, settings.context_tokens - FENCE_TOKENS)
     over = {"over_budget": block.over_budget} if block.over_budget else {}
     hidden = {**sight.hidden, **over}
-    return ColdAnswer(block=block, workspace=key, session=event.session, hidden=hidden)
+    word = boundary(reader.connection, event.session)
+    return ColdAnswer(block=fenced(block, word), workspace=key, session=event.session, hidden=hidden)
 
 
 def keep_receipt(settings: Settings, answer: ColdAnswer) -> None:

@@ -27,6 +27,7 @@ from retain.capture.distil import can_tell, distil, prepare
 from retain.capture.file_changes import content_after
 from retain.capture.parse import parse_event
 from retain.capture.redact import redact, redact_json
+from retain.capture.taint import taint_of
 from retain.config import Settings
 from retain.errors import RetainError
 from retain.git.patches import blob_id
@@ -39,6 +40,7 @@ from retain.model import Draft, Event, new_id, to_us
 from retain.storage import writes
 from retain.storage.audit import BY_HOOK
 from retain.storage.sqlite import SqliteStore
+from retain.storage.trust import Taint, taint, taint_known
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ DRAIN_LOCK = "drain.lock"
 DAMAGED = "damaged"
 LETTER_BYTES_MAX = 256 * 1024
 ERROR_CHARS_MAX = 1_000
+UNREADABLE = Taint(source="text", detail="an event that could not be read")
 
 BACKLOG_EVENTS, BACKLOG_TIMES = 2_000, 4
 """From so many events on, a transaction takes more of them: fewer of them cost less, and who remembers waits longer."""
@@ -71,7 +74,8 @@ class DrainReport:
 class Digested:
     """An event, redacted, with the drafts made of it and the key of its workspace.
 
-    ``context`` is what the drafts are about; None asks the store for the last prompt of the session.
+    ``context`` is what the drafts are about; None asks the store for the last prompt of the session. ``taint`` is what
+    it brought into its session that anybody may have written, ``trust`` the tier of where the event itself came from.
     """
 
     event: Event
@@ -81,6 +85,8 @@ class Digested:
     context: str | None = None
     error: str | None = None
     payload: bytes = b""
+    taint: Taint | None = None
+    trust: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,7 +319,12 @@ def digest(
         silent = event.name == "PostToolUse" and not event.damaged and not can_tell(event.payload)
         clean = event if silent else prepare(event)
         drafts = tuple(_with_blobs(draft, event) for draft in distil(clean, root=root))
-        return Digested(event=clean, workspace=workspace, root=root, drafts=drafts, context=context)
+        found = taint_of(clean, root)
+        if found is not None:  # of an event that gives no memory nothing was searched for secrets
+            found = replace(found, detail=redact(found.detail).text)
+        return Digested(
+            event=clean, workspace=workspace, root=root, drafts=drafts, context=context, taint=found
+        )
     except Exception as error:  # noqa: BLE001 - one event must not stop the spool; it is kept and shown
         logger.warning("drain.dead event=%s error=%s", event.name, type(error).__name__)
         return Digested(
@@ -321,6 +332,7 @@ def digest(
             workspace=workspace,
             root=root,
             drafts=(),
+            taint=UNREADABLE,
             error=_without_secrets(f"{type(error).__name__}: {error}")[:ERROR_CHARS_MAX],
             payload=_letter(event, payload),
         )
@@ -363,6 +375,8 @@ def judged(
     if item is not None:
         return keep(db, item, sessions)
     fresh = keep_out(db, event, verdict.rule or "")
+    if (found := taint_of(event, event.cwd)) is not None:
+        taint_known(db, event.session, found, to_us(event.received_at))
     return Kept(outcome="excluded" if fresh else "replayed", memories=0, redacted={})
 
 
@@ -379,6 +393,8 @@ def keep(db: apsw.Connection, item: Digested, sessions: SessionStates) -> Kept:
         return Kept(outcome="replayed", memories=0, redacted={})
     at_us = to_us(event.received_at)
     _touch_session(db, item, at_us, sessions)
+    if item.taint is not None:
+        taint(db, item.workspace, event.session, item.taint, at_us)
     kept = _dead(db, item, at_us) if item.error else _memories(db, item, at_us, sessions)
     writes.add_receipt(
         db,
@@ -455,6 +471,7 @@ def _store_draft(db: apsw.Connection, item: Digested, draft: Draft, context: str
         session=event.session or None,
         occurred_at=draft.occurred_at or event.received_at,
         context=draft.context or context,
+        trust=draft.trust if item.trust is None else item.trust,
     )
     added = writes.add_memory(
         db, writes.NewMemory(id=new_id(), workspace=item.workspace, draft=placed, now_us=max(at_us, 0))

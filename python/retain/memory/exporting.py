@@ -19,7 +19,7 @@ import apsw
 import orjson
 
 from retain.config import Settings
-from retain.errors import InvalidInput
+from retain.errors import Conflict, InvalidInput
 from retain.memory import inputs
 from retain.memory.workspaces import Workspaces
 from retain.model import KINDS, ORIGINS, STATUSES, new_id
@@ -27,6 +27,7 @@ from retain.storage import exports, imports, writes
 from retain.storage.audit import BY_IMPORT
 from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
+from retain.trust import TRUSTS
 
 FORMATS = ("jsonl", "markdown")
 HEADER = b'{"retain_export":1}\n'
@@ -40,8 +41,10 @@ _MAYBE = ("branch", "commit", "session", "source_id", "supersedes", "superseded_
 _LISTS = ("paths", "symbols", "tags")
 _COUNTS = ("occurred_us", "recorded_us", "seen")
 _PLACE = ("id", "identity", "name", "root")
-_LATER: Mapping[str, Any] = {"worktree": None, "dirty": None, "blobs": {}, "sightings": []}
-"""What exports of schema 7 and before do not have."""
+_LATER: Mapping[str, Any] = {
+    "worktree": None, "dirty": None, "blobs": {}, "sightings": [], "trust": None, "held": None,
+}  # fmt: skip
+"""What exports of earlier schemas do not have."""
 TEXTS_REDACTED = ("title", "text", "reason")
 
 
@@ -69,8 +72,9 @@ class Exports:
     """Whole memories out of one store and into it."""
 
     def __init__(
-        self, settings: Settings, store: SqliteStore, workspaces: Workspaces, *, folder: str
+        self, settings: Settings, store: SqliteStore, workspaces: Workspaces, *, folder: str, by_user: bool
     ) -> None:
+        self._by_user = by_user
         self._settings = settings
         self._store = store
         self._workspaces = workspaces
@@ -105,9 +109,12 @@ class Exports:
             tell: is told how many records are done.
 
         Raises:
+            Conflict: ``trusted``, and it is not the user who asks.
             InvalidInput: no export, cut short, or a record that makes no sense (named by its number); what came
                 before it is stored.
         """
+        if trusted and not self._by_user:
+            raise Conflict("trusted: only the user can vouch for a file, and this door speaks for another")
         account = Account()
         run = await self._store.write(
             lambda db: imports.start_run(db, run_id=new_id(), source="retain", place=place, now_us=_now_us()),
@@ -144,7 +151,7 @@ class Exports:
                 known[name] = inputs.redacted(known[name], found)
         account.redacted += bool(found)
         known["redacted"] = {rule: counts.get(rule, 0) + found.get(rule, 0) for rule in {**counts, **found}}
-        return known if trusted else {**known, "origin": "import"}
+        return known if trusted else {**known, "origin": "import", "trust": None, "held": None}
 
 
 def _write(reader: Reader, *, file: IO[bytes], form: str, workspace: int | None) -> int:
@@ -239,7 +246,9 @@ def _valid(record: Mapping[str, Any], text_chars_max: int) -> dict[str, Any]:
     for name, values in (("kind", KINDS), ("origin", ORIGINS), ("status", STATUSES)):
         if known[name] not in values:
             raise InvalidInput(name, f"unknown {name} {str(known[name])[:64]!r}; known: {', '.join(values)}")
-    for name in (one for one in _MAYBE if known[one] is not None):
+    if known["trust"] is not None and known["trust"] not in TRUSTS:
+        raise InvalidInput("trust", f"unknown trust {str(known['trust'])[:64]!r}; known: {', '.join(TRUSTS)}")
+    for name in (one for one in (*_MAYBE, "held") if known[one] is not None):
         inputs.text_field(known[name], name, inputs.PATH_CHARS_MAX, empty=True)
     for name in _LISTS:
         known[name] = inputs.list_field(known[name], name, 10_000, inputs.PATH_CHARS_MAX)

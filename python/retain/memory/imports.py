@@ -30,6 +30,7 @@ from retain.model import Draft, Workspace, new_id
 from retain.storage import imports, writes
 from retain.storage.audit import BY_IMPORT
 from retain.storage.sqlite import SqliteStore
+from retain.trust import UNTRUSTED
 
 BATCH_RECORDS = 200
 SKIPPED_KEPT = 1_000
@@ -147,8 +148,11 @@ class Imports:
         workspace: str | None,
         tell: Callable[[Progress], None],
         source: str = CLAUDE_CODE,
+        own: bool = False,
     ) -> dict[str, Any]:
         """Reads the past sessions of a client below a folder; returns the account.
+
+        ``own`` says that it is the folder in which the client itself keeps them; from elsewhere all is untrusted.
 
         Raises:
             InvalidInput: no such folder.
@@ -157,7 +161,14 @@ class Imports:
         files = transcripts(place, source)
         run = await self._start(source, place)
         fixed = await self._fixed(workspace)
-        backfill = Backfill(self._store, self._workspaces, self._controls, run, workspace=fixed)
+        backfill = Backfill(
+            self._store,
+            self._workspaces,
+            self._controls,
+            run,
+            workspace=fixed,
+            trust=None if own else UNTRUSTED,
+        )
         total, done = sum(one.size for one in files), 0
         async for count in backfill.read(files, _now_us()):
             done += count

@@ -31,17 +31,19 @@ from retain.memory.drain import Drain
 from retain.memory.hindsight import NOTHING
 from retain.memory.recalling import effective, gated
 from retain.memory.receipts import Receipts
-from retain.memory.sight import LOADED, Sight
+from retain.memory.sight import Sight
 from retain.memory.truth import CommitCheck, Gate
 from retain.memory.workspaces import Workspaces
 from retain.model import Between, Event, Filter, Hit, In, Not, Query, Workspace
-from retain.retrieval.context import Block, fit, line_of
+from retain.retrieval.context import FENCE_TOKENS, Block, fenced, fit, line_of
 from retain.retrieval.filters import both
 from retain.retrieval.lexical import STOP_WORDS, words_of
 from retain.storage import sessions
 from retain.storage.reads import Reader
 from retain.storage.sessions import Earlier
 from retain.storage.sqlite import SqliteStore
+from retain.storage.trust import boundary
+from retain.trust import TOLD_UNASKED
 
 SESSIONS_MAX = 256
 """Sessions whose state is kept in RAM; another one is read from its receipts."""
@@ -175,7 +177,7 @@ class Injector:
             scene = Scene(
                 event=event, place=place, key=key, told=told, sight=await self._sight(event, place, key, told)
             )
-            block, hidden = await answer(scene, int(self._tokens * SHARES.get(event.name, 1)))
+            block, hidden = await answer(scene, int(self._tokens * SHARES.get(event.name, 1)) - FENCE_TOKENS)
             told.started = told.started or event.name in STARTS
             if block.over_budget and hidden is not None:
                 hidden["over_budget"] = hidden.get("over_budget", 0) + block.over_budget
@@ -189,7 +191,8 @@ class Injector:
                     folder=event.cwd,
                     session=event.session,
                 )
-        return block.text
+        word = await self._store.read(lambda reader: boundary(reader.connection, event.session))
+        return fenced(block, word).text
 
     async def _sight(self, event: Event, place: Workspace, key: int, told: Told) -> Sight:
         """What may be told where the event happened; the client loads its files at a start, so then they are read."""
@@ -250,13 +253,13 @@ class Injector:
         room = CHARS_MAX - len(first.text.encode("utf-16-le")) // 2 - 1
         least = SCORE_SHARE_MIN * max((hit.score for hit in recall.hits), default=0.0)
         sight = scene.sight
-        fresh = [hit for hit in recall.hits if not sight.holds(hit.memory)]
+        fresh = sight.tells(recall.hits)
         near = [hit for hit in fresh if hit.score >= least and hit.memory.id not in shown]
         kept = _newest_lists(near)
         lines = ((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in kept)
         block = fit(lines, budget, RECALL_HEADING, chars_max=room)
         left_out = {
-            LOADED: len(recall.hits) - len(fresh),
+            **sight.hidden,
             "below_the_best": len(fresh) - len(near),
             "overtaken": len(near) - len(kept),
         }
@@ -335,14 +338,14 @@ def _told_before(reader: Reader, key: int, session: str) -> Told:
 
 
 def _outside(scene: Scene, ids: Sequence[str]) -> Filter:
-    """Neither what the session did since it was last compacted, nor what it was shown, nor what a tool brought in.
+    """Neither what the session did since it was last compacted, nor what it was shown, nor untrusted text.
 
     A page that was fetched may have been written to be remembered; it comes only to whoever asks for it.
     """
     own = In(field="session", values=(scene.event.session,))
     lately = Between(field="time", low=scene.told.since_us) if scene.told.since_us else None
     shown = Not(part=In(field="id", values=tuple(sorted(ids)))) if ids else None
-    return both(Not(part=both(own, lately)), Not(part=In(field="origin", values=("tool",))), shown)
+    return both(Not(part=both(own, lately)), TOLD_UNASKED, shown)
 
 
 def _joined(first: Block, second: Block) -> Block:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from retain.cache import L1Cache
-from retain.config import Settings, project_directory, read_settings, session_id
+from retain.config import Settings, is_started_by_client, project_directory, read_settings, session_id
 from retain.git.repositories import Repositories
 from retain.memory.controls import Controls
 from retain.memory.drain import Drain
@@ -70,7 +70,8 @@ async def open(  # noqa: A001 - the public name is retain.open
     Args:
         home: data directory; None reads RETAIN_HOME, then the platform's place for user data.
         folder: whose workspace is meant; None is the project of the session, else the current folder.
-        origin: who speaks through this service; every memory written carries it.
+        origin: who speaks through this service; every memory written carries it. In a process that a session of the
+            client started it is the assistant at most.
         session: id of the session; None reads it from the client's environment.
         door: through which door the store is used, as the audit will say.
         drain: keep draining the spool and watch the footprint in the background. Without it, recalls drain what waits.
@@ -80,6 +81,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         InvalidInput, StoreUnusable: an impossible setting; the store cannot be opened, and nothing was changed.
     """
     chosen, _ = read_settings(home, settings)
+    origin = "assistant" if origin == "user" and is_started_by_client() else origin
     recalls = open_recall_cache(chosen)
     session = session or session_id()
     store = await SqliteStore.open(chosen, Author(door=door, actor=origin, session=session or ""))

@@ -27,7 +27,7 @@ from retain.storage.reads import Candidate, Reader
 from retain.storage.text import indexed
 
 ACTIVE = In(field="status", values=("active",))
-STATISTIC_FIELDS = ("kind", "status", "origin", "branch", "session", "workspace", "tag", "path")
+STATISTIC_FIELDS = ("kind", "status", "origin", "trust", "branch", "session", "workspace", "tag", "path")
 
 NEAR_JACCARD = 0.8
 """Share of common words from which two memories are called near duplicates."""

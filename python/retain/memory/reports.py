@@ -17,6 +17,7 @@ from retain.memory.drain import DAMAGED, DrainReport
 from retain.model import Recall, Workspace
 from retain.retrieval.planner import QueryPlanner
 from retain.storage import expiry
+from retain.storage import trust as trusts
 from retain.storage.controls import excluded
 from retain.storage.integrity import Check
 from retain.storage.reads import Reader
@@ -80,6 +81,7 @@ def status(
 ) -> dict[str, Any]:
     """Where the store is, what it holds for this workspace, and what is wrong, if anything."""
     counts = reader.counts()
+    trust = trusts.counts(reader.connection)
     here = next((count for workspace, count in reader.workspaces() if workspace.id == place.id), 0)
     problems = []
     if counts["dead_letters"]:
@@ -100,6 +102,8 @@ def status(
         "events": sum(counts["events"].values()),
         "redacted": sum(counts["redacted"].values()),
         "spool_waiting_bytes": waiting_bytes,
+        "trust": trust["trust"],
+        "review": trust["review"],
         "pressure": _pressure(pressure),
         "problems": problems,
     }

@@ -15,7 +15,7 @@ import apsw
 from retain.cache import MultiLevelCache
 from retain.capture.client_memory import loaded_in
 from retain.config import Settings
-from retain.errors import InvalidInput, NotFound
+from retain.errors import Conflict, InvalidInput, NotFound
 from retain.git import head
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.answering import Answering
@@ -32,6 +32,7 @@ from retain.memory.planning import PlannerUpkeep
 from retain.memory.receipts import Receipts
 from retain.memory.retention import Retention
 from retain.memory.sight import Sight
+from retain.memory.trusting import Trusting
 from retain.memory.truth import Asker, CommitCheck
 from retain.memory.workspaces import Workspaces
 from retain.model import (
@@ -47,13 +48,15 @@ from retain.model import (
     read_time,
     to_us,
 )
-from retain.retrieval.context import Block
+from retain.retrieval.context import FENCE_TOKENS, Block, fenced
 from retain.retrieval.filters import both, parse_filter
 from retain.retrieval.planner import QueryPlanner
 from retain.storage import writes
 from retain.storage.integrity import verify
 from retain.storage.reads import Reader, memories_by_id
 from retain.storage.sqlite import SqliteStore
+from retain.storage.trust import boundary, is_of_user, may_be_tainted
+from retain.trust import TOLD_UNASKED, UNTRUSTED, may_be_told
 
 if TYPE_CHECKING:
     from retain.memory.semantics import Semantics
@@ -126,9 +129,17 @@ class MemoryService:
         return Keeping(self.settings, self._store, self.drain, self._recalls)
 
     @property
+    def trusting(self) -> Trusting:
+        """The review of what was held back, and taking a source back."""
+        return Trusting(self._store, origin=self._channel.origin)
+
+    @property
     def exports(self) -> Exports:
         """Whole memories out of the store, and into it again."""
-        return Exports(self.settings, self._store, self._workspaces, folder=self._channel.folder)
+        return Exports(
+            self.settings, self._store, self._workspaces,
+            folder=self._channel.folder, by_user=self._channel.origin == "user",
+        )  # fmt: skip
 
     @property
     def imports(self) -> Imports:
@@ -194,13 +205,15 @@ class MemoryService:
             raise InvalidInput("items", f"must be a list of objects, not {type(items).__name__}")
         await self.controls.refuse_private(self._channel.session)
         place, key = await self._scope(workspace)
+        if self._channel.origin != "user":
+            await self.drain.before_recall()  # what the session has read by now
         drafts = self._drafts(list(items), place, origin or self._channel.origin)
         near = await self._near(place, drafts)
         now_us = time.time_ns() // 1000
         news = [writes.NewMemory(id=new_id(), workspace=key, draft=d, now_us=now_us) for d in drafts]
 
         def add(db: apsw.Connection) -> tuple[list[writes.Added], dict[str, Memory]]:
-            added = [writes.add_memory(db, new) for new in news]
+            added = [writes.add_memory(db, self._lowered(db, new)) for new in news]
             self._semantics.serving.add(db, added)
             return added, memories_by_id(db, [a.id for a in added])
 
@@ -327,7 +340,8 @@ class MemoryService:
         Raises:
             InvalidInput: a field is wrong.
             NotFound: no such memory.
-            Conflict: it is not active, or the text is the same.
+            Conflict: it is not active, the text is the same, or an assistant that has read untrusted text would change
+                what the user said.
         """
         old = await self.get(memory_id)
         reason = inputs.reason_field(reason)
@@ -335,13 +349,19 @@ class MemoryService:
         kept_title = old.title if old.title != inputs.derived_title(old.text) else None
         item = {"text": text, "title": kept_title, "kind": old.kind}
         draft = self._drafts([item], place, self._channel.origin)[0]
-        # What the old version is about was checked when it came in; capture takes more than callers may say.
-        draft = replace(draft, paths=old.paths, symbols=old.symbols, tags=old.tags)
+        if may_be_told(old.trust):
+            # What the old version is about was checked when it came in; capture takes more than callers may say.
+            draft = replace(draft, paths=old.paths, symbols=old.symbols, tags=old.tags)
+        elif self._channel.origin == "user":  # only what the user says now is the user's
+            draft = replace(draft, title=inputs.derived_title(draft.text), paths=old.paths)
+        else:
+            draft = replace(draft, trust=old.trust)
         new = writes.NewMemory(id=new_id(), workspace=key, draft=draft, now_us=time.time_ns() // 1000)
         await self._store.read(self._semantics.serving.prepare)
 
         def replace_it(db: apsw.Connection) -> writes.Added:
-            added = writes.supersede(db, old.id, new, reason)
+            self._refuse_tainted(db, key, old.id)
+            added = writes.supersede(db, old.id, self._lowered(db, new), reason)
             self._semantics.serving.add(db, [added])
             return added
 
@@ -354,11 +374,17 @@ class MemoryService:
         Raises:
             InvalidInput: a field is wrong.
             NotFound: no such memory.
-            Conflict: it is not active.
+            Conflict: it is not active, or an assistant that has read untrusted text would forget what the user said.
         """
         wanted = inputs.id_field(memory_id, "id")
         reason = inputs.reason_field(reason)
-        await self._store.write(lambda db: writes.forget(db, wanted, reason))
+        _, key = await self._scope(None)
+
+        def forget(db: apsw.Connection) -> None:
+            self._refuse_tainted(db, key, wanted)
+            writes.forget(db, wanted, reason)
+
+        await self._store.write(forget)
 
     async def context(
         self, prompt: str | None = None, budget_tokens: int | None = None, *, workspace: str | None = None
@@ -376,15 +402,17 @@ class MemoryService:
         words = "" if prompt is None else self._question(prompt, "prompt")
         if words.strip():
             most = min(CONTEXT_HITS_MAX, self.settings.results_max)
-            recall = await self.recall(words, limit=most, workspace=workspace)
+            recall = await self.recall(words, filter=TOLD_UNASKED, limit=most, workspace=workspace)
             recall = recalling.gated(recall, self.settings.context_confidence)
             loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
-            return digest.recall_block(recall, budget, loaded), recall
+            return await self._fenced(digest.recall_block(recall, budget - FENCE_TOKENS, loaded)), recall
         place, _ = await self._scope(workspace)
         await self.drain.before_recall()
         loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
         sight = Sight(gate=self._recaller.gate, asker=await self._asker(), loaded=loaded)
-        return await self._store.read(lambda r: digest.workspace_block(r, place, budget, sight)), None
+        room = budget - FENCE_TOKENS
+        block = await self._store.read(lambda r: digest.workspace_block(r, place, room, sight))
+        return await self._fenced(block), None
 
     async def explain(
         self,
@@ -454,6 +482,30 @@ class MemoryService:
         await self.receipts.flush()
         await self._recalls.close()
         await self._store.close()
+
+    async def _fenced(self, block: Block) -> Block:
+        """The block between marks that nobody can know who is not in this session."""
+        session = self._channel.session or ""
+        return fenced(block, await self._store.read(lambda reader: boundary(reader.connection, session)))
+
+    def _lowered(self, db: apsw.Connection, new: writes.NewMemory) -> writes.NewMemory:
+        """What an assistant says that may have read untrusted text is untrusted."""
+        if self._channel.origin == "user" or not self._may_be_tainted(db, new.workspace):
+            return new
+        return replace(new, draft=replace(new.draft, trust=UNTRUSTED))
+
+    def _may_be_tainted(self, db: apsw.Connection, workspace: int) -> bool:
+        return may_be_tainted(db, workspace, self._channel.session, time.time_ns() // 1000)
+
+    def _refuse_tainted(self, db: apsw.Connection, workspace: int, memory_id: str) -> None:
+        """Text of a tool must not make an assistant take away what the user said."""
+        if self._channel.origin == "user" or not is_of_user(db, memory_id):
+            return
+        if self._may_be_tainted(db, workspace):
+            raise Conflict(
+                f"id: memory {memory_id} is the user's, and this session has read untrusted text",
+                hint="tell the user what should change; `retain revise` and `retain forget` are theirs",
+            )
 
     async def _scope(self, workspace: str | None) -> tuple[Workspace, int]:
         if workspace is None:

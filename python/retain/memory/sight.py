@@ -1,4 +1,4 @@
-"""What of the memories may be told unasked where a session is: not what holds elsewhere, not what it has read already.
+"""What of the memories may be told unasked where a session is: trusted, true there, and not read already.
 
 Whoever puts memories before the model without a question reads them through a ``Sight``, so that no way of telling
 can forget what a recall checks.
@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 
 from retain.capture.client_memory import Loaded
 from retain.memory.truth import CLEAR, WITHHELD, Asker, Gate
-from retain.model import Memory
+from retain.model import Hit, Memory
 from retain.storage.reads import Reader
+from retain.trust import may_be_told
 
 LOADED = "loaded_by_client"
+UNTRUSTED = "untrusted"
 DAMAGED = "damaged"
 
 OVERFETCH = 4
@@ -53,18 +55,42 @@ class Sight:
                 self._hide(mark.state)
             elif key not in known:
                 self._hide(DAMAGED)
+            elif not may_be_told(known[key].trust):
+                self._hide(UNTRUSTED)
             elif self.holds(known[key]):
                 self._hide(LOADED)
             elif most is None or len(told) < most:
-                told.append(titled(known[key], mark.note) if mark.note else known[key])
+                shown = observed_of(known[key])
+                told.append(titled(shown, mark.note) if mark.note else shown)
         return told
 
     def holds(self, memory: Memory) -> bool:
         """Whether the client has already loaded what a memory says."""
         return self.loaded is not None and self.loaded.holds(memory.text, memory.id)
 
+    def tells(self, hits: Sequence[Hit]) -> list[Hit]:
+        """Those of some hits that may be told."""
+        told: list[Hit] = []
+        for hit in hits:
+            if not may_be_told(hit.memory.trust):
+                self._hide(UNTRUSTED)
+            elif self.holds(hit.memory):
+                self._hide(LOADED)
+            else:
+                shown = observed_of(hit.memory)
+                cut = shown is not hit.memory
+                told.append(replace(hit, memory=shown, snippet="") if cut else hit)
+        return told
+
     def _hide(self, reason: str) -> None:
         self.hidden[reason] = self.hidden.get(reason, 0) + 1
+
+
+def observed_of(memory: Memory) -> Memory:
+    """A command or an error without the output of the program, of which hooks saw only that it was printed."""
+    end = {"error": "\n\n", "command": "exit code 0)\n"}.get(memory.kind, "")
+    place = memory.text.find(end) if end else -1
+    return memory if place < 0 else replace(memory, text=memory.text[: place + len(end)].rstrip())
 
 
 def titled(memory: Memory, mark: str) -> Memory:

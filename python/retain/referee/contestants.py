@@ -91,7 +91,7 @@ class RetainApi:
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._records: dict[str, list[str]] = {}
-        opened = open_memory(home, folder=home, origin="import", **settings)
+        opened = open_memory(home, folder=home, origin="user", **settings)
         self._memory = self._runner.run(self._stack.enter_async_context(opened))
 
     def load(self, records: Sequence[Record]) -> None:

@@ -4,7 +4,7 @@ A filter is an object whose entries must all hold::
 
     {"kind": ["decision", "fix"], "path": "src/**", "since": "2026-11-01", "not": {"tag": "draft"}}
 
-Fields: kind, session, branch, path, tag, origin, status, workspace, id (one value or a list of values),
+Fields: kind, session, branch, path, tag, origin, trust, status, workspace, id (one value or a list of values),
 since and until (times); ``and``/``or`` take a list of filters, ``not`` takes one. A path or branch with
 ``*`` or ``?`` is a glob; a path without a slash names a file anywhere; one that ends in a slash names a
 folder with all below it.
@@ -31,6 +31,7 @@ from retain.model import (
     read_time,
     to_us,
 )
+from retain.trust import TRUSTS
 
 DEPTH_MAX = 16
 NODES_MAX = 512
@@ -42,8 +43,10 @@ VALUES_MAX = 1_000
 VALUE_CHARS_MAX = 1_024
 NAME_CHARS_SHOWN = 64
 
-FIELDS = ("kind", "session", "branch", "path", "tag", "origin", "status", "workspace", "id")
-_ALLOWED: Mapping[str, tuple[str, ...]] = {"kind": tuple(KINDS), "origin": ORIGINS, "status": STATUSES}
+FIELDS = ("kind", "session", "branch", "path", "tag", "origin", "trust", "status", "workspace", "id")
+_ALLOWED: Mapping[str, tuple[str, ...]] = {
+    "kind": tuple(KINDS), "origin": ORIGINS, "trust": TRUSTS, "status": STATUSES,
+}  # fmt: skip
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from retain.errors import InvalidInput
 from retain.model import Memory
 from retain.retrieval.context import one_line
+from retain.trust import CONFIRMED, USER
 
 BEGIN, END = b"<!-- retain:begin -->", b"<!-- retain:end -->"
 KINDS = ("decision", "note")
@@ -35,7 +36,9 @@ def line_of(memory: Memory) -> str:
 
 def chosen(memories: Sequence[Memory], limit: int) -> list[Memory]:
     """The newest of what may be published, in an order that a new one does not change: oldest first."""
-    trusted = [memory for memory in memories if memory.origin == "user" and memory.status == "active"]
+    trusted = [
+        memory for memory in memories if memory.trust in {USER, CONFIRMED} and memory.status == "active"
+    ]
     newest = sorted(trusted, key=lambda memory: (memory.occurred_at, memory.id))[-limit:]
     return sorted(newest, key=lambda memory: (KINDS.index(memory.kind), memory.occurred_at, memory.id))
 

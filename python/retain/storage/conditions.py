@@ -21,6 +21,7 @@ COLUMNS = {
     "session": "m.session",
     "branch": "m.branch",
     "origin": "m.origin",
+    "trust": "m.trust",
     "status": "m.status",
     "id": "m.id",
 }

@@ -55,6 +55,8 @@ def record_of(db: apsw.Connection, key: int, memory: Memory) -> dict[str, Any]:
         "symbols": memory.symbols,
         "tags": memory.tags,
         "origin": memory.origin,
+        "trust": memory.trust,
+        "held": memory.held,
         "status": memory.status,
         "branch": memory.branch,
         "commit": memory.commit,
@@ -94,6 +96,10 @@ def import_row(db: apsw.Connection, workspace: int, record: Mapping[str, Any], n
         "UPDATE memory SET recorded_us = ?, seen = ?, supersedes = ?, superseded_by = ?, reason = ? WHERE key = ?",
         (*(record[n] for n in ("recorded_us", "seen", "supersedes", "superseded_by", "reason")), key),
     )
+    if record["trust"] is not None:  # of whoever keeps what a file says, or of a copy of this very store
+        db.execute(
+            "UPDATE memory SET trust = ?, held = ? WHERE key = ?", (record["trust"], record["held"], key)
+        )
     add_sightings(db, key, record["sightings"])
     if record["status"] != "active":
         note(db, record["status"], record["id"])

@@ -13,6 +13,7 @@ import orjson
 from retain.errors import StoreCorrupt
 from retain.model import Memory
 from retain.storage.rows import COLUMNS, TABLES, to_json, to_memory
+from retain.storage.trust import taint_by_shown
 
 OPEN_MAX = 200
 """Most memories that one event is compared with; the newest are."""
@@ -84,6 +85,7 @@ def add(db: apsw.Connection, injection: Injection) -> None:
         "ON CONFLICT (memory) DO UPDATE SET shown = shown + 1",
         (key,),
     )
+    taint_by_shown(db, key)
 
 
 def unused(db: apsw.Connection, workspace: int, session: str, since_us: int, until_us: int) -> list[Shown]:

@@ -37,6 +37,7 @@ _COUNTED = {
     "kind": "SELECT kind, count(*) FROM memory GROUP BY 1",
     "status": "SELECT status, count(*) FROM memory GROUP BY 1",
     "origin": "SELECT origin, count(*) FROM memory GROUP BY 1",
+    "trust": "SELECT trust, count(*) FROM memory GROUP BY 1",
     "branch": "SELECT branch, count(*) FROM memory WHERE branch IS NOT NULL GROUP BY 1",
     "session": "SELECT session, count(*) FROM memory WHERE session IS NOT NULL GROUP BY 1",
     "workspace": "SELECT w.id, count(*) FROM memory m JOIN workspace w ON w.key = m.workspace GROUP BY 1",

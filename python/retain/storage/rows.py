@@ -21,7 +21,7 @@ ZLIB_LEVEL = 6
 COLUMNS = (
     "m.key, w.id, m.id, m.kind, m.title, m.body, m.paths, m.symbols, m.tags, m.origin, m.status, m.branch, "
     "m.commit_id, m.session, m.occurred_us, m.recorded_us, m.seen, m.source_id, m.content_hash, m.supersedes, "
-    "m.superseded_by, m.reason, m.extra, m.redacted, m.worktree, m.dirty, m.blobs, b.codec, b.data"
+    "m.superseded_by, m.reason, m.extra, m.redacted, m.worktree, m.dirty, m.blobs, m.trust, m.held, b.codec, b.data"
 )
 TABLES = "memory m JOIN workspace w ON w.key = m.workspace LEFT JOIN memory_body b ON b.memory = m.key"
 
@@ -74,7 +74,7 @@ def to_memory(row: Sequence[Any]) -> Memory:
 def _memory(row: Sequence[Any]) -> Memory:
     (_, workspace, memory_id, kind, title, body, paths, symbols, tags, origin, status, branch, commit,
      session, occurred_us, recorded_us, seen, source_id, stored_hash, supersedes, superseded_by, reason,
-     extra, redacted, worktree, dirty, blobs, codec, data) = row  # fmt: skip
+     extra, redacted, worktree, dirty, blobs, trust, held, codec, data) = row  # fmt: skip
     text = body if body is not None else unpacked(memory_id, codec, data)
     if content_hash(kind, title, text) != stored_hash:
         raise StoreCorrupt(
@@ -90,6 +90,8 @@ def _memory(row: Sequence[Any]) -> Memory:
         symbols=tuple(orjson.loads(symbols)),
         tags=tuple(orjson.loads(tags)),
         origin=origin,
+        trust=trust,
+        held=held,
         status=status,
         branch=branch,
         commit=commit,

@@ -139,7 +139,7 @@ def files_changed(db: apsw.Connection, workspace: int, session: str) -> list[tup
     """The files that a session changed and how often, most often first."""
     rows = db.execute(
         "SELECT j.value, sum(m.seen) FROM memory m, json_each(m.paths) j WHERE m.workspace = ? "
-        "AND m.session = ? AND m.kind = 'file_change' GROUP BY 1 ORDER BY 2 DESC, 1",
+        "AND m.session = ? AND m.kind = 'file_change' AND m.trust != 'untrusted' GROUP BY 1 ORDER BY 2 DESC, 1",
         (workspace, session),
     )
     return [(str(path), int(count)) for path, count in rows]

@@ -12,6 +12,7 @@ from retain.errors import Conflict, NotFound
 from retain.model import Draft, Memory, to_us
 from retain.storage.rows import COLUMNS, TABLES, content_hash, dedup_hash, split_body, to_json, to_memory
 from retain.storage.text import indexed
+from retain.storage.trust import inherit, judge, said_again
 from retain.storage.truth import add_sightings
 from retain.storage.vectors import drop_vectors
 
@@ -99,6 +100,7 @@ def _known(db: apsw.Connection, new: NewMemory, dedup: bytes) -> Added | None:
         (new.now_us, new.draft.source_id, row[1]),
     )
     _sighted(db, row[1], new)
+    said_again(db, row[1], new.draft)
     return Added(id=row[0], key=row[1], created=False, counted=True)
 
 
@@ -116,13 +118,14 @@ def _sighted(db: apsw.Connection, key: int, new: NewMemory) -> None:
 def insert_memory(db: apsw.Connection, new: NewMemory, *, status: str = "active") -> int:
     """Stores a memory with its tags and paths and returns its key; into the full-text index it does not go."""
     draft = new.draft
+    judged = judge(db, new)
     body, apart = split_body(draft.text)
     occurred_us = new.now_us if draft.occurred_at is None else to_us(draft.occurred_at)
     db.execute(
         "INSERT INTO memory (workspace, id, kind, title, body, paths, symbols, tags, origin, status, branch, "
         "commit_id, session, occurred_us, recorded_us, seen_us, source_id, dedup, content_hash, extra, redacted, "
-        "worktree, dirty, blobs) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "worktree, dirty, blobs, trust, held) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             new.workspace,
             new.id,
@@ -148,6 +151,8 @@ def insert_memory(db: apsw.Connection, new: NewMemory, *, status: str = "active"
             draft.worktree,
             draft.dirty,
             to_json(dict(draft.blobs)) if draft.blobs else None,
+            judged.trust,
+            judged.held,
         ),
     )
     key = int(db.last_insert_rowid())
@@ -256,6 +261,7 @@ def link_to_error(db: apsw.Connection, fix: int, workspace: int, *, source_id: s
         ).fetchone()
     if row:
         link(db, fix, row[0], "fixes")
+        inherit(db, fix, row[0])
 
 
 def has_receipt(db: apsw.Connection, event_id: str) -> bool:

@@ -26,7 +26,9 @@ from retain.retrieval.context import (
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 ID = "01a20852-fd2f-7000-a043-76db6ce6ea23"
-PLAIN = Memory(id=ID, workspace="w", kind="decision", title="Money", text="Use Decimal.", occurred_at=AT)
+PLAIN = Memory(
+    id=ID, workspace="w", kind="decision", title="Money", text="Use Decimal.", trust="user", occurred_at=AT
+)
 INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=600)

@@ -61,7 +61,7 @@ def test_the_line_ends_of_the_file_are_kept() -> None:
 def memory(text: str, **fields: object) -> Memory:
     given: dict[str, object] = {
         "id": "0190", "workspace": "w", "kind": "note", "title": "", "text": text,
-        "occurred_at": datetime(2026, 11, 23, tzinfo=UTC), **fields,
+        "occurred_at": datetime(2026, 11, 23, tzinfo=UTC), "trust": "user", **fields,
     }  # fmt: skip
     return Memory(**given)  # type: ignore[arg-type]
 
@@ -81,7 +81,7 @@ def test_only_what_the_user_said_is_chosen_the_newest_in_a_stable_order() -> Non
         return memory("x", id=f"{day}", occurred_at=datetime(2026, 11, day, tzinfo=UTC), **fields)
 
     found = [
-        at(1), at(2, origin="assistant"), at(3, origin="import"), at(4, status="forgotten"), at(5), at(6),
-        at(7, kind="decision"),
+        at(1), at(2, trust="claimed"), at(3, trust="untrusted"), at(4, status="forgotten"), at(5),
+        at(6, trust="confirmed"), at(7, kind="decision"),
     ]  # fmt: skip
     assert [one.id for one in chosen(found, 3)] == ["7", "5", "6"]

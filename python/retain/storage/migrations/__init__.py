@@ -21,6 +21,7 @@ MIGRATIONS = (
     "0006_spaces.sql",
     "0007_controls.sql",
     "0008_git.sql",
+    "0009_trust.sql",
 )
 VERSION = len(MIGRATIONS)
 

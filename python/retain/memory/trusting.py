@@ -1,0 +1,174 @@
+"""What the user decides about trust: the review of what was held back, and taking back all that one source brought in.
+
+Neither is for a model: a door through which an assistant speaks is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import apsw
+
+from retain.errors import Conflict, InvalidInput
+from retain.memory import inputs
+from retain.model import ORIGINS, Memory, Origin, new_id
+from retain.storage import rewind, trust, writes
+from retain.storage.audit import note
+from retain.storage.sqlite import SqliteStore
+
+LISTED_MAX = 1_000
+URL_CHARS_MAX = 500
+SESSION_CHARS_MAX = 256
+SOURCES = ("session", "origin", "url", "import")
+REJECTED = "rejected in the review"
+
+_URL = re.compile(r"https?://[^\s/]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A memory that waits for a review, and why."""
+
+    memory: Memory
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
+    """A source that was taken back: the id to undo it by, and the memories that are forgotten now."""
+
+    id: str
+    source: str
+    memories: tuple[str, ...]
+
+
+class Trusting:
+    """Review and revocation for one store.
+
+    Args:
+        store: the memories.
+        origin: who speaks through this door; only the user may decide.
+    """
+
+    def __init__(self, store: SqliteStore, *, origin: Origin) -> None:
+        self._store = store
+        self._origin = origin
+
+    async def waiting(self, limit: int = 50) -> list[Held]:
+        """The memories that wait for a review, newest first."""
+        inputs.count_field(limit, "limit", 1, LISTED_MAX)
+
+        def look(db: apsw.Connection, by_ids: Callable[[list[str]], dict[str, Memory]]) -> list[Held]:
+            rows = trust.held(db, limit)
+            found = by_ids([name for name, _ in rows])
+            return [Held(memory=found[name], reason=reason) for name, reason in rows if name in found]
+
+        return await self._store.read(lambda reader: look(reader.connection, reader.by_ids))
+
+    async def accept(self, memory_id: str) -> None:
+        """Lets a memory be told unasked from now on, as one that the user confirmed.
+
+        Raises:
+            InvalidInput: not an id.
+            NotFound: no such memory.
+            Conflict: an assistant asks, it is not active, or it needs no review.
+        """
+        self._refuse_models("accept")
+        wanted = inputs.id_field(memory_id, "id")
+        await self._store.write(lambda db: trust.accept(db, wanted))
+
+    async def reject(self, memory_id: str) -> None:
+        """Forgets a memory that waits for a review; ``unforget`` brings it back, still untrusted.
+
+        Raises:
+            InvalidInput: not an id.
+            NotFound: no such memory.
+            Conflict: an assistant asks, or it is not active.
+        """
+        self._refuse_models("reject")
+        wanted = inputs.id_field(memory_id, "id")
+        await self._store.write(lambda db: writes.forget(db, wanted, REJECTED))
+
+    async def revoke(self, kind: str, value: str) -> Revoked:
+        """Forgets everything that came from one source, and what was made of it.
+
+        Args:
+            kind: one of ``SOURCES``.
+            value: id of a session, an origin, the beginning of an address, id of an import.
+
+        Raises:
+            InvalidInput: no such kind of source, or a value that names none.
+            NotFound: no such import.
+            Conflict: an assistant asks.
+        """
+        self._refuse_models("revoke")
+        find = _finder(kind, value)
+        revocation = new_id()
+        source = f"{kind} {value.strip()}"
+
+        def forget_all(db: apsw.Connection) -> list[str]:
+            wanted = find(db)
+            for one in wanted:
+                writes.forget(db, one, f"{_reason(revocation)} {source}"[: inputs.REASON_CHARS_MAX])
+            note(db, "revoked", revocation, {"kind": kind, "memories": len(wanted)})
+            return wanted
+
+        return Revoked(id=revocation, source=source, memories=tuple(await self._store.write(forget_all)))
+
+    async def undo(self, revocation: str) -> Revoked:
+        """Brings back what a revocation forgot; of what was said anew since then the new one stays.
+
+        Raises:
+            InvalidInput: not an id, or nothing was revoked under it.
+            Conflict: an assistant asks.
+        """
+        self._refuse_models("undo")
+        wanted = inputs.id_field(revocation, "id")
+
+        def bring_back(db: apsw.Connection) -> list[str]:
+            back = []
+            for one in trust.forgotten_because(db, _reason(wanted)):
+                try:
+                    rewind.unforget(db, one)
+                except Conflict:
+                    continue
+                back.append(one)
+            if not back:
+                raise InvalidInput("id", f"nothing is forgotten because of revocation {wanted}")
+            note(db, "revocation undone", wanted, {"memories": len(back)})
+            return back
+
+        return Revoked(id=wanted, source="", memories=tuple(await self._store.write(bring_back)))
+
+    def _refuse_models(self, what: str) -> None:
+        if self._origin != "user":
+            raise Conflict(
+                f"{what}: only the user decides what is trusted, and this door speaks for the {self._origin}",
+                hint="run it in a terminal of your own, outside of the session",
+            )
+
+
+def _reason(revocation: str) -> str:
+    return f"revoked by {revocation}:"
+
+
+def _finder(kind: str, value: str) -> Callable[[apsw.Connection], list[str]]:
+    if kind not in SOURCES:
+        raise InvalidInput("source", f"unknown {kind[:64]!r}; known: {', '.join(SOURCES)}")
+    if kind == "session":
+        session = inputs.text_field(value, kind, SESSION_CHARS_MAX)
+        return lambda db: trust.of_session(db, session)
+    if kind == "origin":
+        if value not in ORIGINS or value == "user":
+            known = ", ".join(one for one in ORIGINS if one != "user")
+            raise InvalidInput(kind, f"unknown {str(value)[:64]!r}; known: {known}")
+        return lambda db: trust.of_origin(db, value)
+    if kind == "import":
+        run = inputs.id_field(value, kind)
+        return lambda db: trust.of_import(db, run)
+    prefix = inputs.text_field(value, kind, URL_CHARS_MAX).strip()
+    if not _URL.match(prefix):
+        raise InvalidInput(kind, "must begin with http:// or https:// and a host")
+    return lambda db: trust.of_url(db, prefix)

@@ -80,10 +80,9 @@ async def open(  # noqa: A001 - the public name is retain.open
     Raises:
         InvalidInput, StoreUnusable: an impossible setting; the store cannot be opened, and nothing was changed.
     """
-    chosen, _ = read_settings(home, settings)
+    chosen, session = read_settings(home, settings)[0], session or session_id()
     origin = "assistant" if origin == "user" and is_started_by_client() else origin
     recalls = open_recall_cache(chosen)
-    session = session or session_id()
     store = await SqliteStore.open(chosen, Author(door=door, actor=origin, session=session or ""))
     planner = await _planner(chosen, store)
     workspaces, place = Workspaces(store), os.fspath(folder or project_directory())

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-
-import apsw
 
 from retain.cache import MultiLevelCache
 from retain.capture.client_memory import loaded_in
 from retain.config import Settings
-from retain.errors import Conflict, InvalidInput, NotFound
-from retain.git import head
+from retain.errors import InvalidInput, NotFound
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.answering import Answering
 from retain.memory.auditing import Audit
@@ -32,6 +27,7 @@ from retain.memory.planning import PlannerUpkeep
 from retain.memory.receipts import Receipts
 from retain.memory.retention import Retention
 from retain.memory.sight import Sight
+from retain.memory.storing import Storing
 from retain.memory.trusting import Trusting
 from retain.memory.truth import Asker, CommitCheck
 from retain.memory.workspaces import Workspaces
@@ -44,19 +40,16 @@ from retain.model import (
     Query,
     Recall,
     Workspace,
-    new_id,
     read_time,
     to_us,
 )
 from retain.retrieval.context import FENCE_TOKENS, Block, fenced
 from retain.retrieval.filters import both, parse_filter
 from retain.retrieval.planner import QueryPlanner
-from retain.storage import writes
 from retain.storage.integrity import verify
-from retain.storage.reads import Reader, memories_by_id
 from retain.storage.sqlite import SqliteStore
-from retain.storage.trust import boundary, is_of_user, may_be_tainted
-from retain.trust import TOLD_UNASKED, UNTRUSTED, may_be_told
+from retain.storage.trust import boundary
+from retain.trust import TOLD_UNASKED
 
 if TYPE_CHECKING:
     from retain.memory.semantics import Semantics
@@ -100,6 +93,7 @@ class MemoryService:
         self._recaller = recaller
         self._semantics = semantics
         self._workspaces = workspaces
+        self._storing = Storing(settings, store, channel, recaller, semantics.serving)
         self._upkeep = PlannerUpkeep(planner, store, enabled=bool(settings.planner))
         self.receipts = receipts
         self.controls = controls
@@ -207,21 +201,8 @@ class MemoryService:
         place, key = await self._scope(workspace)
         if self._channel.origin != "user":
             await self.drain.before_recall()  # what the session has read by now
-        drafts = self._drafts(list(items), place, origin or self._channel.origin)
-        near = await self._near(place, drafts)
-        now_us = time.time_ns() // 1000
-        news = [writes.NewMemory(id=new_id(), workspace=key, draft=d, now_us=now_us) for d in drafts]
-
-        def add(db: apsw.Connection) -> tuple[list[writes.Added], dict[str, Memory]]:
-            added = [writes.add_memory(db, self._lowered(db, new)) for new in news]
-            self._semantics.serving.add(db, added)
-            return added, memories_by_id(db, [a.id for a in added])
-
-        added, stored = await self._store.write(add)
-        return [
-            replace(stored[a.id], created=a.created, near=tuple(i for i in similar if i != a.id))
-            for a, similar in zip(added, near, strict=True)
-        ]
+        drafts = self._storing.drafts(list(items), place, origin or self._channel.origin)
+        return await self._storing.add(drafts, place, key)
 
     async def recall(
         self,
@@ -346,27 +327,7 @@ class MemoryService:
         old = await self.get(memory_id)
         reason = inputs.reason_field(reason)
         place, key = await self._workspaces.by_id(old.workspace)
-        kept_title = old.title if old.title != inputs.derived_title(old.text) else None
-        item = {"text": text, "title": kept_title, "kind": old.kind}
-        draft = self._drafts([item], place, self._channel.origin)[0]
-        if may_be_told(old.trust):
-            # What the old version is about was checked when it came in; capture takes more than callers may say.
-            draft = replace(draft, paths=old.paths, symbols=old.symbols, tags=old.tags)
-        elif self._channel.origin == "user":  # only what the user says now is the user's
-            draft = replace(draft, title=inputs.derived_title(draft.text), paths=old.paths)
-        else:
-            draft = replace(draft, trust=old.trust)
-        new = writes.NewMemory(id=new_id(), workspace=key, draft=draft, now_us=time.time_ns() // 1000)
-        await self._store.read(self._semantics.serving.prepare)
-
-        def replace_it(db: apsw.Connection) -> writes.Added:
-            self._refuse_tainted(db, key, old.id)
-            added = writes.supersede(db, old.id, self._lowered(db, new), reason)
-            self._semantics.serving.add(db, [added])
-            return added
-
-        added = await self._store.write(replace_it)
-        return (await self._by_ids([added.id]))[added.id]
+        return await self._storing.replace(old, text, reason, place, key)
 
     async def forget(self, memory_id: str, reason: str = "") -> None:
         """Takes a memory out of every recall; its tombstone says when and why.
@@ -379,12 +340,7 @@ class MemoryService:
         wanted = inputs.id_field(memory_id, "id")
         reason = inputs.reason_field(reason)
         _, key = await self._scope(None)
-
-        def forget(db: apsw.Connection) -> None:
-            self._refuse_tainted(db, key, wanted)
-            writes.forget(db, wanted, reason)
-
-        await self._store.write(forget)
+        await self._storing.forget(wanted, reason, key)
 
     async def context(
         self, prompt: str | None = None, budget_tokens: int | None = None, *, workspace: str | None = None
@@ -488,25 +444,6 @@ class MemoryService:
         session = self._channel.session or ""
         return fenced(block, await self._store.read(lambda reader: boundary(reader.connection, session)))
 
-    def _lowered(self, db: apsw.Connection, new: writes.NewMemory) -> writes.NewMemory:
-        """What an assistant says that may have read untrusted text is untrusted."""
-        if self._channel.origin == "user" or not self._may_be_tainted(db, new.workspace):
-            return new
-        return replace(new, draft=replace(new.draft, trust=UNTRUSTED))
-
-    def _may_be_tainted(self, db: apsw.Connection, workspace: int) -> bool:
-        return may_be_tainted(db, workspace, self._channel.session, time.time_ns() // 1000)
-
-    def _refuse_tainted(self, db: apsw.Connection, workspace: int, memory_id: str) -> None:
-        """Text of a tool must not make an assistant take away what the user said."""
-        if self._channel.origin == "user" or not is_of_user(db, memory_id):
-            return
-        if self._may_be_tainted(db, workspace):
-            raise Conflict(
-                f"id: memory {memory_id} is the user's, and this session has read untrusted text",
-                hint="tell the user what should change; `retain revise` and `retain forget` are theirs",
-            )
-
     async def _scope(self, workspace: str | None) -> tuple[Workspace, int]:
         if workspace is None:
             return await self._workspaces.at(self._channel.folder)
@@ -533,31 +470,6 @@ class MemoryService:
         """From where this service asks: its workspace, and what is checked out there now."""
         place, key = await self._workspaces.at(self._channel.folder)
         return await self._answering.asker(key, place.root, self._channel.session)
-
-    def _drafts(
-        self, items: Sequence[Mapping[str, Any] | Draft], place: Workspace, origin: Origin
-    ) -> list[Draft]:
-        branch, commit = head.read(place.root)
-        stamp = inputs.Stamp(
-            origin=origin,
-            branch=branch or None,
-            commit=commit or None,
-            session=self._channel.session,
-            root=place.root,
-            text_chars_max=self.settings.text_chars_max,
-        )
-        return inputs.drafts_of(items, stamp, self.settings.items_max)
-
-    async def _near(self, place: Workspace, drafts: Sequence[Draft]) -> list[tuple[str, ...]]:
-        """Near duplicates of each; what embeds new memories is loaded on the way, before any transaction."""
-
-        def look(reader: Reader) -> list[tuple[str, ...]]:
-            self._semantics.serving.prepare(reader)
-            if len(drafts) > NEAR_ITEMS_MAX:
-                return [()] * len(drafts)
-            return [self._recaller.near(reader, place.id, f"{draft.title}\n{draft.text}") for draft in drafts]
-
-        return await self._store.read(look)
 
     async def _by_ids(self, ids: Sequence[str]) -> dict[str, Memory]:
         return await self._store.read(lambda reader: reader.by_ids(ids))

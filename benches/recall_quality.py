@@ -1,12 +1,13 @@
 """What each signal of the ranking is worth: R@10 and nDCG@10 with it and without it, on the referee's sets.
 
-    python benches/recall_quality.py --sets DIR --names NAME,NAME,... [--split test] [--json FILE]
+    python benches/recall_quality.py --sets DIR --names NAME,NAME,... [--split test] [--model DIR] [--brief]
 
 DIR holds sets as the referee writes them (``NAME-files``, ``NAME-known``); each is asked through the store, the
 planner and the ranking of the product, once a variant, beside plain FTS5 (porter, one column) in the same run. In a
 *files* set only records before the query are searched. The space is fitted to
 the records before the first query, as a store would have done it by then: fitted to all, it would have read the
-answers. A signal whose ``without`` line is no lower does not pay.
+answers. With ``--model`` the model of that folder serves beside it, as ``retain[onnx]`` has it, and the margin is
+taken over the same recall without a model too. A signal whose ``without`` line is no lower does not pay.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncio
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,9 +36,10 @@ from retain.memory.recalling import Recaller, effective
 from retain.memory.semantics import Semantics
 from retain.memory.serving import Serving
 from retain.model import Between, Query, to_us
+from retain.retrieval.models import OnnxEmbedder
 from retain.retrieval.planner import QueryPlanner
 from retain.retrieval.rank import WEIGHTS, Weights
-from retain.retrieval.space import CorpusEmbedder, Fit, Passage
+from retain.retrieval.space import CorpusEmbedder, Embedder, Fit, Passage
 from retain.retrieval.vectors import VectorIndex, floats, row_of
 from retain.storage import spaces
 from retain.storage.reads import Reader
@@ -59,12 +62,26 @@ VARIANTS: dict[str, Weights] = {
 VARIANTS["without meaning"] = WEIGHTS
 SPACELESS = ("words only", "without meaning")
 """The variants that search no space."""
+NO_MODEL = "without a model"
+BRIEF = ("all signals", NO_MODEL)
 
 ROUNDS = 1_000
 Scores = dict[str, list[tuple[float, float]]]
 
 
-async def ours(one: QualitySet, queries: Sequence[Asked], home: Path) -> Scores:
+def variants(*, model: bool, brief: bool) -> dict[str, Weights]:
+    """What is asked for: all, or only what the figures need."""
+    known = VARIANTS | ({NO_MODEL: WEIGHTS} if model else {})
+    return {name: weights for name, weights in known.items() if not brief or name in BRIEF}
+
+
+async def ours(
+    one: QualitySet,
+    queries: Sequence[Asked],
+    home: Path,
+    model: Embedder | None,
+    asked_for: Mapping[str, Weights],
+) -> Scores:
     """R@10 and nDCG@10 of every query, a variant."""
     stored: dict[str, str] = {}
     async with retain.open(home, folder=home) as memory:
@@ -80,13 +97,18 @@ async def ours(one: QualitySet, queries: Sequence[Asked], home: Path) -> Scores:
     planner = QueryPlanner(enabled=False)
     first = one.records if one.queries[0].order is None else _before(one, queries)
     await fit_space(store, len(first))
-    semantics = Semantics(
-        Serving(Questions(lambda: None, EmbeddingCache())), VectorIndex(), planner, live=False
-    )
-    meaning = {name: semantics for name in VARIANTS if name not in SPACELESS}
+    if model is not None:
+        await add_model(store, model)
+
+    def searching(with_model: Embedder | None) -> Semantics:
+        serving = Serving(Questions(lambda: with_model, EmbeddingCache()))
+        return Semantics(serving, VectorIndex(), planner, live=False)
+
+    semantics, plain = searching(model), searching(None)
+    meaning = {name: plain if name == NO_MODEL else semantics for name in asked_for if name not in SPACELESS}
     recallers = {
         name: Recaller(planner, L1Cache(1_024), 0.0, weights=weights, semantics=meaning.get(name))
-        for name, weights in VARIANTS.items()
+        for name, weights in asked_for.items()
     }
 
     def answers(reader: Reader, recaller: Recaller) -> list[list[str]]:
@@ -124,6 +146,30 @@ async def fit_space(store: SqliteStore, count: int) -> None:
     def serve(db: apsw.Connection) -> None:
         about = {"name": embedder.name, "kind": "corpus", "dim": embedder.dim, "model": embedder.to_bytes()}
         space = spaces.add_space(db, **about, fitted_rows=count, now_us=0)
+        put_vectors(db, space, rows)
+        spaces.serve(db, space)
+
+    await store.write(serve)
+
+
+async def add_model(store: SqliteStore, model: Embedder) -> None:
+    """Gives every memory a vector of the model, as the background would have, and has it serve."""
+
+    def made(reader: Reader) -> list[tuple[int, bytes]]:
+        passages = {
+            key: Passage.of(memory) for key, memory in reader.load(range(1, reader.total() + 1)).items()
+        }
+        started = time.process_time()
+        rows = model.embed_documents(list(passages.values()))
+        spent = 1_000 * (time.process_time() - started) / max(1, len(rows))
+        print(f"{len(rows)} memories embedded, {spent:.1f} ms CPU each", file=sys.stderr)
+        return [(key, row_of(floats(row))) for key, row in zip(passages, rows, strict=True)]
+
+    rows = await store.read(made)
+
+    def serve(db: apsw.Connection) -> None:
+        about = {"name": model.name, "kind": "model", "dim": model.dim, "model": b""}
+        space = spaces.add_space(db, **about, fitted_rows=len(rows), now_us=0)
         put_vectors(db, space, rows)
         spaces.serve(db, space)
 
@@ -176,7 +222,11 @@ def main() -> int:
     parser.add_argument("--sets", type=Path, required=True)
     parser.add_argument("--names", required=True, help="histories, by the names of their sets")
     parser.add_argument("--split", default="test", choices=("tune", "test"))
+    parser.add_argument("--model", type=Path, help="folder with model.onnx and tokenizer.json")
+    parser.add_argument("--brief", action="store_true", help="without the lines of single signals")
     given = parser.parse_args()
+    model = OnnxEmbedder(given.model) if given.model else None
+    asked_for = variants(model=model is not None, brief=given.brief)
     folders = [
         given.sets / f"{name}-{kind}" for name in given.names.split(",") for kind in ("files", "known")
     ]
@@ -186,7 +236,7 @@ def main() -> int:
         one = read_set(folder)
         queries = [q for q in one.queries if q.split == given.split and q.gains]
         with tempfile.TemporaryDirectory() as home:
-            scores = asyncio.run(ours(one, queries, Path(home)))
+            scores = asyncio.run(ours(one, queries, Path(home), model, asked_for))
         plain = plain_fts5(one, queries)
         details[one.name] = {
             name: [round(fmean(s[i] for s in each), 3) for i in (0, 1)]
@@ -197,6 +247,12 @@ def main() -> int:
         beside = (
             f"plain FTS5 {details[one.name]['plain FTS5'][0]}, margin {gain:+.3f} [{low:+.3f}, {high:+.3f}]"
         )
+        if model is not None:
+            more, low, high = interval(
+                [r for r, _ in scores["all signals"]], [r for r, _ in scores[NO_MODEL]]
+            )
+            without = details[one.name][NO_MODEL][0]
+            beside += f"; no model {without}, margin {more:+.3f} [{low:+.3f}, {high:+.3f}]"
         mine, theirs = details[one.name]["all signals"][0], details[one.name]["plain FTS5"][0]
         figures.append(at_least(f"{one.name} {given.split}: R@10", mine, "", theirs, beside=beside))
     return publish(figures, {"sets": details}, given.json)

@@ -1,7 +1,8 @@
 """The leg of a recall that goes by meaning: memories whose vectors point where the question does.
 
 Each space that serves is searched exactly, among the memories that fit the filter. What comes back is a share in
-0..1 for each of the nearest: where its cosine stands between that of the last and that of the first of them.
+0..1 for each of the nearest: in the fitted space where its cosine stands between that of the last and that of the
+first of them, in that of a model its cosine against that of the first.
 A matrix too large to be read on the way of an answer is read beside it, and the answer goes by words alone.
 """
 
@@ -19,6 +20,7 @@ from retain.memory.serving import Asks, Serving
 from retain.memory.workspaces import Workspaces
 from retain.model import Filter, In, Query
 from retain.retrieval.planner import Plan, QueryPlanner
+from retain.retrieval.space import MODEL
 from retain.retrieval.vector_plan import parts_of
 from retain.retrieval.vectors import VectorIndex, floats
 from retain.storage import ways
@@ -43,7 +45,7 @@ class Nearest:
     """What the spaces say of a question.
 
     Attributes:
-        shares: by kind of space, for each of the nearest memories its place between last and first, in 0..1.
+        shares: by kind of space, for each of the nearest memories how near it is against the first, in 0..1.
         candidates: all of them, without words.
         us: microseconds that it took, loading left out.
         searches: of each space the plan of its search, with the truth beside its estimates.
@@ -208,7 +210,8 @@ class Semantics:
         truth: dict[str, Any] = {"us": _since(started), "matrix": found.way}
         if rows is not None:
             truth["rows"] = rows
-        return between(found.hits), {"space": space.name, **chosen.as_json(), "truth": truth}
+        shares = against_first if space.kind == MODEL else between
+        return shares(found.hits), {"space": space.name, **chosen.as_json(), "truth": truth}
 
 
 def _since(started_ns: int) -> float:
@@ -222,6 +225,13 @@ def between(hits: Sequence[tuple[int, float]]) -> dict[int, float]:
     first, last = hits[0][1], hits[-1][1] if len(hits) == NEAREST else 0.0
     width = first - last
     return {key: (cosine - last) / width if width > 0 else 1.0 for key, cosine in hits}
+
+
+def against_first(hits: Sequence[tuple[int, float]]) -> dict[int, float]:
+    """Each cosine against the first, in 0..1; to be among the nearest counts by itself in the space of a model."""
+    if not hits or hits[0][1] <= 0:
+        return {}
+    return {key: max(0.0, cosine / hits[0][1]) for key, cosine in hits}
 
 
 def _accepted(reader: Reader, where: Filter, keys: Sequence[int]) -> Collection[int]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from retain.model import Between
+from retain.retrieval.space import MODEL
 from retain.storage.reads import Candidate
 from retain.storage.structure import AGE_RANKS, File, Fix
 
@@ -37,7 +38,8 @@ class Weights:
         quoted: factor for a memory that holds an error line of the question, but for what differs each time.
         mended: weight of a fix where the question quotes an error, in place of the usual one of its kind.
         corpus: what being the nearest in the space fitted to the memories brings, in shares of the best words.
-        model: the same in the space of a model.
+        corpus_beside: the same where a model was asked as well: it says most of that better.
+        model: what the nearest in the space of a model brings, in shares of the best words.
         feedback: how much of the difference from the usual use a memory gains or loses.
         period: factor for a memory of another time than the question names.
     """
@@ -55,7 +57,8 @@ class Weights:
     quoted: float = 2.0
     mended: float = 2.0
     corpus: float = 0.25
-    model: float = 0.3
+    corpus_beside: float = 0.1
+    model: float = 0.6
     feedback: float = 0.3
     period: float = 0.25
 
@@ -185,11 +188,18 @@ def rank(
         return [Ranked(c, 1.0, Made(lexical=1.0)) for c in candidates]
     texts = {c.key: min(1.0, c.bm25 / bound) if bound else 0.0 for c in candidates}
     most = max(texts.values(), default=0.0) or WORDLESS
-    spaces = [(most * getattr(weights, kind), near) for kind, near in signals.near.items()]
+    spaces = [(most * _weight(kind, signals, weights), near) for kind, near in signals.near.items()]
     recency = _recency_most(signals, weights)
     ranked = [_scored(candidate, texts, spaces, recency, signals, weights) for candidate in candidates]
     ranked.sort(key=_place, reverse=True)
     return ranked
+
+
+def _weight(kind: str, signals: Signals, weights: Weights) -> float:
+    """What the nearest in a space of this kind counts."""
+    if kind == MODEL:
+        return weights.model
+    return weights.corpus_beside if MODEL in signals.near else weights.corpus
 
 
 def _place(entry: Ranked) -> tuple[float, int, int]:

@@ -14,7 +14,7 @@ from retain.errors import EmbeddingFailed
 from retain.memory import semantics as module
 from retain.memory.embedding import Embedding
 from retain.memory.recalling import effective
-from retain.memory.semantics import NEAREST, NOTHING, Nearest, Semantics, between
+from retain.memory.semantics import NEAREST, NOTHING, Nearest, Semantics, against_first, between
 from retain.memory.service import MemoryService
 from retain.model import Filter, Glob, In, Query
 from retain.retrieval.planner import Plan, QueryPlanner
@@ -178,3 +178,9 @@ def test_a_share_is_the_place_between_the_last_and_the_first() -> None:
     assert few == {1: 1.0, 2: 0.5}, "fewer than were asked for: the last is not the worst there is"
     many = between([(n, 1 - n / 200) for n in range(NEAREST)])
     assert (many[0], many[NEAREST - 1]) == (1.0, 0.0)
+
+
+def test_the_share_of_a_model_is_the_cosine_against_the_first() -> None:
+    assert against_first([]) == {}
+    assert against_first([(1, 0.8), (2, 0.4), (3, -0.1)]) == {1: 1.0, 2: 0.5, 3: 0.0}
+    assert against_first([(1, -0.1), (2, -0.2)]) == {}, "all of them point away"

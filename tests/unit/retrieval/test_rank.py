@@ -124,6 +124,19 @@ def test_a_memory_that_holds_the_identifier_letter_by_letter_is_lifted() -> None
 FOUND = [candidate(10 * i, 10.0 - i, hours=9_999) for i in range(1, 7)]
 
 
+def test_the_fitted_space_says_less_where_a_model_was_asked() -> None:
+    near = {1: 1.0}
+    fitted, model, both = (
+        ranked_of(candidate(1), near=spaces)[0].made.meaning
+        for spaces in ({"corpus": near}, {"model": near}, {"corpus": near, "model": near})
+    )
+    best = ranked_of(candidate(1))[0].made.lexical
+    assert fitted == pytest.approx(WEIGHTS.corpus * best)
+    assert model == pytest.approx(WEIGHTS.model * best)
+    assert both == pytest.approx((WEIGHTS.model + WEIGHTS.corpus_beside) * best)
+    assert WEIGHTS.corpus_beside < WEIGHTS.corpus
+
+
 def linked(named: Mapping[int, tuple[File, ...]], *strangers: Candidate, words: int = 1) -> list[Ranked]:
     """The six that were found, and strangers without a word that name the same files."""
     signals = Signals(ages=AGES, files=named, words=words)

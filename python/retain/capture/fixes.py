@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -124,7 +124,9 @@ def _step(failures: list[_Failure], draft: Draft) -> tuple[list[_Failure], list[
     return open_still, ended
 
 
-def _add(known: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
+def _add(known: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
+    if len(more) == 1:  # the rule; a session has up to 32 open failures, and each hears of everything
+        return known if more[0] in known else (*known, *more)[-STEPS_MAX:]
     new = [one for one in dict.fromkeys(more) if one not in known]
     return (*known, *new)[-STEPS_MAX:] if new else known
 

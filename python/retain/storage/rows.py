@@ -37,12 +37,11 @@ def dedup_hash(draft: Draft) -> bytes:
 
 
 def _hash(*parts: str) -> bytes:
-    digest = blake2b(digest_size=16)
+    framed = []
     for part in parts:
         data = part.encode()
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
-    return digest.digest()
+        framed += (len(data).to_bytes(8, "little"), data)
+    return blake2b(b"".join(framed), digest_size=16).digest()
 
 
 def split_body(text: str) -> tuple[str | None, tuple[int, bytes] | None]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 
 _WORD = re.compile(r"\w+")
@@ -53,6 +54,13 @@ def _parts(word: str) -> tuple[str, ...]:
     return _kept_parts(word) if len(word) <= _WORD_CHARS_KEPT else _split(word)
 
 
+def _parts_of(words: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """The parts of each word that has some, in their order."""
+    if max(map(len, words), default=0) <= _WORD_CHARS_KEPT:
+        return filter(None, map(_kept_parts, words))
+    return filter(None, map(_parts, words))
+
+
 def _split(word: str) -> tuple[str, ...]:
     if not _HUMP.search(word):
         return ()
@@ -84,13 +92,11 @@ def unspaced_parts(text: str, *, single: bool) -> list[str]:
 def indexed(text: str) -> str:
     """The text with the parts of its identifiers, each identifier once, and of unspaced writing appended."""
     parts: list[str] = []
-    if _HUMP.search(text):
-        for word in dict.fromkeys(_WORD.findall(text)):
-            if found := _parts(word):
-                parts += found
-                if len(parts) >= PARTS_MAX:
-                    break
-        del parts[PARTS_MAX:]
+    for found in _parts_of(dict.fromkeys(_WORD.findall(text))):
+        parts += found
+        if len(parts) >= PARTS_MAX:
+            break
+    del parts[PARTS_MAX:]
     parts += unspaced_parts(text, single=True)
     return text + "\n" + " ".join(parts) if parts else text
 

@@ -68,7 +68,7 @@ def add_memory(db: apsw.Connection, new: NewMemory) -> Added:
     known = _known(db, new, dedup)
     if known is not None:
         return known
-    key = insert_memory(db, new)
+    key = insert_memory(db, new, dedup=dedup)
     _index_words(db, key, new.draft, new.draft.context)
     return Added(id=new.id, key=key, created=True)
 
@@ -115,8 +115,13 @@ def _sighted(db: apsw.Connection, key: int, new: NewMemory) -> None:
     add_sightings(db, key, [(branch, commit, at_us)])
 
 
-def insert_memory(db: apsw.Connection, new: NewMemory, *, status: str = "active") -> int:
-    """Stores a memory with its tags and paths and returns its key; into the full-text index it does not go."""
+def insert_memory(
+    db: apsw.Connection, new: NewMemory, *, status: str = "active", dedup: bytes | None = None
+) -> int:
+    """Stores a memory with its tags and paths and returns its key; into the full-text index it does not go.
+
+    ``dedup`` is its ``dedup_hash``, where the caller has made that already.
+    """
     draft = new.draft
     judged = judge(db, new)
     body, apart = split_body(draft.text)
@@ -144,7 +149,7 @@ def insert_memory(db: apsw.Connection, new: NewMemory, *, status: str = "active"
             new.now_us,
             new.now_us,
             draft.source_id,
-            dedup_hash(draft),
+            dedup or dedup_hash(draft),
             content_hash(draft.kind, draft.title, draft.text),
             to_json(dict(draft.extra)),
             to_json(dict(draft.redacted)),
@@ -158,14 +163,12 @@ def insert_memory(db: apsw.Connection, new: NewMemory, *, status: str = "active"
     key = int(db.last_insert_rowid())
     if apart is not None:
         db.execute("INSERT INTO memory_body (memory, codec, data) VALUES (?, ?, ?)", (key, *apart))
-    db.executemany(
-        "INSERT OR IGNORE INTO memory_tag (workspace, tag, memory) VALUES (?, ?, ?)",
-        [(new.workspace, tag, key) for tag in draft.tags],
-    )
-    db.executemany(
-        "INSERT OR IGNORE INTO memory_path (workspace, path, memory) VALUES (?, ?, ?)",
-        [(new.workspace, path, key) for path in draft.paths],
-    )
+    for table, names in (("tag", draft.tags), ("path", draft.paths)):
+        if names:  # most memories have none, and asking for nothing costs as much as asking
+            db.executemany(
+                f"INSERT OR IGNORE INTO memory_{table} (workspace, {table}, memory) VALUES (?, ?, ?)",
+                [(new.workspace, name, key) for name in names],
+            )
     return key
 
 

@@ -562,3 +562,35 @@ def test_processes_that_write_at_the_same_time_lose_nothing(home: Path) -> None:
     assert answers == ["300\n"] * 3
     written = {f"{name}.{n}" for name in "abc" for n in range(300)}
     assert stored(home / "retain.db") == written | {STATE_FACT}
+
+
+async def test_a_write_that_fails_alone_stores_nothing_and_leaves_the_state_as_it_was(
+    database: Path, lock_path: Path
+) -> None:
+    marked: list[str] = []
+
+    def bad(db: apsw.Connection) -> None:
+        db.execute("INSERT INTO fact VALUES ('half', 'x')")
+        raise KeyError("mine")
+
+    writer = GroupCommitWriter(
+        lambda: connect(database, writable=True), lock_path, group_max=1, timeout_ms=10_000,
+        before_commit=lambda _: marked.append("committed"),
+    )  # fmt: skip
+    with pytest.raises(KeyError):
+        await writer.run(bad)
+    assert marked == []
+    await writer.run(put("after"))
+    await asyncio.to_thread(writer.close)
+    assert marked == ["committed"]
+    assert stored(database) == {"after"}
+
+
+async def test_a_write_that_ends_its_transaction_is_never_acknowledged(
+    writer_on: Opener, database: Path
+) -> None:
+    async with writer_on() as writer:
+        with pytest.raises(StoreError):
+            await writer.run(lambda db: db.execute("ROLLBACK").fetchall())
+        await writer.run(put("after"))
+    assert stored(database) == {"after"}

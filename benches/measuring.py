@@ -183,3 +183,32 @@ def cpu_ms(pid: int) -> float:
     """User and system time of a process in milliseconds, to a clock tick."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(after_name[11]) + int(after_name[12])) * TICK_MS
+
+
+def process_tree(pid: int) -> list[int]:
+    """A process and everything that descends from it and still runs."""
+    found = [pid]
+    for one in found:
+        for task in Path(f"/proc/{one}/task").glob("*/children"):
+            found += [int(child) for child in _read(task).split()]
+    return found
+
+
+def tree_cpu_ms(pid: int) -> float:
+    """User and system time of a process tree in milliseconds, with that of children that have ended."""
+    stats = (_read(Path(f"/proc/{one}/stat")).rpartition(")")[2].split() for one in process_tree(pid))
+    return sum(sum(map(int, stat[11:15])) for stat in stats) * TICK_MS
+
+
+def tree_resident_mb(pid: int) -> float:
+    """Resident memory of a process tree in MB; pages that two processes share count twice."""
+    stats = (_read(Path(f"/proc/{one}/statm")).split() for one in process_tree(pid))
+    return sum(int(stat[1]) for stat in stats if stat) * PAGE_MB
+
+
+def _read(path: Path) -> str:
+    """What the system says there; nothing where the process has ended meanwhile."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

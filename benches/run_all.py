@@ -46,6 +46,7 @@ BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "pressure": ((), ("--crossings", "40", "--idle-s", "3")),
     "planner": ((), ("--memories", "10000", "--queries", "100")),
     "scale": (("--sizes", "1000,10000,100000"), ("--sizes", "1000,10000", "--queries", "12")),
+    "peer_servers": ((), ("--sizes", "1000", "--queries", "12", "--remembers", "12", "--fill-s", "30")),
     "vectors": ((), ("--sizes", "10000,100000", "--queries", "20")),
     "footprint": ((), ()),
     "backfill": ((), ("--megabytes", "10")),
@@ -53,7 +54,9 @@ BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
 }
 """Arguments of a whole run and of a quick one, by bench."""
 
-TAKES_HISTORY = frozenset({"prompt_time", "stdio_latency", "known_items", "planner", "cache_levels", "scale"})
+TAKES_HISTORY = frozenset(
+    {"prompt_time", "stdio_latency", "known_items", "planner", "cache_levels", "scale", "peer_servers"}
+)
 
 
 def command(name: str, given: argparse.Namespace, result: Path) -> list[str]:

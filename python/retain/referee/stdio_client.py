@@ -95,6 +95,8 @@ class Server:
         """Asks and waits for the result."""
         self._ask(method, params)
         answer = self._read()
+        while "method" in answer:  # a notification, or a question of the server's own
+            answer = self._read()
         if answer.get("id") != self._last_id or "result" not in answer:
             raise ServerFailed(f"{method}: {answer}")
         result: dict[str, Any] = answer["result"]
@@ -116,16 +118,18 @@ class Server:
         data = self._line("tools/call", {"name": tool, "arguments": arguments})
         started = time.perf_counter_ns()
         self._write(data)
-        line = self._read_line()
-        elapsed_ms = (time.perf_counter_ns() - started) / 1e6
-        answer = json.loads(line)
+        answer: dict[str, Any] = {"method": ""}
+        while "method" in answer:  # a notification, or a question of the server's own
+            line = self._read_line()
+            elapsed_ms = (time.perf_counter_ns() - started) / 1e6
+            answer = json.loads(line)
         if answer.get("id") != self._last_id or "result" not in answer:
             raise ServerFailed(f"{tool}: {answer}")
         return elapsed_ms, self._text(answer["result"])
 
     @staticmethod
     def _text(result: Mapping[str, Any]) -> str:
-        text: str = result["content"][0]["text"]
+        text = "\n".join(part["text"] for part in result["content"] if part["type"] == "text")
         if result.get("isError"):
             raise ServerFailed(text)
         return text

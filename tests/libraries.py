@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from retain.memory.recalling import statistics
+from retain.memory import counting
 from retain.model import Draft, new_id
 from retain.retrieval.planner import Statistics
 from retain.storage import migrations, writes
@@ -56,7 +56,8 @@ class Library:
 
     def statistics(self) -> Statistics:
         """What the planner is told of this store."""
-        return statistics(self.reader)
+        counts = {name: self.reader.field_counts(name) for name in counting.FIELDS}
+        return counting.together(self.reader.total(), counts, self.reader.time_bounds())
 
     def close(self) -> None:
         self._db.close()

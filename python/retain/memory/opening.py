@@ -12,6 +12,7 @@ from typing import Any
 from retain.cache import L1Cache
 from retain.config import Settings, is_started_by_client, project_directory, read_settings, session_id
 from retain.git.repositories import Repositories
+from retain.memory import counting
 from retain.memory.controls import Controls
 from retain.memory.drain import Drain
 from retain.memory.embedding import Embedding
@@ -39,8 +40,13 @@ FREQUENCY_ENTRIES = 16_384
 
 
 async def _planner(settings: Settings, store: SqliteStore) -> QueryPlanner:
-    learned = await store.read(calibration.learned_before)
-    return QueryPlanner(learned.coefficients, learned.corrections, enabled=bool(settings.planner))
+    learned, known = await store.read(
+        lambda reader: (calibration.learned_before(reader), counting.kept(reader))
+    )
+    planner = QueryPlanner(learned.coefficients, learned.corrections, enabled=bool(settings.planner))
+    if known is not None:
+        planner.update(known)
+    return planner
 
 
 def _recaller(

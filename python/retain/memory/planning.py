@@ -6,7 +6,8 @@ import logging
 from typing import Any
 
 from retain.errors import RetainError
-from retain.memory.recalling import Answer, statistics
+from retain.memory import counting
+from retain.memory.recalling import Answer
 from retain.model import Query
 from retain.retrieval import calibration
 from retain.retrieval.planner import Execution, QueryPlanner, Statistics, label
@@ -40,7 +41,7 @@ class PlannerUpkeep:
         self._planner = planner
         self._store = store
         self._enabled = enabled
-        self._planned_for = 0
+        self._planned_for = planner.total
         self._looked_at = -1
         self._calibrated_for: int | None = None
         self._unsaved = 0
@@ -113,7 +114,7 @@ class PlannerUpkeep:
         total = await self._store.read(lambda reader: reader.total())
         if total > self._planned_for * STATISTICS_GROWTH:
             self._planned_for = total
-            known = await self._store.read(statistics)
+            known = await self._statistics(total)
             self._planner.update(known)
             await self._calibrate(known)
         if self._unsaved >= SAVE_EVERY:
@@ -134,6 +135,17 @@ class PlannerUpkeep:
             await self._save()
         except RetainError as error:
             logger.warning("planner.save_failed error=%s", error.code)
+
+    async def _statistics(self, total: int) -> Statistics:
+        """Those that another process keeps, where they are of as many memories; else it counts, and keeps them."""
+        known = await self._store.read(counting.kept)
+        if known is not None and known.total * STATISTICS_GROWTH >= total:
+            return known
+        known = await counting.count(self._store)
+        if known.total >= counting.KEPT_FROM:
+            fact = (writes.STATISTICS_FACT, counting.as_fact(known))
+            await self._store.write(lambda db: writes.set_facts(db, [fact]))
+        return known
 
     async def _calibrate(self, known: Statistics) -> None:
         """Measures what the operators cost, once a machine and again in a store that has become another one."""

@@ -19,15 +19,15 @@ from retain.retrieval.context import count_tokens, line_of, snippet_of
 from retain.retrieval.duplicates import distinct
 from retain.retrieval.filters import both, mentions
 from retain.retrieval.lexical import TextQuery, text_query, words_of
-from retain.retrieval.planner import Execution, QueryPlanner, Statistics, plan_as_json
+from retain.retrieval.planner import Execution, QueryPlanner, plan_as_json
 from retain.retrieval.rank import WEIGHTS, Signals, Weights
+from retain.retrieval.rescoring import completed
 from retain.retrieval.search import execute, truth_of
 from retain.retrieval.signals import gather, ordered
 from retain.storage.reads import Candidate, Reader
 from retain.storage.text import indexed
 
 ACTIVE = In(field="status", values=("active",))
-STATISTIC_FIELDS = ("kind", "status", "origin", "trust", "branch", "session", "workspace", "tag", "path")
 
 NEAR_JACCARD = 0.8
 """Share of common words from which two memories are called near duplicates."""
@@ -119,6 +119,11 @@ class Recaller:
         found = execute(reader, plan, query, words)
         near = self._semantics.nearest(reader, query, plan) if self._semantics else NOTHING
         candidates = _with(found.candidates, near.candidates)
+        rescored = 0
+        if words.is_cut:
+            share = min(1.0, plan.rows[1] / max(1, self._planner.total))
+            candidates, words = completed(reader, words, plan.filter, share, candidates)
+            rescored = len(candidates)
         if when.wish:
             candidates = _with(candidates, self._of_that_time(reader, query, words, when.wish))
         signals = replace(gather(reader, query, words, candidates, near.shares), period=when.wish)
@@ -133,6 +138,8 @@ class Recaller:
             "candidates": len(ranked),
             **near.truth(),
         }
+        if rescored:
+            truth["rescored"] = rescored
         if when.told:
             truth["time"] = when.told
         if judged.evidence:
@@ -280,17 +287,6 @@ def within_budget(recall: Recall, budget: int) -> Recall:
     left_out = len(recall.hits) - len(kept)
     hidden = {**recall.hidden, "over_budget": left_out} if left_out else recall.hidden
     return replace(recall, hits=tuple(kept), hidden=hidden, tokens=used)
-
-
-def statistics(reader: Reader) -> Statistics:
-    """What the planner needs to know of the store; reads the indexes once."""
-    counts = {name: reader.field_counts(name) for name in STATISTIC_FIELDS}
-    return Statistics(
-        total=reader.total(),
-        values={name: (count.common, count.distinct, count.rows) for name, count in counts.items()},
-        time_bounds=reader.time_bounds(),
-        samples={name: (count.sample, count.entries) for name, count in counts.items() if count.sample},
-    )
 
 
 def _said(reader: Reader, memory: Memory) -> set[str]:

@@ -23,7 +23,7 @@ of a long query cost the most and change nothing."""
 
 POSTINGS_MAX = 10_000
 """Entries of the index that a question may read for its ranking: each takes FTS5 half a microsecond or more. Of a
-question that would read more, only the rarest words are searched; the others say little of so many memories."""
+question that would read more, only the rarest words are searched; ``rescoring.py`` has the others join in."""
 
 RESOLVED_WORDS_MAX = 4
 """Words without a memory that are resolved to others, the first ones of a query."""
@@ -69,6 +69,16 @@ class Reading(NamedTuple):
 
 
 NOTHING_READ = Reading()
+
+
+class Term(NamedTuple):
+    """A word of a question, its stems, and in how many memories it occurs."""
+
+    word: str
+    stems: tuple[str, ...]
+    memories: int
+
+
 Entry = tuple[tuple[str, ...], tuple[str, int]]
 """The stems of a word, the word, and in how many memories it occurs."""
 
@@ -85,6 +95,8 @@ class TextQuery:
         reading: what looking the words up in the index takes.
         known: how many words of the question occur, whether they are searched or not.
         counts: for each of the stems, in how many memories it occurs.
+        terms: the words that occur, the rarest first.
+        searched: how many of them are searched; the others are too common for it.
     """
 
     match: str
@@ -94,6 +106,13 @@ class TextQuery:
     reading: Reading = NOTHING_READ
     known: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
+    terms: tuple[Term, ...] = ()
+    searched: int = 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether words were left out that occur."""
+        return self.searched < len(self.terms)
 
 
 class Vocabulary(Terms, Protocol):
@@ -178,6 +197,8 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
         ),
         known=len(present),
         counts=counts,
+        terms=tuple(Term(word, stems, count) for stems, (word, count) in present),
+        searched=len(searched),
     )
 
 

@@ -87,7 +87,7 @@ def connect(database: Path, *, writable: bool, vfs: str | None = None) -> apsw.C
     connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs)
     connection.set_busy_timeout(BUSY_MS)
     _keep_wal(connection)
-    # Without it SQLite prepares many statements again for each new value, in the hope of statistics that we do not keep.
+    # Without it SQLite prepares many statements again for each new value, for statistics that we do not keep.
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.create_scalar_function("path_glob", _path_glob, 2, deterministic=True)
     connection.execute("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16384")

@@ -15,6 +15,7 @@ import apsw
 
 from retain.storage import spaces
 from retain.storage.audit import note
+from retain.storage.writes import STATISTICS_FACT
 
 _TABLES = (
     "DELETE FROM memory_vector WHERE memory = ?1 AND space IN (SELECT key FROM vector_space)",
@@ -80,6 +81,7 @@ def erase(db: apsw.Connection, memories: Iterable[tuple[int, str]]) -> int:
     if count:
         db.execute("UPDATE session SET tracker = '{}'")  # it carries the words of errors from drain to drain
         db.execute("INSERT INTO memory_fts (memory_fts) VALUES ('optimize')")
+        db.execute("DELETE FROM fact WHERE name = ?", (STATISTICS_FACT,))  # it holds tags and paths
         spaces.retire_kind(db, "corpus")
         note(db, "erased for good", "store", {"memories": count})
     return count

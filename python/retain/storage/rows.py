@@ -37,7 +37,7 @@ def dedup_hash(draft: Draft) -> bytes:
 
 
 def _hash(*parts: str) -> bytes:
-    framed = []
+    framed: list[bytes] = []
     for part in parts:
         data = part.encode()
         framed += (len(data).to_bytes(8, "little"), data)

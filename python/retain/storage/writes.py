@@ -374,6 +374,9 @@ def last_prompt(db: apsw.Connection, workspace: int, session: str) -> str:
 STATE_FACT = "store.state"
 """The fact that differs in every state that the store was ever in."""
 
+STATISTICS_FACT = "planner.statistics"
+"""The fact that holds what the planner counted: values of fields, so it is erased with the memories that had them."""
+
 
 def renew_token(db: apsw.Connection) -> None:
     """Gives the state that is about to be committed a token of its own."""

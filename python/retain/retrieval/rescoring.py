@@ -1,0 +1,112 @@
+"""The second pass of a question whose common words were left out of the ranking, for they stand in too many memories.
+
+The first pass ranks by the rarest words alone. Where those do not tell enough, the memory that is meant may stand
+anywhere among thousands of equals. So what holds several of the words at once is looked up, which takes no ranking
+and is quick, and all candidates are scored by all words, as FTS5 would have done.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from retain.model import Filter
+from retain.retrieval.lexical import K1, Term, TextQuery, idf
+from retain.storage import ways
+from retain.storage.reads import WEIGHTS, Candidate, Reader
+
+B = 0.75
+"""How much bm25 minds the length of a memory; FTS5's own value."""
+
+TOGETHER = 50
+"""Words are required together until about so many memories are left, and so many are taken."""
+
+TESTED_MAX = 200
+"""Memories that hold the words together and are tested by the filter."""
+
+DOUBTED = 3
+"""Of so many of the rarest words each may be missing in the memory that is meant."""
+
+PATH_WEIGHT = WEIGHTS[2]
+
+
+def together(words: TextQuery, total: int, share: float) -> list[str]:
+    """FTS5 expressions for memories that hold several words of a question, one of them a word that was left out.
+
+    Args:
+        words: of the question; with some left out.
+        total: memories in the store.
+        share: how large a part of them fits the filter.
+    """
+    wanted = min(TESTED_MAX, TOGETHER / max(share, 1e-9))
+    searched = {term.word for term in words.terms[: words.searched]}
+    found: dict[str, None] = {}
+    for missing in (None, *range(min(DOUBTED, len(words.terms) - 1))):
+        chosen = _until_few([t for at, t in enumerate(words.terms) if at != missing], total, wanted)
+        if len(chosen) > 1 and not {term.word for term in chosen} <= searched:
+            found[" AND ".join(f'"{term.word}"' for term in chosen)] = None
+    return list(found)
+
+
+def _until_few(terms: Sequence[Term], total: int, wanted: float) -> list[Term]:
+    """The rarest words, as many as it takes until the memories that hold all of them are as few as wanted."""
+    chosen, expected = [], float(total)
+    for term in terms:
+        chosen.append(term)
+        expected *= min(1.0, term.memories / total)
+        if expected <= wanted:
+            break
+    return chosen
+
+
+def completed(
+    reader: Reader, words: TextQuery, where: Filter, share: float, candidates: Sequence[Candidate]
+) -> tuple[list[Candidate], TextQuery]:
+    """The candidates and what holds the words together, scored by all words, best first; the words with their bound.
+
+    Args:
+        reader: inside a snapshot.
+        words: of the question; with some left out.
+        where: the filter.
+        share: how large a part of the memories fits it.
+        candidates: of the first pass.
+    """
+    total = max(1, reader.total())
+    known = {candidate.key: candidate for candidate in candidates}
+    for match in together(words, total, share):
+        for candidate in ways.holding(reader.connection, match, where, TESTED_MAX, TOGETHER):
+            known.setdefault(candidate.key, candidate)
+    worth = [idf(term.memories, total) for term in words.terms]
+    scores = dict(_scores(reader, words.terms, worth, known))
+    scored = [one._replace(bm25=scores.get(one.key, one.bm25)) for one in known.values()]
+    scored.sort(key=lambda one: (one.bm25, one.key), reverse=True)
+    return scored, replace(words, bound=sum(worth) * (K1 + 1))
+
+
+def _scores(
+    reader: Reader, terms: Sequence[Term], worth: Sequence[float], known: dict[int, Candidate]
+) -> Iterator[tuple[int, float]]:
+    """bm25 of each memory by all words; the mean length is that of these memories."""
+    held = {key: reader.tokens(text) for key, text in reader.texts(list(known))}
+    mean = sum(map(len, held.values())) / max(1, len(held)) or 1.0
+    for key, stems in held.items():
+        length = K1 * (1 - B + B * len(stems) / mean)
+        paths = reader.tokens(known[key].paths) if known[key].paths != "[]" else []
+        counts, in_paths = Counter(stems), Counter(paths)
+        score = 0.0
+        for term, value in zip(terms, worth, strict=True):
+            often = _often(term.stems, counts, stems) + (PATH_WEIGHT - 1) * _often(
+                term.stems, in_paths, paths
+            )
+            score += value * often * (K1 + 1) / (often + length)
+        yield key, score
+
+
+def _often(wanted: Sequence[str], counts: Counter[str], stems: Sequence[str]) -> int:
+    """How often a word stands in a text; one of several stems is there where these stand side by side."""
+    first = counts[wanted[0]]
+    if not first or len(wanted) == 1:
+        return first
+    width = len(wanted)
+    return sum(tuple(stems[at : at + width]) == tuple(wanted) for at in range(len(stems) - width + 1))

@@ -81,9 +81,8 @@ async def open(  # noqa: A001 - the public name is retain.open
         InvalidInput, StoreUnusable: an impossible setting; the store cannot be opened, and nothing was changed.
     """
     chosen, _ = read_settings(home, settings)
-    origin = "assistant" if origin == "user" and is_started_by_client() else origin
     recalls = open_recall_cache(chosen)
-    session = session or session_id()
+    session, origin = session or session_id(), speaking(origin)
     store = await SqliteStore.open(chosen, Author(door=door, actor=origin, session=session or ""))
     planner = await _planner(chosen, store)
     workspaces, place = Workspaces(store), os.fspath(folder or project_directory())
@@ -126,6 +125,11 @@ async def open(  # noqa: A001 - the public name is retain.open
             await embedding.close()
         await semantics.serving.questions.close()
         await service.close()
+
+
+def speaking(origin: Origin) -> Origin:
+    """Who speaks: in a process that a session of the client started, a model may have written the command."""
+    return "assistant" if origin == "user" and is_started_by_client() else origin
 
 
 async def _lasting(

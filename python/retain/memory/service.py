@@ -15,8 +15,7 @@ import apsw
 from retain.cache import MultiLevelCache
 from retain.capture.client_memory import loaded_in
 from retain.config import Settings
-from retain.errors import Conflict, InvalidInput, NotFound
-from retain.git import head
+from retain.errors import InvalidInput, NotFound
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.answering import Answering
 from retain.memory.auditing import Audit
@@ -32,11 +31,10 @@ from retain.memory.planning import PlannerUpkeep
 from retain.memory.receipts import Receipts
 from retain.memory.retention import Retention
 from retain.memory.sight import Sight
-from retain.memory.trusting import Trusting
+from retain.memory.trusting import Speaker, Trusting
 from retain.memory.truth import Asker, CommitCheck
 from retain.memory.workspaces import Workspaces
 from retain.model import (
-    Between,
     Draft,
     Filter,
     Memory,
@@ -48,15 +46,14 @@ from retain.model import (
     read_time,
     to_us,
 )
-from retain.retrieval.context import FENCE_TOKENS, Block, fenced
-from retain.retrieval.filters import both, parse_filter
+from retain.retrieval.context import FENCE_TOKENS, Block
+from retain.retrieval.filters import parse_filter
 from retain.retrieval.planner import QueryPlanner
 from retain.storage import writes
 from retain.storage.integrity import verify
 from retain.storage.reads import Reader, memories_by_id
 from retain.storage.sqlite import SqliteStore
-from retain.storage.trust import boundary, is_of_user, may_be_tainted
-from retain.trust import TOLD_UNASKED, UNTRUSTED, may_be_told
+from retain.trust import TOLD_UNASKED
 
 if TYPE_CHECKING:
     from retain.memory.semantics import Semantics
@@ -95,6 +92,7 @@ class MemoryService:
         self.drain = drain
         self._store = store
         self._channel = channel
+        self._speaker = Speaker(origin=channel.origin, session=channel.session)
         self._planner = planner
         self._recalls = recalls
         self._recaller = recaller
@@ -207,13 +205,14 @@ class MemoryService:
         place, key = await self._scope(workspace)
         if self._channel.origin != "user":
             await self.drain.before_recall()  # what the session has read by now
-        drafts = self._drafts(list(items), place, origin or self._channel.origin)
+        channel = replace(self._channel, origin=self._speaker.at_most(origin))
+        drafts = inputs.drafts_at(list(items), place.root, channel, self.settings)
         near = await self._near(place, drafts)
         now_us = time.time_ns() // 1000
         news = [writes.NewMemory(id=new_id(), workspace=key, draft=d, now_us=now_us) for d in drafts]
 
         def add(db: apsw.Connection) -> tuple[list[writes.Added], dict[str, Memory]]:
-            added = [writes.add_memory(db, self._lowered(db, new)) for new in news]
+            added = [writes.add_memory(db, self._speaker.lowered(db, new)) for new in news]
             self._semantics.serving.add(db, added)
             return added, memories_by_id(db, [a.id for a in added])
 
@@ -318,17 +317,7 @@ class MemoryService:
             NotFound: ``around`` is the id of no memory.
         """
         inputs.count_field(limit, "limit", 1, self.settings.results_max)
-        if path is not None:
-            inputs.text_field(path, "path", inputs.PATH_CHARS_MAX)
-        where: dict[str, Any] = {"path": path} if path is not None else {}
-        tree = both(
-            parse_filter(where) if where else None,
-            Between(
-                field="time",
-                low=None if since is None else to_us(read_time(since, "since")),
-                high=None if until is None else to_us(read_time(until, "until")),
-            ),
-        )
+        tree = inputs.stretch(path, since, until)
         moment = await self._moment(around)
         query = recalling.effective(await self._query("", tree, limit, workspace))
         await self.drain.before_recall()
@@ -348,20 +337,14 @@ class MemoryService:
         place, key = await self._workspaces.by_id(old.workspace)
         kept_title = old.title if old.title != inputs.derived_title(old.text) else None
         item = {"text": text, "title": kept_title, "kind": old.kind}
-        draft = self._drafts([item], place, self._channel.origin)[0]
-        if may_be_told(old.trust):
-            # What the old version is about was checked when it came in; capture takes more than callers may say.
-            draft = replace(draft, paths=old.paths, symbols=old.symbols, tags=old.tags)
-        elif self._channel.origin == "user":  # only what the user says now is the user's
-            draft = replace(draft, title=inputs.derived_title(draft.text), paths=old.paths)
-        else:
-            draft = replace(draft, trust=old.trust)
+        draft = inputs.drafts_at([item], place.root, self._channel, self.settings)[0]
+        draft = self._speaker.revising(old, draft)
         new = writes.NewMemory(id=new_id(), workspace=key, draft=draft, now_us=time.time_ns() // 1000)
         await self._store.read(self._semantics.serving.prepare)
 
         def replace_it(db: apsw.Connection) -> writes.Added:
-            self._refuse_tainted(db, key, old.id)
-            added = writes.supersede(db, old.id, self._lowered(db, new), reason)
+            self._speaker.refuse_tainted(db, key, old.id)
+            added = writes.supersede(db, old.id, self._speaker.lowered(db, new), reason)
             self._semantics.serving.add(db, [added])
             return added
 
@@ -381,7 +364,7 @@ class MemoryService:
         _, key = await self._scope(None)
 
         def forget(db: apsw.Connection) -> None:
-            self._refuse_tainted(db, key, wanted)
+            self._speaker.refuse_tainted(db, key, wanted)
             writes.forget(db, wanted, reason)
 
         await self._store.write(forget)
@@ -405,14 +388,18 @@ class MemoryService:
             recall = await self.recall(words, filter=TOLD_UNASKED, limit=most, workspace=workspace)
             recall = recalling.gated(recall, self.settings.context_confidence)
             loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
-            return await self._fenced(digest.recall_block(recall, budget - FENCE_TOKENS, loaded)), recall
+            block = digest.recall_block(recall, budget - FENCE_TOKENS, loaded)
+            return await self._store.read(lambda r: digest.quoted(r, block, self._channel.session)), recall
         place, _ = await self._scope(workspace)
         await self.drain.before_recall()
         loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
         sight = Sight(gate=self._recaller.gate, asker=await self._asker(), loaded=loaded)
-        room = budget - FENCE_TOKENS
-        block = await self._store.read(lambda r: digest.workspace_block(r, place, room, sight))
-        return await self._fenced(block), None
+
+        def look(reader: Reader) -> Block:
+            block = digest.workspace_block(reader, place, budget - FENCE_TOKENS, sight)
+            return digest.quoted(reader, block, self._channel.session)
+
+        return await self._store.read(look), None
 
     async def explain(
         self,
@@ -483,30 +470,6 @@ class MemoryService:
         await self._recalls.close()
         await self._store.close()
 
-    async def _fenced(self, block: Block) -> Block:
-        """The block between marks that nobody can know who is not in this session."""
-        session = self._channel.session or ""
-        return fenced(block, await self._store.read(lambda reader: boundary(reader.connection, session)))
-
-    def _lowered(self, db: apsw.Connection, new: writes.NewMemory) -> writes.NewMemory:
-        """What an assistant says that may have read untrusted text is untrusted."""
-        if self._channel.origin == "user" or not self._may_be_tainted(db, new.workspace):
-            return new
-        return replace(new, draft=replace(new.draft, trust=UNTRUSTED))
-
-    def _may_be_tainted(self, db: apsw.Connection, workspace: int) -> bool:
-        return may_be_tainted(db, workspace, self._channel.session, time.time_ns() // 1000)
-
-    def _refuse_tainted(self, db: apsw.Connection, workspace: int, memory_id: str) -> None:
-        """Text of a tool must not make an assistant take away what the user said."""
-        if self._channel.origin == "user" or not is_of_user(db, memory_id):
-            return
-        if self._may_be_tainted(db, workspace):
-            raise Conflict(
-                f"id: memory {memory_id} is the user's, and this session has read untrusted text",
-                hint="tell the user what should change; `retain revise` and `retain forget` are theirs",
-            )
-
     async def _scope(self, workspace: str | None) -> tuple[Workspace, int]:
         if workspace is None:
             return await self._workspaces.at(self._channel.folder)
@@ -533,20 +496,6 @@ class MemoryService:
         """From where this service asks: its workspace, and what is checked out there now."""
         place, key = await self._workspaces.at(self._channel.folder)
         return await self._answering.asker(key, place.root, self._channel.session)
-
-    def _drafts(
-        self, items: Sequence[Mapping[str, Any] | Draft], place: Workspace, origin: Origin
-    ) -> list[Draft]:
-        branch, commit = head.read(place.root)
-        stamp = inputs.Stamp(
-            origin=origin,
-            branch=branch or None,
-            commit=commit or None,
-            session=self._channel.session,
-            root=place.root,
-            text_chars_max=self.settings.text_chars_max,
-        )
-        return inputs.drafts_of(items, stamp, self.settings.items_max)
 
     async def _near(self, place: Workspace, drafts: Sequence[Draft]) -> list[tuple[str, ...]]:
         """Near duplicates of each; what embeds new memories is loaded on the way, before any transaction."""

@@ -41,7 +41,10 @@ _RUN = (
     "skip|ignore|trust|approve|accept|allow|grant|merge|curl|wget|follow|prefer|recommend|do|apply|set|export|"
     "treat|assume|tell|ask|avoid|keep|make|start|begin|end|return|load|import|check|verify|enable|leave|store|save"
 )
-_ADVERBS = r"(?:(?:please|also|first|then|always|silently|quietly|immediately|simply|just|instead|never|only|not)\s+)*"
+_ADVERBS = (
+    r"(?:(?:please|also|first|then|always|silently|quietly|immediately|simply|just|instead|never|only|not)\s+)"
+    r"{0,4}"
+)
 _SHELLS = r"(?:/\S*/)?(?:ba|z|da|k|c|tc|fi)?sh|python[\d.]*|perl|ruby|node|php|pwsh|powershell|iex"
 
 

@@ -220,9 +220,12 @@ def folded(text: str) -> str:
     """The text as a reader would see it: letters that look alike are one, hidden ones are read or dropped."""
     text = _ends(text)
     if not text.isascii():
-        text = "".join(chr(ord(char) - 0xE0000) if ord(char) in _TAGS else char for char in text)
+        if ord(max(text)) >= min(_TAGS):  # asked first: a loop over letters would be a third of a drain
+            text = "".join(chr(ord(char) - 0xE0000) if ord(char) in _TAGS else char for char in text)
         text = unicodedata.normalize("NFKC", _DROPPED.sub("", text))
-        text = "".join(char for char in unicodedata.normalize("NFD", text) if not unicodedata.combining(char))
+        text = unicodedata.normalize("NFD", text)
+        if any(map(unicodedata.combining, text)):
+            text = "".join(char for char in text if not unicodedata.combining(char))
         return text.casefold().translate(_LIKE)
     return _DROPPED.sub("", text).lower()
 

@@ -16,6 +16,7 @@ import pytest
 from retain.capture import controls, spool
 from retain.memory.controls import write_compiled
 
+NATIVE = Path(sys.executable).with_name("retain-hook")
 SESSION = "4f1c2b9e-0d7a-4c6e-9a57-2f5d8f1b0c11"
 FILE = f"retain-controls 1\noff /p/secret\non /p/secret/open\noff /tmp/ünï\nprivate {SESSION}\n".encode()
 
@@ -51,6 +52,41 @@ def test_an_event_is_held_back_or_spooled(name: str, tmp_path: Path) -> None:
     payload, cwd, held = CASES[name]
     (tmp_path / "controls").write_bytes(FILE)
     assert controls.holds_back(str(tmp_path), payload, cwd) is held
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.skipif(not NATIVE.exists(), reason="this installation has no native hook client")
+def test_the_native_client_asks_the_same_table(name: str, home: Path, tmp_path: Path) -> None:
+    payload, cwd, held = CASES[name]
+    here = tmp_path / "here"
+    here.mkdir()
+    home.mkdir()
+    # The process cannot stand in the folders of the table: its own stands in the file in their place.
+    said = {"/p/secret": b"off", "/p/secret/x": b"off", "/p/free": b"on", "/": b"on"}[cwd]
+    (home / "controls").write_bytes(FILE + said + b" " + bytes(here) + b"\n")
+    answer = subprocess.run([NATIVE], input=payload, cwd=here, capture_output=True, timeout=60)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, b"{}\n", b"")
+    assert (home / "spool" / spool.LIVE).exists() is not held
+
+
+@pytest.mark.parametrize("kind", ["directory", "link", "too long"])
+@pytest.mark.skipif(not NATIVE.exists(), reason="this installation has no native hook client")
+def test_a_file_that_cannot_be_read_holds_nothing_back_in_the_native_client(
+    kind: str, home: Path, tmp_path: Path
+) -> None:
+    home.mkdir()
+    path = home / "controls"
+    data = b"retain-controls 1\noff /\n"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "link":
+        (tmp_path / "elsewhere").write_bytes(data)
+        path.symlink_to(tmp_path / "elsewhere")
+    else:
+        path.write_bytes(data + b"x" * controls.FILE_BYTES_MAX)
+    answer = subprocess.run([NATIVE], input=event(), capture_output=True, timeout=60)
+    assert (answer.returncode, answer.stdout) == (0, b"{}\n")
+    assert (home / "spool" / spool.LIVE).exists()
 
 
 @pytest.mark.parametrize(

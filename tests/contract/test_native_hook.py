@@ -238,13 +238,6 @@ def test_a_place_of_a_rare_form_is_left_to_the_python_hook(
     assert json.loads(done.stdout) == {"asked": "-P -m retain hook", "event": {"a": 1}}
 
 
-def test_where_something_is_held_back_the_python_hook_decides(beside: Path, tmp_path: Path) -> None:
-    (tmp_path / "controls").write_text("retain-controls 1\noff /somewhere\n")
-    done = start([beside], b'{"a": 1}', cwd=tmp_path, home=tmp_path)
-    assert json.loads(done.stdout) == {"asked": "-P -m retain hook", "event": {"a": 1}}
-    assert not (tmp_path / "spool").exists()
-
-
 def test_a_directory_asked_for_wins_over_the_environment(tmp_path: Path) -> None:
     done = start(
         [NATIVE, "hook", "--home", tmp_path / "pinned"], b"{}", cwd=tmp_path, home=tmp_path / "other"

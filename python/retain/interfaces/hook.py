@@ -34,6 +34,9 @@ ADDRESS_BYTES_MAX = 100
 PIPE_BYTES = 16 * 1024
 """What a new pipe takes at once, whatever the system."""
 
+FIELD_BYTES_MAX = 300
+BLANKS = b" \t\r\n"
+
 EMPTY = b"{}"
 
 ANSWER_CODE = """\
@@ -45,7 +48,7 @@ except Exception as error:
     print("{}")
     sys.stderr.write(f"retain: hook.unanswered type={type(error).__name__}\\n")
     sys.exit(0)
-sys.exit(main())"""
+sys.exit(main(sys.argv[2]))"""
 """What answers a start without a server: ``retain hook --answer`` without the command line around it."""
 
 
@@ -61,16 +64,10 @@ def main() -> int:
         cwd = _cwd()
         if payload and not _is_held_back(home, payload, cwd):
             branch, commit = head.read(cwd)
-            name = "" if truncated else event_name(payload)
-            if name != NOT_KEPT:
-                spool.append(
-                    directory,
-                    spool.Record(
-                        payload, received_at_us, cwd=cwd, branch=branch, commit=commit, truncated=truncated
-                    ),
-                )
-            if name:
-                answer = _answer(home, name, payload, (cwd, branch, commit))
+            record = spool.Record(
+                payload, received_at_us, cwd=cwd, branch=branch, commit=commit, truncated=truncated
+            )
+            answer = _taken(home, directory, record)
     except BaseException as error:  # noqa: BLE001 - the outermost frame of a hook: it must not fail a session
         _tell(directory, received_at_us, error)
     try:
@@ -80,22 +77,81 @@ def main() -> int:
     return 0
 
 
-def event_name(payload: bytes) -> str:
-    """Which of the answered events a payload seems to be; empty for none. The server reads it in earnest."""
-    at = payload.find(b'"hook_event_name"')
-    start = payload.find(b'"', at + 17) + 1
-    name = payload[start : start + 32].partition(b'"')[0].decode("ascii", "replace") if at >= 0 else ""
-    return name if name in ANSWERED_S else ""
+def _taken(home: str, directory: str, record: spool.Record) -> bytes:
+    """Keeps an event, and gives the answer to it; one that cannot be kept is answered all the same."""
+    payload = record.payload
+    name = field(payload, b'"hook_event_name"')
+    failed = ""
+    if name != NOT_KEPT or record.truncated:
+        try:
+            spool.append(directory, record)
+        except OSError as error:
+            failed = posix.strerror(error.errno) if error.errno else type(error).__name__
+            _tell(directory, record.received_at_us, error)
+    warning = _warning(directory, payload, failed) if name == "SessionStart" else ""
+    answer = EMPTY
+    if name in ANSWERED_S and not record.truncated:
+        answer = _answer(home, name, payload, (record.cwd, record.branch, record.commit), warning)
+    return with_warning(answer, warning)
 
 
-def _answer(home: str, name: str, payload: bytes, place: "tuple[str, str, str]") -> bytes:
+def field(payload: bytes, key: bytes) -> str:
+    """The text of a key, given with its quotes; empty where the payload does not say it, or not always the same.
+
+    An object deep inside may hold the key as well, and must not decide. The server reads the event in earnest.
+    """
+    found = ""
+    at = payload.find(key)
+    while at >= 0:
+        after = at + len(key)
+        rest = payload[after : after + FIELD_BYTES_MAX].lstrip(BLANKS)
+        value, end, _ = rest[1:].lstrip(BLANKS)[1:].partition(b'"')
+        quoted = rest[:1] == b":" and rest[1:].lstrip(BLANKS)[:1] == b'"'
+        text = value.decode("ascii", "replace")
+        if not (quoted and end and value.isascii()) or b"\\" in value or (found and text != found):
+            return ""
+        found = text
+        at = payload.find(key, after)
+    return found
+
+
+def _warning(directory: str, payload: bytes, failed: str) -> str:
+    """What the user must be told at this start of events that were not kept; empty for nothing. Told once."""
+    try:
+        posix.stat(directory + "/failures.log")
+    except OSError:
+        if not failed:
+            return ""
+    if field(payload, b'"source"') == "compact":
+        return ""  # the session was told when it began
+    from retain.capture import losses  # only where something was lost
+
+    before = losses.untold(directory)
+    if before is not None:
+        try:  # noqa: SIM105 - contextlib would cost a hook more than its work
+            losses.mark_told(directory, before)
+        except OSError:
+            pass  # it is told again
+    return losses.warning(failed, before)
+
+
+def with_warning(answer: bytes, warning: str) -> bytes:
+    """An answer with a message for the user put in front, where there is one and it has none of its own."""
+    if not warning or b'"systemMessage"' in answer:
+        return answer
+    rest = answer[1:]
+    comma = b"" if rest.lstrip()[:1] == b"}" else b","
+    return b'{"systemMessage":' + _quoted(warning) + comma + rest
+
+
+def _answer(home: str, name: str, payload: bytes, place: "tuple[str, str, str]", warning: str) -> bytes:
     """What a server says to an event, within its time; without a server a start is answered by a process of ours."""
     deadline = time.monotonic() + ANSWERED_S[name]
     try:
         answer = _asked(home + "/" + RUN, payload, place, deadline)
     except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
         if name == "SessionStart":
-            _hand_over(home, payload)
+            _hand_over(home, payload, warning)
         return EMPTY
     except (OSError, ValueError) as error:
         _say(f"hook.unanswered event={name} type={type(error).__name__}\n".encode())
@@ -161,7 +217,7 @@ def _quoted(text: str) -> bytes:
     )
 
 
-def _hand_over(home: str, payload: bytes) -> None:
+def _hand_over(home: str, payload: bytes, warning: str) -> None:
     """Becomes a process that answers a start by itself, where there is a store that could tell something."""
     try:
         posix.stat(home + "/" + DATABASE)
@@ -174,7 +230,7 @@ def _hand_over(home: str, payload: bytes) -> None:
     posix.close(writing)
     posix.dup2(reading, 0)
     library = __file__.rpartition("/retain/interfaces/")[0]
-    posix.execv(sys.executable, [sys.executable, "-P", "-c", ANSWER_CODE, library])
+    posix.execv(sys.executable, [sys.executable, "-P", "-c", ANSWER_CODE, library, warning])
 
 
 def read_bounded(fd: int, limit: int) -> tuple[bytes, bool]:

@@ -8,6 +8,7 @@
 
 mod ask;
 mod cold;
+mod controls;
 mod event;
 mod head;
 mod losses;
@@ -83,7 +84,7 @@ fn home_of(arguments: &[OsString]) -> Option<&OsStr> {
 /// Takes the event; gives what is to be printed.
 fn run(home: Option<&OsStr>, started: Instant, received_at_us: u64) -> Vec<u8> {
     let data_home = place::data_home(&Here { home });
-    if data_home == Err(Lost::Rare) || data_home.as_deref().is_ok_and(has_controls) {
+    if data_home == Err(Lost::Rare) {
         let error = cold::hand_over(home);
         losses::tell(None, received_at_us, &error.into());
         return NOTHING.to_vec();
@@ -94,6 +95,15 @@ fn run(home: Option<&OsStr>, started: Instant, received_at_us: u64) -> Vec<u8> {
         Ok((payload, truncated)) => (payload, truncated, None),
         Err(error) => (Vec::new(), false, Some(Failure::from(error))),
     };
+    let folder = std::env::current_dir().unwrap_or_default();
+    let cwd = folder.as_os_str().as_bytes();
+    if !payload.is_empty()
+        && data_home
+            .as_ref()
+            .is_ok_and(|home| controls::holds_back(home, &payload, cwd))
+    {
+        return NOTHING.to_vec();
+    }
     let hook = Hook {
         home,
         data_home,
@@ -112,11 +122,6 @@ fn run(home: Option<&OsStr>, started: Instant, received_at_us: u64) -> Vec<u8> {
         None if payload.is_empty() => NOTHING.to_vec(),
         None => hook.take(),
     }
-}
-
-/// Whether a project is switched off or a session is private: which, the Python hook reads.
-fn has_controls(data_home: &[u8]) -> bool {
-    Path::new(OsStr::from_bytes(data_home)).join("controls").exists()
 }
 
 /// One event on its way.

@@ -291,6 +291,51 @@ def test_a_closed_descriptor_is_no_reason_to_fail(command: list[str], closed: in
         assert len(kept_in(home)) == 1
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"tool_input":{"hook_event_name":"PreToolUse"},"hook_event_name":"PostToolUse"}',
+        b'{"x":{"hook_event_name":"PreToolUse","y":1},"hook_event_name": 5}',
+        b'{"hook_event_name":"PreToolUse","hook_event_name":"Pre\\u0054oolUse"}',
+        b'{"hook_event_name" "PreToolUse"}',
+    ],
+)
+def test_an_event_whose_name_is_in_doubt_is_kept(run: Run, home: Path, payload: bytes) -> None:
+    assert run(payload).stdout == b"{}\n"
+    assert [record.payload for record in kept_in(home)] == [payload]
+
+
+def test_what_comes_before_a_tool_is_not_kept(run: Run, home: Path) -> None:
+    payload = b'{"hook_event_name": "PreToolUse","tool_input":{"hook_event_name":"PreToolUse"}}'
+    assert run(payload).stdout == b"{}\n"
+    assert not (home / "spool" / spool.LIVE).exists()
+
+
+def test_a_session_is_told_once_that_events_were_lost(run: Run, home: Path) -> None:
+    (home / "spool" / spool.LIVE).mkdir(parents=True)
+    run()
+    (home / "spool" / spool.LIVE).rmdir()
+    lost = losses.untold(str(home / "spool"))
+    begins = b'{"hook_event_name":"SessionStart","session_id":"s","source":"startup"}'
+    assert json.loads(run(begins).stdout) == {"systemMessage": losses.warning("", lost)}
+    assert run(begins).stdout == b"{}\n"
+
+
+def test_a_session_that_cannot_be_kept_is_told_so_when_it_begins_and_not_when_it_goes_on(run: Run) -> None:
+    for source, told in (("startup", True), ("compact", False)):
+        begins = json.dumps({"hook_event_name": "SessionStart", "source": source}).encode()
+        answer = run(begins, more={"RETAIN_HOME": "/dev/null/retain"})
+        message = {"systemMessage": losses.warning(os.strerror(errno.ENOTDIR), None)}
+        assert json.loads(answer.stdout) == (message if told else {})
+
+
+def test_a_warning_goes_in_front_of_what_the_server_said() -> None:
+    assert hook.with_warning(b"{}", 'a "b"') == b'{"systemMessage":"a \\"b\\""}'
+    assert hook.with_warning(b'{"a":1}', "b") == b'{"systemMessage":"b","a":1}'
+    assert hook.with_warning(b'{"systemMessage":"x"}', "b") == b'{"systemMessage":"x"}'
+    assert hook.with_warning(b"{}", "") == b"{}"
+
+
 # The same code in this process, where single calls can be made to fail
 
 

@@ -15,6 +15,8 @@ from retain.errors import InvalidInput, NotFound
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.answering import Answering
 from retain.memory.auditing import Audit
+from retain.memory.claim_keeping import ClaimKeeping
+from retain.memory.claims import ClaimCheck
 from retain.memory.controls import Controls
 from retain.memory.dating import named
 from retain.memory.drain import Drain
@@ -57,9 +59,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NEAR_ITEMS_MAX = 20
-"""Near duplicates are looked for where at most this many memories are remembered at once."""
-
 CONTEXT_HITS_MAX = 20
 
 
@@ -81,9 +80,11 @@ class MemoryService:
         semantics: Semantics,
         controls: Controls,
         commits: CommitCheck,
+        claims: ClaimCheck,
     ) -> None:
         """Use ``retain.open``."""
         self._commits = commits
+        self.claims = ClaimKeeping(store, claims, self._asker)
         self.settings = settings
         self.drain = drain
         self._store = store
@@ -98,7 +99,7 @@ class MemoryService:
         self.receipts = receipts
         self.controls = controls
         self.retention = Retention(store, lambda: controls.settings)
-        self._answering = Answering(store, recalls, recaller, semantics, commits, self._upkeep)
+        self._answering = Answering(store, recalls, recaller, semantics, commits, claims, self._upkeep)
         self.pressure: MemoryManager | None = None
         self.injector = Injector(
             settings,
@@ -202,7 +203,8 @@ class MemoryService:
         if self._channel.origin != "user":
             await self.drain.before_recall()  # what the session has read by now
         drafts = self._storing.drafts(list(items), place, origin or self._channel.origin)
-        return await self._storing.add(drafts, place, key)
+        claims = await self.claims.of(drafts) if workspace is None else []
+        return await self._storing.add(drafts, place, key, claims)
 
     async def recall(
         self,
@@ -253,10 +255,9 @@ class MemoryService:
         Raises:
             InvalidInput: not ids, or too many.
         """
-        most = self.settings.results_max
         if not isinstance(ids, Sequence) or isinstance(ids, str | bytes):
             raise InvalidInput("ids", f"must be a list of ids, not {type(ids).__name__}")
-        if len(ids) > most:
+        if len(ids) > (most := self.settings.results_max):
             raise InvalidInput("ids", f"{len(ids)} ids exceed the limit of {most}", limit=most)
         wanted = [inputs.id_field(value, f"ids[{i}]") for i, value in enumerate(ids)]
         found = await self._by_ids(wanted)

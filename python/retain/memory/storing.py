@@ -13,6 +13,8 @@ from retain.config import Settings
 from retain.errors import Conflict
 from retain.git import head
 from retain.memory import inputs
+from retain.memory.claim_keeping import ClaimKeeping
+from retain.memory.claims import Found
 from retain.memory.recalling import Recaller
 from retain.memory.serving import Serving
 from retain.model import Draft, Memory, Origin, Workspace, new_id
@@ -70,8 +72,10 @@ class Storing:
         )
         return inputs.drafts_of(items, stamp, self._settings.items_max)
 
-    async def add(self, drafts: Sequence[Draft], place: Workspace, key: int) -> list[Memory]:
-        """Stores drafts in one transaction, and tells of what is alike.
+    async def add(
+        self, drafts: Sequence[Draft], place: Workspace, key: int, claims: Sequence[Found] = ()
+    ) -> list[Memory]:
+        """Stores drafts in one transaction with their claims where these are known, and tells of what is alike.
 
         Raises:
             Conflict: a source_id names a memory with other content; nothing is stored.
@@ -82,6 +86,7 @@ class Storing:
 
         def add(db: apsw.Connection) -> tuple[list[writes.Added], dict[str, Memory]]:
             added = [writes.add_memory(db, self._lowered(db, new)) for new in news]
+            ClaimKeeping.put(db, added, claims, now_us)
             self._serving.add(db, added)
             return added, memories_by_id(db, [a.id for a in added])
 

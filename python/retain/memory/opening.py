@@ -106,21 +106,20 @@ async def open(  # noqa: A001 - the public name is retain.open
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
     model, embeddings = partial(open_model, chosen), EmbeddingCache(recalls)
     semantics = Semantics(_serving(chosen, model, embeddings), VectorIndex(), planner, live=drain)
-    commits, claims = _checks(chosen, live=drain)
+    checks = _checks(chosen, live=drain)
     service = MemoryService(
         chosen,
         store,
         channel=channel,
         planner=planner,
         recalls=recalls,
-        recaller=_recaller(chosen, planner, frequencies, semantics, Gate([commits, claims])),
+        recaller=_recaller(chosen, planner, frequencies, semantics, Gate(checks)),
         workspaces=workspaces,
         drain=Drain(chosen, store, workspaces, receipts, semantics.serving, controls),
         receipts=receipts,
         controls=controls,
         semantics=semantics,
-        commits=commits,
-        claims=claims,
+        checks=checks,
     )
     embedding = Embedding(chosen, store, model, cache=embeddings) if drain and chosen.vectors else None
     keeping = await _lasting(store, service, embedding) if drain else []

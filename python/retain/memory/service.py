@@ -79,11 +79,10 @@ class MemoryService:
         receipts: Receipts,
         semantics: Semantics,
         controls: Controls,
-        commits: CommitCheck,
-        claims: ClaimCheck,
+        checks: tuple[CommitCheck, ClaimCheck],
     ) -> None:
         """Use ``retain.open``."""
-        self._commits = commits
+        self._commits, claims = checks
         self.claims = ClaimKeeping(store, claims, self._asker)
         self.settings = settings
         self.drain = drain
@@ -99,7 +98,7 @@ class MemoryService:
         self.receipts = receipts
         self.controls = controls
         self.retention = Retention(store, lambda: controls.settings)
-        self._answering = Answering(store, recalls, recaller, semantics, commits, claims, self._upkeep)
+        self._answering = Answering(store, recalls, recaller, semantics, *checks, self._upkeep)
         self.pressure: MemoryManager | None = None
         self.injector = Injector(
             settings,
@@ -109,7 +108,7 @@ class MemoryService:
             drain,
             answering=self._answering,
             controls=controls,
-            commits=commits,
+            commits=self._commits,
             gate=recaller.gate,
         )
 

@@ -341,6 +341,7 @@ class Recall:
         confidence: how likely the best hits answer the question, in 0..1; 1 without words.
         elapsed_us: time of the whole recall in microseconds.
         tokens: tokens that the hits take when rendered, where a budget was given.
+        files: what of the working tree the answer rests on: paths, and how each file was.
     """
 
     hits: Sequence[Hit]
@@ -350,3 +351,4 @@ class Recall:
     confidence: float = 0.0
     elapsed_us: int = 0
     tokens: int = 0
+    files: Mapping[str, str] = field(default_factory=dict)

@@ -50,7 +50,8 @@ COMMANDS = {
     "Look inside": {
         "explain": "say what a recall would do, and why",
         "stats": "count everything in the store",
-        "verify": "check the whole store and the spool",
+        "verify": "check the whole store and the spool, or what memories say of the code",
+        "reconcile": "put a memory right that the code no longer agrees with",
         "audit": "show who changed what, when, and through which door",
         "drain": "digest the events that wait in the spool, now",
         "bench": "make a benchmark of a git history, and judge recall by it",
@@ -315,6 +316,15 @@ def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     verify.add_argument(
         "--mend", action="store_true", help="mend what is damaged from the backups, then check"
     )
+    verify.add_argument(
+        "--claims", action="store_true", help="check what memories of this repository say of its files"
+    )
+    verify.add_argument("--all", action="store_true", help="of the claims: list those that hold too")
+    reconcile = add("reconcile", reply)
+    reconcile.add_argument("id", metavar="ID", help="of the memory")
+    reconcile.add_argument("how", metavar="HOW", help="keep, revise, supersede or forget")
+    reconcile.add_argument("--text", metavar="TEXT", help="of a revision (default: paths and values of now)")
+    reconcile.add_argument("--by", metavar="ID", help="the memory that supersedes it")
     verify.add_argument(
         "--reindex", action="store_true", help="make the full-text index anew, as this version reads text"
     )

@@ -52,6 +52,10 @@ def stats(arguments: Namespace, out: Output) -> int:
 
 def verify(arguments: Namespace, out: Output) -> int:
     """Checks the whole store and the spool; exit code 1 where anything is wrong."""
+    if arguments.claims:
+        from retain.interfaces.claims import listed
+
+        return listed(arguments, out)
     lines: list[str] = []
     if arguments.reindex:
         count = with_memory(arguments, lambda memory: memory.keeping.reindex())

@@ -12,7 +12,9 @@ from typing import Any
 from retain.cache import MultiLevelCache, Unstored
 from retain.errors import RetainError
 from retain.memory import reports
+from retain.memory.claims import ClaimCheck
 from retain.memory.planning import PlannerUpkeep
+from retain.memory.recall_cache import RecallKey
 from retain.memory.recalling import Answer, Recaller
 from retain.memory.semantics import Semantics
 from retain.memory.truth import Asker, CommitCheck
@@ -33,6 +35,7 @@ class Answering:
         recaller: looks it up on a reader.
         semantics: has the vectors of questions made, and reads those that an answer had to do without.
         commits: what git knows.
+        claims: what the files say.
         upkeep: learns from what each execution cost.
     """
 
@@ -43,6 +46,7 @@ class Answering:
         recaller: Recaller,
         semantics: Semantics,
         commits: CommitCheck,
+        claims: ClaimCheck,
         upkeep: PlannerUpkeep,
     ) -> None:
         self._store = store
@@ -50,6 +54,7 @@ class Answering:
         self._recaller = recaller
         self._semantics = semantics
         self._commits = commits
+        self._claims = claims
         self._upkeep = upkeep
         self._moved_at = -1
         self._moved_to = ""
@@ -75,8 +80,14 @@ class Answering:
         """The answer to an effective query, as of the state of the store and of git when it was asked."""
         started = time.perf_counter_ns()
         version, token = self._store.state()
-        key = (query, version, token, asker.state)
+        key: RecallKey = (query, version, token, asker.state)
         cached: Recall | None = self._recalls.get_nowait(key)
+        if cached is not None and (now := self._claims.changed(asker, cached.files)) is not None:
+            key = (query, version, token, ("files", asker.state, now))
+            cached = self._recalls.get_nowait(key)
+            if cached is not None and self._claims.changed(asker, cached.files) is not None:
+                await self._recalls.delete(key)
+                cached = None
         if cached is None:
             fresh: list[Recall] = []
             cached = await self._recalls.get_or_compute(
@@ -129,6 +140,7 @@ class Answering:
                     lambda reader: self._commits.places(reader, asker, answer.unsettled)
                 )
                 await asyncio.to_thread(self._commits.settle, asker, places)
+                await self._store.read(lambda reader: self._claims.settle(reader, asker, answer.unsettled))
         except RetainError as error:
             logger.warning("recall.not_made_whole error=%s", error.code)
 

@@ -13,6 +13,8 @@ from retain.cache import L1Cache
 from retain.config import Settings, is_started_by_client, project_directory, read_settings, session_id
 from retain.git.repositories import Repositories
 from retain.memory import counting
+from retain.memory.claims import BUDGET_S as CLAIMS_BUDGET_S
+from retain.memory.claims import ClaimCheck
 from retain.memory.controls import Controls
 from retain.memory.drain import Drain
 from retain.memory.embedding import Embedding
@@ -49,15 +51,21 @@ async def _planner(settings: Settings, store: SqliteStore) -> QueryPlanner:
     return planner
 
 
+def _checks(settings: Settings, *, live: bool) -> tuple[CommitCheck, ClaimCheck]:
+    """What every answer is checked by; who goes on in the background waits less."""
+    commits = CommitCheck(Repositories(settings.home / GRAPHS), BUDGET_S if live else PATIENCE_S)
+    return commits, ClaimCheck(CLAIMS_BUDGET_S if live else PATIENCE_S)
+
+
 def _recaller(
     settings: Settings,
     planner: QueryPlanner,
     frequencies: L1Cache,
     semantics: Semantics | None,
-    commits: CommitCheck,
+    gate: Gate,
 ) -> Recaller:
     sure = settings.recall_confidence / 100
-    return Recaller(planner, frequencies, sure, semantics=semantics, gate=Gate([commits]))
+    return Recaller(planner, frequencies, sure, semantics=semantics, gate=gate)
 
 
 @asynccontextmanager
@@ -97,20 +105,20 @@ async def open(  # noqa: A001 - the public name is retain.open
     frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
     model, embeddings = partial(open_model, chosen), EmbeddingCache(recalls)
     semantics = Semantics(_serving(chosen, model, embeddings), VectorIndex(), planner, live=drain)
-    commits = CommitCheck(Repositories(chosen.home / GRAPHS), BUDGET_S if drain else PATIENCE_S)
+    checks = _checks(chosen, live=drain)
     service = MemoryService(
         chosen,
         store,
         channel=channel,
         planner=planner,
         recalls=recalls,
-        recaller=_recaller(chosen, planner, frequencies, semantics, commits),
+        recaller=_recaller(chosen, planner, frequencies, semantics, Gate(checks)),
         workspaces=workspaces,
         drain=Drain(chosen, store, workspaces, receipts, semantics.serving, controls),
         receipts=receipts,
         controls=controls,
         semantics=semantics,
-        commits=commits,
+        checks=checks,
     )
     embedding = Embedding(chosen, store, model, cache=embeddings) if drain and chosen.vectors else None
     keeping = await _lasting(store, service, embedding) if drain else []
@@ -142,7 +150,7 @@ async def _lasting(
 ) -> list[Coroutine[Any, Any, None]]:
     """What a live server does beside its answers."""
     await store.tend_readers()  # whoever lives long
-    lasting = (service.drain, service.keeping, service.retention, embedding)
+    lasting = (service.drain, service.keeping, service.retention, service.claims, embedding)
     return [one.keep_running() for one in lasting if one]
 
 

@@ -25,9 +25,9 @@ from retain.model import Hit, Memory, Query, Recall
 TTL_S = 3_600.0
 """Scores hold the age of a memory, so an answer is not given for ever."""
 
-RecallKey = tuple[Query, int, str | None, State | None]
+RecallKey = tuple[Query, int, str | None, State | tuple[str, State | None, int] | None]
 """The query, the data version that this process sees, the store's token or None where it has none, and what is
-checked out where the question comes from."""
+checked out where the question comes from; where files have changed that an answer rested on, their state too."""
 
 
 def open_recall_cache(settings: Settings) -> MultiLevelCache:

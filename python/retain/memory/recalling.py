@@ -154,6 +154,7 @@ class Recaller:
             abstained=not judged.hits,
             confidence=round(judged.confidence, 4),
             elapsed_us=(time.perf_counter_ns() - started) // 1000,
+            files=dict(asker.files) if asker else {},
         )
         unsettled = () if sifted.whole else tuple(entry.candidate.key for entry in ranked[: 2 * LOOKED_AT])
         return Answer(

@@ -15,6 +15,8 @@ from retain.errors import InvalidInput, NotFound
 from retain.memory import digest, inputs, recalling, reports
 from retain.memory.answering import Answering
 from retain.memory.auditing import Audit
+from retain.memory.claim_keeping import ClaimKeeping
+from retain.memory.claims import ClaimCheck
 from retain.memory.controls import Controls
 from retain.memory.dating import named
 from retain.memory.drain import Drain
@@ -56,9 +58,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NEAR_ITEMS_MAX = 20
-"""Near duplicates are looked for where at most this many memories are remembered at once."""
-
 CONTEXT_HITS_MAX = 20
 
 
@@ -79,10 +78,11 @@ class MemoryService:
         receipts: Receipts,
         semantics: Semantics,
         controls: Controls,
-        commits: CommitCheck,
+        checks: tuple[CommitCheck, ClaimCheck],
     ) -> None:
         """Use ``retain.open``."""
-        self._commits = commits
+        self._commits, claims = checks
+        self.claims = ClaimKeeping(store, claims, self._asker)
         self.settings = settings
         self.drain = drain
         self._store = store
@@ -97,7 +97,7 @@ class MemoryService:
         self.receipts = receipts
         self.controls = controls
         self.retention = Retention(store, lambda: controls.settings)
-        self._answering = Answering(store, recalls, recaller, semantics, commits, self._upkeep)
+        self._answering = Answering(store, recalls, recaller, semantics, *checks, self._upkeep)
         self.pressure: MemoryManager | None = None
         self.injector = Injector(
             settings,
@@ -107,7 +107,7 @@ class MemoryService:
             drain,
             answering=self._answering,
             controls=controls,
-            commits=commits,
+            commits=self._commits,
             gate=recaller.gate,
         )
 
@@ -200,7 +200,8 @@ class MemoryService:
         place, key = await self._scope(workspace)
         if self._channel.origin != "user":
             await self.drain.before_recall()  # what the session has read by now
-        return await self._storing.add(list(items), origin, place, key)
+        derive = self.claims.of if workspace is None else None
+        return await self._storing.add(list(items), origin, place, key, derive)
 
     async def recall(
         self,
@@ -251,10 +252,9 @@ class MemoryService:
         Raises:
             InvalidInput: not ids, or too many.
         """
-        most = self.settings.results_max
         if not isinstance(ids, Sequence) or isinstance(ids, str | bytes):
             raise InvalidInput("ids", f"must be a list of ids, not {type(ids).__name__}")
-        if len(ids) > most:
+        if len(ids) > (most := self.settings.results_max):
             raise InvalidInput("ids", f"{len(ids)} ids exceed the limit of {most}", limit=most)
         wanted = [inputs.id_field(value, f"ids[{i}]") for i, value in enumerate(ids)]
         found = await self._by_ids(wanted)

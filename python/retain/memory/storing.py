@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,8 @@ import apsw
 
 from retain.config import Settings
 from retain.memory import inputs
+from retain.memory.claim_keeping import ClaimKeeping
+from retain.memory.claims import Found
 from retain.memory.recalling import Recaller
 from retain.memory.serving import Serving
 from retain.memory.trusting import Speaker
@@ -50,15 +52,21 @@ class Storing:
         self._serving = serving
 
     async def add(
-        self, items: Sequence[Mapping[str, Any] | Draft], origin: Origin | None, place: Workspace, key: int
+        self,
+        items: Sequence[Mapping[str, Any] | Draft],
+        origin: Origin | None,
+        place: Workspace,
+        key: int,
+        derive: Callable[[Sequence[Draft]], Awaitable[Sequence[Found]]] | None = None,
     ) -> list[Memory]:
-        """Stores a caller's items in one transaction, and tells of what is alike.
+        """Stores a caller's items in one transaction with their claims, and tells of what is alike.
 
         Args:
             items: mappings of the fields of a memory, or drafts.
             origin: who said it, where that is less than the channel's own.
             place: the workspace.
             key: its internal key.
+            derive: finds the claims of drafts; None leaves them to the background.
 
         Raises:
             InvalidInput: a field is wrong, or there are too many.
@@ -66,12 +74,14 @@ class Storing:
         """
         channel = replace(self._channel, origin=self._speaker.at_most(origin))
         drafts = inputs.drafts_at(items, place.root, channel, self._settings)
+        claims = await derive(drafts) if derive else ()
         near = await self._near(place, drafts)
         now_us = time.time_ns() // 1000
         news = [writes.NewMemory(id=new_id(), workspace=key, draft=d, now_us=now_us) for d in drafts]
 
         def add(db: apsw.Connection) -> tuple[list[writes.Added], dict[str, Memory]]:
             added = [writes.add_memory(db, self._speaker.lowered(db, new)) for new in news]
+            ClaimKeeping.put(db, added, claims, now_us)
             self._serving.add(db, added)
             return added, memories_by_id(db, [a.id for a in added])
 

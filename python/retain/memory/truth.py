@@ -1,8 +1,8 @@
 """Whether what a memory speaks of is still so, before it is shown: every check gives a state, the worst one counts.
 
-States: ``fresh``; ``unverifiable`` (it could not be found out), ``drifted`` and ``stale`` (what it says of files has
-changed), ``abandoned`` and ``reverted`` (its work is in no history, or was taken back) are shown with a note and ranked
-lower; ``other_branch`` is withheld and counted, for it is not so here.
+States: ``fresh``; ``unverifiable`` (it could not be found out), ``drifted`` (what it says of files has changed),
+``abandoned`` and ``reverted`` (its work is in no history, or was taken back) are shown with a note and ranked
+lower; ``other_branch`` and ``stale`` (a note of which nothing holds any more) are withheld and counted.
 
 Not bound to a branch, and so never withheld: a note without files, and what the user said to hold always.
 """
@@ -45,7 +45,7 @@ FACTORS: Mapping[str, float] = {
 }
 """What a state leaves of a score; from the mildest to the worst."""
 
-WITHHELD = frozenset({OTHER_BRANCH})
+WITHHELD = frozenset({OTHER_BRANCH, "stale"})
 SEVERITY = {state: place for place, state in enumerate(FACTORS)}
 
 PATIENCE_S = 0.4
@@ -62,12 +62,20 @@ ASKED_FOR = ("branch", "id", "session")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
-    """Who asks: the workspace, and what is checked out where the question comes from."""
+    """Who asks: the workspace, and what is checked out where the question comes from.
+
+    Attributes:
+        workspace: its key.
+        root: top of the working tree.
+        checkout: what is checked out there; None outside git. state: of its branches.
+        files: those that were looked at for this question, and how each was; filled while it is answered.
+    """
 
     workspace: int
     root: str
     checkout: Checkout | None = None
     state: State | None = None
+    files: dict[str, str] = field(default_factory=dict, compare=False)
 
     def same_repository(self, other: Asker) -> bool:
         """Whether both stand in working trees of one repository."""

@@ -25,6 +25,8 @@ _TABLES = (
     "DELETE FROM import_memory WHERE memory = ?1",
     "DELETE FROM memory_link WHERE source = ?1 OR target = ?1",
     "DELETE FROM memory_sighting WHERE memory = ?1",
+    "DELETE FROM memory_claim WHERE memory = ?1",
+    "DELETE FROM memory_claimed WHERE memory = ?1",
     "DELETE FROM memory_tag WHERE memory = ?1",
     "DELETE FROM memory_path WHERE memory = ?1",
     "DELETE FROM memory_body WHERE memory = ?1",

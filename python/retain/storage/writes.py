@@ -219,6 +219,22 @@ def supersede(db: apsw.Connection, old_id: str, new: NewMemory, reason: str) -> 
     return added
 
 
+def supersede_by(db: apsw.Connection, old_id: str, by_id: str, reason: str) -> None:
+    """Marks a memory as superseded by another one that is there.
+
+    Raises:
+        NotFound: no such memory.
+        Conflict: one of them is not active.
+    """
+    old_key, by_key = _active_key(db, old_id), _active_key(db, by_id)
+    db.execute(
+        "UPDATE memory SET status = 'superseded', superseded_by = ?, reason = ? WHERE key = ?",
+        (by_id, reason, old_key),
+    )
+    drop_vectors(db, old_key)
+    link(db, by_key, old_key, "supersedes")
+
+
 def forget(db: apsw.Connection, memory_id: str, reason: str) -> None:
     """Tombstones a memory: it is found by nothing any more, its row says why.
 

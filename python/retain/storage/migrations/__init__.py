@@ -22,6 +22,7 @@ MIGRATIONS = (
     "0007_controls.sql",
     "0008_git.sql",
     "0009_trust.sql",
+    "0010_claims.sql",
 )
 VERSION = len(MIGRATIONS)
 

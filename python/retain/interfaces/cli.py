@@ -111,6 +111,7 @@ PLACES = {
     "retain.interfaces.publish": ("publish",),
     "retain.interfaces.trusting": ("review", "revoke"),
     "retain.interfaces.doctor": ("doctor",),
+    "retain.interfaces.scan": ("scan",),
     "retain.interfaces.keeping": ("backup", "restore", "unforget", "erase"),
     "retain.interfaces.inspection": ("explain", "stats", "verify", "audit", "drain", "config"),
 }

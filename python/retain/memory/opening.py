@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from retain.cache import L1Cache
+from retain.capture import redact
 from retain.config import Settings, is_started_by_client, project_directory, read_settings, session_id
 from retain.git.repositories import Repositories
 from retain.memory import counting
@@ -33,6 +34,7 @@ from retain.retrieval.models import has_model, open_model, wait_of
 from retain.retrieval.planner import QueryPlanner
 from retain.retrieval.space import Embedder
 from retain.retrieval.vectors import VectorIndex
+from retain.rules import allowances
 from retain.storage.audit import Author, Door
 from retain.storage.sqlite import SqliteStore
 
@@ -88,6 +90,7 @@ async def open(  # noqa: A001 - the public name is retain.open
     """
     chosen, session = read_settings(home, settings)[0], session or session_id()
     origin = "assistant" if origin == "user" and is_started_by_client() else origin
+    redact.configure(pii=bool(chosen.redact_pii), allowed=allowances(chosen.redact_allow))
     recalls = open_recall_cache(chosen)
     store = await SqliteStore.open(chosen, Author(door=door, actor=origin, session=session or ""))
     planner = await _planner(chosen, store)
@@ -138,7 +141,7 @@ async def _lasting(
 ) -> list[Coroutine[Any, Any, None]]:
     """What a live server does beside its answers."""
     await store.tend_readers()  # whoever lives long
-    lasting = (service.drain, service.keeping, service.retention, embedding)
+    lasting = (service.drain, service.keeping, service.retention, service.keeping.scrubbing, embedding)
     return [one.keep_running() for one in lasting if one]
 
 

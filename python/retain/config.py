@@ -256,11 +256,8 @@ def _check_projects(name: str, value: object) -> tuple[tuple[str, bool], ...]:
         shown = f'{name}."{str(path)[:64]}"'
         folder = os.path.expanduser(path) if isinstance(path, str) else ""  # noqa: PTH111 - it is text
         if not folder.startswith("/") or len(folder) > PATH_CHARS_MAX or not folder.isprintable():
-            raise InvalidInput(
-                shown,
-                f"must be an absolute path of at most {PATH_CHARS_MAX} characters",
-                limit=PATH_CHARS_MAX,
-            )
+            problem = f"must be an absolute path of at most {PATH_CHARS_MAX} characters"
+            raise InvalidInput(shown, problem, limit=PATH_CHARS_MAX)
         known = said if isinstance(said, Mapping) else {"capture": said}
         if unknown := [str(key) for key in known if key != "capture"]:
             raise InvalidInput(f"{shown}.{unknown[0][:64]}", "unknown setting; known: capture")

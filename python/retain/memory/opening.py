@@ -89,9 +89,8 @@ async def open(  # noqa: A001 - the public name is retain.open
         InvalidInput, StoreUnusable: an impossible setting; the store cannot be opened, and nothing was changed.
     """
     chosen, session = read_settings(home, settings)[0], session or session_id()
-    origin = "assistant" if origin == "user" and is_started_by_client() else origin
     redact.configure(pii=bool(chosen.redact_pii), allowed=allowances(chosen.redact_allow))
-    recalls = open_recall_cache(chosen)
+    recalls, origin = open_recall_cache(chosen), speaking(origin)
     store = await SqliteStore.open(chosen, Author(door=door, actor=origin, session=session or ""))
     planner = await _planner(chosen, store)
     workspaces, place = Workspaces(store), os.fspath(folder or project_directory())
@@ -134,6 +133,11 @@ async def open(  # noqa: A001 - the public name is retain.open
             await embedding.close()
         await semantics.serving.questions.close()
         await service.close()
+
+
+def speaking(origin: Origin) -> Origin:
+    """Who speaks: in a process that a session of the client started, a model may have written the command."""
+    return "assistant" if origin == "user" and is_started_by_client() else origin
 
 
 async def _lasting(

@@ -45,13 +45,14 @@ from measuring import (
 from measuring import right as right_answers
 from retain.errors import RetainError
 from retain.referee.peers import Call, PeerRecipe, filled, hit_ids, read_recipe, started
-from retain.referee.stdio_client import MEMORY_ID, Server
+from retain.referee.stdio_client import MEMORY_ID, Server, ServerFailed
 from scale import EVERYTHING, FIRST, P95_MS, Asked, Sort, questions
 from scale_store import NAMES, SHARES, START, STEP, kept, share_of
 
 PEERS = Path(__file__).resolve().parent / "peers"
 OURS = "retain"
-BATCH = 1_000
+CHECKED = 5
+WARM_UP = 5
 QUERY_CHARS_MAX = 250  # mempalace takes no longer one
 ANSWER_S_MAX = 120.0
 REST_S_MAX = 20.0
@@ -130,20 +131,26 @@ class Session:
         number, until = first, time.perf_counter() + seconds
         many = self._recipe.store_many
         while number < len(records) and time.perf_counter() < until:
-            part = [
-                self._values(records[n], n, tag_of(n))
-                for n in range(number, min(number + BATCH, len(records)))
-            ]
-            if many is not None:
+            end = min(number + (1 if many is None else many.most), len(records))
+            part = [self._values(records[n], n, tag_of(n)) for n in range(number, end)]
+            if many is None:
+                store = self._recipe.store
+                self._server.call(store.tool, **filled(dict(store.arguments), part[0]))
+            else:
                 items = [filled(dict(many.item), values) for values in part]
                 self._server.call(many.tool, **filled(dict(many.arguments), {"items": items}))
-            else:
-                part = part[:1]
-                self._server.call(
-                    self._recipe.store.tool, **filled(dict(self._recipe.store.arguments), part[0])
-                )
-            number += len(part)
+            number = end
         return number
+
+    def check(self, records: Sequence[Commit], held: int) -> None:
+        """Whether it has what it was given: some answer with a refusal that is not marked as a failure.
+
+        Raises:
+            ServerFailed: none of the last memories is found by its first line.
+        """
+        asked = [Asked(query=records[n].subject, number=n, sort=EVERYTHING) for n in range(held)[-CHECKED:]]
+        if not self.recall(asked, held).found:
+            raise ServerFailed(f"none of the last {len(asked)} memories is found by its first line")
 
     def _values(self, record: Commit, number: int, tag: str) -> dict[str, Any]:
         self.numbers[record.sha] = number
@@ -204,8 +211,9 @@ def examine(
 ) -> None:
     """Everything at one size, in place."""
     until_rest(session.pid)
-    warm = Asked(query="a question to warm up", number=0, sort=EVERYTHING)
-    session.recall([warm], 0)
+    warm = [Asked(query=f"a question to warm up {n}", number=0, sort=EVERYTHING) for n in range(WARM_UP)]
+    session.recall(warm, 0)
+    until_rest(session.pid)
     found.recalls = {sort: session.recall(asked[sort], found.size) for sort in SORTS}
     found.remembered = session.remember(further)
     found.full_mb = tree_resident_mb(session.pid)
@@ -267,6 +275,7 @@ class Run:
                     started_at = time.perf_counter()
                     held = session.fill(self.records[:size], held, fill_s)
                     results[-1].fill_s, results[-1].size = time.perf_counter() - started_at, held
+                    session.check(self.records, held)
                     examine(session, results[-1], self.asked[size], self.further[size])
                     if held < size:
                         break

@@ -95,7 +95,7 @@ _ATTACKS = (
     _sign(
         "exfiltration",
         "![ <img ]( src= href= javascript: data:",
-        r"!\[[^\]\n]{0,300}\]\s*[\(\[]\s*<?(?:[a-z]+:/|//)|<\s*(?:img|iframe|script|object|embed|link|svg|video)\b|"
+        r"!\[[^\]\n]{0,300}\]\s*[\(\[]\s*<?(?:[a-z]+:)?/|<\s*(?:img|iframe|script|object|embed|link|svg|video)\b|"
         r"\]\(\s*<?\s*(?:javascript|data|vbscript|file):|\]\(\s*<?\s*https?:/{1,2}[^)\s]*[?&#][^)\s]*"
         r"(?:\{|%7b|\$|data=|token=|secret=|key=|q=|c=|env=)",
     ),

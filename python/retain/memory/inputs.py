@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from retain.capture.redact import redact
+from retain.config import Settings
 from retain.errors import InvalidInput
-from retain.model import KINDS, Draft, Origin, read_time
+from retain.git import head
+from retain.model import KINDS, Between, Draft, Filter, Origin, read_time, to_us
+from retain.retrieval.filters import both, parse_filter
 from retain.storage.text import mentioned_files
 
 TITLE_CHARS_MAX = 200
@@ -148,6 +152,26 @@ class Stamp:
     text_chars_max: int
 
 
+def drafts_at(
+    items: Sequence[Mapping[str, Any] | Draft], root: str, channel: Channel, settings: Settings
+) -> list[Draft]:
+    """The drafts of what a caller hands in together, stamped with what is checked out at a place now.
+
+    Raises:
+        InvalidInput: as ``drafts_of``.
+    """
+    branch, commit = head.read(root)
+    stamp = Stamp(
+        origin=channel.origin,
+        branch=branch or None,
+        commit=commit or None,
+        session=channel.session,
+        root=root,
+        text_chars_max=settings.text_chars_max,
+    )
+    return drafts_of(items, stamp, settings.items_max)
+
+
 def drafts_of(items: Sequence[Mapping[str, Any] | Draft], stamp: Stamp, most: int) -> list[Draft]:
     """The drafts of what a caller hands in together.
 
@@ -251,3 +275,20 @@ def derived_title(text: str) -> str:
     """A title from the first line that says something."""
     line = next((" ".join(part.split()) for part in text.splitlines() if part.strip()), "")
     return line if len(line) <= TITLE_CHARS_DERIVED else line[: TITLE_CHARS_DERIVED - 1].rstrip() + "…"
+
+
+def stretch(
+    path: object, since: datetime | str | float | None, until: datetime | str | float | None
+) -> Filter:
+    """The filter of a path and a stretch of time, each of which may be left open.
+
+    Raises:
+        InvalidInput: not a path, or not a time.
+    """
+    where = {"path": text_field(path, "path", PATH_CHARS_MAX)} if path is not None else None
+    times = Between(
+        field="time",
+        low=None if since is None else to_us(read_time(since, "since")),
+        high=None if until is None else to_us(read_time(until, "until")),
+    )
+    return both(parse_filter(where) if where else None, times)

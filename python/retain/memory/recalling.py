@@ -117,6 +117,8 @@ class Recaller:
         plan = self._planner.create_plan(query, words.postings, words.reading)
         planned_us = (time.perf_counter_ns() - started) / 1000
         found = execute(reader, plan, query, words)
+        if words.alone and not found.candidates:
+            found = execute(reader, plan, query, replace(words, match=words.alone))
         near = self._semantics.nearest(reader, query, plan) if self._semantics else NOTHING
         candidates = _with(found.candidates, near.candidates)
         rescored = 0
@@ -177,8 +179,7 @@ class Recaller:
         # Long words are rare ones. A near duplicate shares at least two of the three rarest.
         longest = sorted(words_of(text), key=len, reverse=True)[:NEAR_WORDS_COUNTED]
         words = self.analyse(reader, " ".join(longest)) or NO_WORDS
-        rare = sorted((count, word) for word, count in words.postings.items() if count)[:NEAR_WORDS_MAX]
-        names = [f'"{word}"' for _, word in rare]
+        names = [f'"{term.word}"' for term in words.terms[: min(words.searched, NEAR_WORDS_MAX)]]
         pairs = [f"({one} AND {other})" for one, other in combinations(names, 2)]
         match = " OR ".join(pairs or names)
         where = both(In(field="workspace", values=(workspace,)), ACTIVE)

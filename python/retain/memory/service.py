@@ -32,7 +32,6 @@ from retain.memory.trusting import Trusting
 from retain.memory.truth import Asker, CommitCheck
 from retain.memory.workspaces import Workspaces
 from retain.model import (
-    Between,
     Draft,
     Filter,
     Memory,
@@ -43,12 +42,12 @@ from retain.model import (
     read_time,
     to_us,
 )
-from retain.retrieval.context import FENCE_TOKENS, Block, fenced
-from retain.retrieval.filters import both, parse_filter
+from retain.retrieval.context import FENCE_TOKENS, Block
+from retain.retrieval.filters import parse_filter
 from retain.retrieval.planner import QueryPlanner
 from retain.storage.integrity import verify
+from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
-from retain.storage.trust import boundary
 from retain.trust import TOLD_UNASKED
 
 if TYPE_CHECKING:
@@ -201,8 +200,7 @@ class MemoryService:
         place, key = await self._scope(workspace)
         if self._channel.origin != "user":
             await self.drain.before_recall()  # what the session has read by now
-        drafts = self._storing.drafts(list(items), place, origin or self._channel.origin)
-        return await self._storing.add(drafts, place, key)
+        return await self._storing.add(list(items), origin, place, key)
 
     async def recall(
         self,
@@ -299,17 +297,7 @@ class MemoryService:
             NotFound: ``around`` is the id of no memory.
         """
         inputs.count_field(limit, "limit", 1, self.settings.results_max)
-        if path is not None:
-            inputs.text_field(path, "path", inputs.PATH_CHARS_MAX)
-        where: dict[str, Any] = {"path": path} if path is not None else {}
-        tree = both(
-            parse_filter(where) if where else None,
-            Between(
-                field="time",
-                low=None if since is None else to_us(read_time(since, "since")),
-                high=None if until is None else to_us(read_time(until, "until")),
-            ),
-        )
+        tree = inputs.stretch(path, since, until)
         moment = await self._moment(around)
         query = recalling.effective(await self._query("", tree, limit, workspace))
         await self.drain.before_recall()
@@ -361,14 +349,18 @@ class MemoryService:
             recall = await self.recall(words, filter=TOLD_UNASKED, limit=most, workspace=workspace)
             recall = recalling.gated(recall, self.settings.context_confidence)
             loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
-            return await self._fenced(digest.recall_block(recall, budget - FENCE_TOKENS, loaded)), recall
+            block = digest.recall_block(recall, budget - FENCE_TOKENS, loaded)
+            return await self._store.read(lambda r: digest.quoted(r, block, self._channel.session)), recall
         place, _ = await self._scope(workspace)
         await self.drain.before_recall()
         loaded = await asyncio.to_thread(loaded_in, self._channel.folder)
         sight = Sight(gate=self._recaller.gate, asker=await self._asker(), loaded=loaded)
-        room = budget - FENCE_TOKENS
-        block = await self._store.read(lambda r: digest.workspace_block(r, place, room, sight))
-        return await self._fenced(block), None
+
+        def look(reader: Reader) -> Block:
+            block = digest.workspace_block(reader, place, budget - FENCE_TOKENS, sight)
+            return digest.quoted(reader, block, self._channel.session)
+
+        return await self._store.read(look), None
 
     async def explain(
         self,
@@ -438,11 +430,6 @@ class MemoryService:
         await self.receipts.flush()
         await self._recalls.close()
         await self._store.close()
-
-    async def _fenced(self, block: Block) -> Block:
-        """The block between marks that nobody can know who is not in this session."""
-        session = self._channel.session or ""
-        return fenced(block, await self._store.read(lambda reader: boundary(reader.connection, session)))
 
     async def _scope(self, workspace: str | None) -> tuple[Workspace, int]:
         if workspace is None:

@@ -10,17 +10,14 @@ from typing import Any
 import apsw
 
 from retain.config import Settings
-from retain.errors import Conflict
-from retain.git import head
 from retain.memory import inputs
 from retain.memory.recalling import Recaller
 from retain.memory.serving import Serving
+from retain.memory.trusting import Speaker
 from retain.model import Draft, Memory, Origin, Workspace, new_id
 from retain.storage import writes
 from retain.storage.reads import Reader, memories_by_id
 from retain.storage.sqlite import SqliteStore
-from retain.storage.trust import is_of_user, may_be_tainted
-from retain.trust import UNTRUSTED, may_be_told
 
 NEAR_ITEMS_MAX = 20
 """Near duplicates are looked for where at most this many memories are remembered at once."""
@@ -48,40 +45,33 @@ class Storing:
         self._settings = settings
         self._store = store
         self._channel = channel
+        self._speaker = Speaker(origin=channel.origin, session=channel.session)
         self._recaller = recaller
         self._serving = serving
 
-    def drafts(
-        self, items: Sequence[Mapping[str, Any] | Draft], place: Workspace, origin: Origin
-    ) -> list[Draft]:
-        """Drafts of a caller's items, checked, redacted and stamped with what the channel knows.
+    async def add(
+        self, items: Sequence[Mapping[str, Any] | Draft], origin: Origin | None, place: Workspace, key: int
+    ) -> list[Memory]:
+        """Stores a caller's items in one transaction, and tells of what is alike.
+
+        Args:
+            items: mappings of the fields of a memory, or drafts.
+            origin: who said it, where that is less than the channel's own.
+            place: the workspace.
+            key: its internal key.
 
         Raises:
             InvalidInput: a field is wrong, or there are too many.
-        """
-        branch, commit = head.read(place.root)
-        stamp = inputs.Stamp(
-            origin=origin,
-            branch=branch or None,
-            commit=commit or None,
-            session=self._channel.session,
-            root=place.root,
-            text_chars_max=self._settings.text_chars_max,
-        )
-        return inputs.drafts_of(items, stamp, self._settings.items_max)
-
-    async def add(self, drafts: Sequence[Draft], place: Workspace, key: int) -> list[Memory]:
-        """Stores drafts in one transaction, and tells of what is alike.
-
-        Raises:
             Conflict: a source_id names a memory with other content; nothing is stored.
         """
+        channel = replace(self._channel, origin=self._speaker.at_most(origin))
+        drafts = inputs.drafts_at(items, place.root, channel, self._settings)
         near = await self._near(place, drafts)
         now_us = time.time_ns() // 1000
         news = [writes.NewMemory(id=new_id(), workspace=key, draft=d, now_us=now_us) for d in drafts]
 
         def add(db: apsw.Connection) -> tuple[list[writes.Added], dict[str, Memory]]:
-            added = [writes.add_memory(db, self._lowered(db, new)) for new in news]
+            added = [writes.add_memory(db, self._speaker.lowered(db, new)) for new in news]
             self._serving.add(db, added)
             return added, memories_by_id(db, [a.id for a in added])
 
@@ -99,20 +89,14 @@ class Storing:
         """
         kept_title = old.title if old.title != inputs.derived_title(old.text) else None
         item = {"text": text, "title": kept_title, "kind": old.kind}
-        draft = self.drafts([item], place, self._channel.origin)[0]
-        if may_be_told(old.trust):
-            # What the old version is about was checked when it came in; capture takes more than callers may say.
-            draft = replace(draft, paths=old.paths, symbols=old.symbols, tags=old.tags)
-        elif self._channel.origin == "user":  # only what the user says now is the user's
-            draft = replace(draft, title=inputs.derived_title(draft.text), paths=old.paths)
-        else:
-            draft = replace(draft, trust=old.trust)
+        draft = inputs.drafts_at([item], place.root, self._channel, self._settings)[0]
+        draft = self._speaker.revising(old, draft)
         new = writes.NewMemory(id=new_id(), workspace=key, draft=draft, now_us=time.time_ns() // 1000)
         await self._store.read(self._serving.prepare)
 
         def supersede(db: apsw.Connection) -> Memory:
-            self._refuse_tainted(db, key, old.id)
-            added = writes.supersede(db, old.id, self._lowered(db, new), reason)
+            self._speaker.refuse_tainted(db, key, old.id)
+            added = writes.supersede(db, old.id, self._speaker.lowered(db, new), reason)
             self._serving.add(db, [added])
             return memories_by_id(db, [added.id])[added.id]
 
@@ -127,7 +111,7 @@ class Storing:
         """
 
         def forget(db: apsw.Connection) -> None:
-            self._refuse_tainted(db, key, memory_id)
+            self._speaker.refuse_tainted(db, key, memory_id)
             writes.forget(db, memory_id, reason)
 
         await self._store.write(forget)
@@ -142,22 +126,3 @@ class Storing:
             return [self._recaller.near(reader, place.id, f"{draft.title}\n{draft.text}") for draft in drafts]
 
         return await self._store.read(look)
-
-    def _lowered(self, db: apsw.Connection, new: writes.NewMemory) -> writes.NewMemory:
-        """What an assistant says that may have read untrusted text is untrusted."""
-        if self._channel.origin == "user" or not self._may_be_tainted(db, new.workspace):
-            return new
-        return replace(new, draft=replace(new.draft, trust=UNTRUSTED))
-
-    def _may_be_tainted(self, db: apsw.Connection, workspace: int) -> bool:
-        return may_be_tainted(db, workspace, self._channel.session, time.time_ns() // 1000)
-
-    def _refuse_tainted(self, db: apsw.Connection, workspace: int, memory_id: str) -> None:
-        """Text of a tool must not make an assistant take away what the user said."""
-        if self._channel.origin == "user" or not is_of_user(db, memory_id):
-            return
-        if self._may_be_tainted(db, workspace):
-            raise Conflict(
-                f"id: memory {memory_id} is the user's, and this session has read untrusted text",
-                hint="tell the user what should change; `retain revise` and `retain forget` are theirs",
-            )

@@ -6,17 +6,19 @@ Neither is for a model: a door through which an assistant speaks is refused.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import apsw
 
 from retain.errors import Conflict, InvalidInput
 from retain.memory import inputs
-from retain.model import ORIGINS, Memory, Origin, new_id
+from retain.model import ORIGINS, Draft, Memory, Origin, new_id
 from retain.storage import rewind, trust, writes
 from retain.storage.audit import note
 from retain.storage.sqlite import SqliteStore
+from retain.trust import BY_ORIGIN, TRUSTS, UNTRUSTED, may_be_told
 
 LISTED_MAX = 1_000
 URL_CHARS_MAX = 500
@@ -25,6 +27,53 @@ SOURCES = ("session", "origin", "url", "import")
 REJECTED = "rejected in the review"
 
 _URL = re.compile(r"https?://[^\s/]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speaker:
+    """Who speaks through a door, and in which session of the client, where that is known."""
+
+    origin: Origin
+    session: str | None
+
+    def at_most(self, origin: Origin | None) -> Origin:
+        """The origin that a caller names, unless it is more than its door allows."""
+        named = origin or self.origin
+        return (
+            named if TRUSTS.index(BY_ORIGIN[named]) <= TRUSTS.index(BY_ORIGIN[self.origin]) else self.origin
+        )
+
+    def lowered(self, db: apsw.Connection, new: writes.NewMemory) -> writes.NewMemory:
+        """What an assistant says that may have read untrusted text is untrusted."""
+        if self.origin == "user" or not self._may_be_tainted(db, new.workspace):
+            return new
+        return replace(new, draft=replace(new.draft, trust=UNTRUSTED))
+
+    def revising(self, old: Memory, draft: Draft) -> Draft:
+        """The draft of a new version, with what the old one was about."""
+        if may_be_told(old.trust):
+            # What the old version is about was checked when it came in; capture takes more than callers may say.
+            return replace(draft, paths=old.paths, symbols=old.symbols, tags=old.tags)
+        if self.origin == "user":  # only what the user says now is the user's
+            return replace(draft, title=inputs.derived_title(draft.text), paths=old.paths)
+        return replace(draft, trust=old.trust)
+
+    def refuse_tainted(self, db: apsw.Connection, workspace: int, memory_id: str) -> None:
+        """Text of a tool must not make an assistant take away what the user said.
+
+        Raises:
+            Conflict: it would.
+        """
+        if self.origin == "user" or not trust.is_of_user(db, memory_id):
+            return
+        if self._may_be_tainted(db, workspace):
+            raise Conflict(
+                f"id: memory {memory_id} is the user's, and this session has read untrusted text",
+                hint="tell the user what should change; `retain revise` and `retain forget` are theirs",
+            )
+
+    def _may_be_tainted(self, db: apsw.Connection, workspace: int) -> bool:
+        return trust.may_be_tainted(db, workspace, self.session, time.time_ns() // 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@
 are read from an answer in the order in which they first appear, so the id must be a part of what is stored.
 
 Two parts may be left out. ``store_many`` stores several records in one call: its ``item`` is made for each record, and
-``{items}`` in its arguments is the list of them. ``filtered`` searches among the records of one ``{tag}``, which
-``store`` and ``store_many`` must then keep.
+``{items}`` in its arguments is the list of at most ``most`` of them. ``filtered`` searches among the records of one
+``{tag}``, which ``store`` and ``store_many`` must then keep.
 """
 
 from __future__ import annotations
@@ -45,11 +45,12 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A tool that stores several records, its arguments, and what stands for each record in them."""
+    """A tool that stores several records, its arguments, what stands for each record in them, and how many it takes."""
 
     tool: str
     arguments: Mapping[str, Any]
     item: Mapping[str, Any]
+    most: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

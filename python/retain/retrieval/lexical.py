@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple, Protocol
@@ -24,6 +24,9 @@ of a long query cost the most and change nothing."""
 POSTINGS_MAX = 10_000
 """Entries of the index that a question may read for its ranking: each takes FTS5 half a microsecond or more. Of a
 question that would read more, only the rarest words are searched; ``rescoring.py`` has the others join in."""
+
+PASSED_OVER = 0.05
+"""What an entry takes that is passed over because another word is not there, against one that is ranked."""
 
 RESOLVED_WORDS_MAX = 4
 """Words without a memory that are resolved to others, the first ones of a query."""
@@ -97,6 +100,8 @@ class TextQuery:
         counts: for each of the stems, in how many memories it occurs.
         terms: the words that occur, the rarest first.
         searched: how many of them are searched; the others are too common for it.
+        alone: where even the rarest word is too common, ``match`` asks for it together with others, and this for it
+            alone, should nothing hold them together; else empty.
     """
 
     match: str
@@ -108,11 +113,12 @@ class TextQuery:
     counts: Mapping[str, int] = field(default_factory=dict)
     terms: tuple[Term, ...] = ()
     searched: int = 0
+    alone: str = ""
 
     @property
     def is_cut(self) -> bool:
-        """Whether words were left out that occur."""
-        return self.searched < len(self.terms)
+        """Whether memories are left out that hold some of the words."""
+        return self.searched < len(self.terms) or bool(self.alone)
 
 
 class Vocabulary(Terms, Protocol):
@@ -180,8 +186,9 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
     # Words that occur nowhere cannot be searched for, but they are part of the question: they weigh.
     weighed = present + [item for item in rarest if not item[1][1]][:TERMS_MAX]
     counts = index.document_frequencies(sorted({stem for stems, _ in weighed for stem in stems}))
+    terms = tuple(Term(word, stems, count) for stems, (word, count) in present)
     searched = present[: _affordable([count for _, (_, count) in present])]
-    return TextQuery(
+    found = TextQuery(
         match=" OR ".join(f'"{word}"' for _, (word, _) in searched),
         postings=dict(entry for _, entry in searched + weighed[len(present) :]),
         bound=sum(idf(count, total) for _, (_, count) in searched) * (K1 + 1),
@@ -197,9 +204,36 @@ def text_query(text: str, index: Vocabulary) -> TextQuery:
         ),
         known=len(present),
         counts=counts,
-        terms=tuple(Term(word, stems, count) for stems, (word, count) in present),
+        terms=terms,
         searched=len(searched),
     )
+    return _narrowed(found, total) if len(terms) > 1 and terms[0].memories > POSTINGS_MAX else found
+
+
+def _narrowed(words: TextQuery, total: int) -> TextQuery:
+    """The same asking for the rarest words together, as many as it takes until few enough memories are to be ranked."""
+    chosen, expected = rarest_together(words.terms, total, POSTINGS_MAX)
+    entries = sum(term.memories for term in chosen) * PASSED_OVER
+    return replace(
+        words,
+        match=" AND ".join(f'"{term.word}"' for term in chosen),
+        postings={" ".join(term.word for term in chosen): round(expected)},
+        reading=Reading(stems=len(chosen), walked=expected + entries),
+        searched=len(chosen),
+        alone=words.match,
+    )
+
+
+def rarest_together(terms: Sequence[Term], total: int, wanted: float) -> tuple[list[Term], float]:
+    """The rarest words, as many as it takes until about as few memories as wanted hold all of them; and how many do."""
+    chosen: list[Term] = []
+    expected = float(total)
+    for term in terms:
+        chosen.append(term)
+        expected *= min(1.0, term.memories / total)
+        if expected <= wanted:
+            break
+    return chosen, expected
 
 
 def _affordable(counts: Sequence[int]) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from retain.model import Filter
-from retain.retrieval.lexical import K1, Term, TextQuery, idf
+from retain.retrieval.lexical import K1, Term, TextQuery, idf, rarest_together
 from retain.storage import ways
 from retain.storage.reads import WEIGHTS, Candidate, Reader
 
@@ -28,6 +28,9 @@ TESTED_MAX = 200
 DOUBTED = 3
 """Of so many of the rarest words each may be missing in the memory that is meant."""
 
+ENTRIES_MAX = 600_000
+"""Entries of the index that all of it may pass over, some 8 ns each; the first is looked up whatever it takes."""
+
 PATH_WEIGHT = WEIGHTS[2]
 
 
@@ -40,24 +43,18 @@ def together(words: TextQuery, total: int, share: float) -> list[str]:
         share: how large a part of them fits the filter.
     """
     wanted = min(TESTED_MAX, TOGETHER / max(share, 1e-9))
-    searched = {term.word for term in words.terms[: words.searched]}
+    searched = set() if words.alone else {term.word for term in words.terms[: words.searched]}
     found: dict[str, None] = {}
+    entries = 0
     for missing in (None, *range(min(DOUBTED, len(words.terms) - 1))):
-        chosen = _until_few([t for at, t in enumerate(words.terms) if at != missing], total, wanted)
+        rest = [term for at, term in enumerate(words.terms) if at != missing]
+        chosen, _ = rarest_together(rest, total, wanted)
         if len(chosen) > 1 and not {term.word for term in chosen} <= searched:
+            entries += sum(term.memories for term in chosen)
+            if missing is not None and entries > ENTRIES_MAX:
+                break
             found[" AND ".join(f'"{term.word}"' for term in chosen)] = None
     return list(found)
-
-
-def _until_few(terms: Sequence[Term], total: int, wanted: float) -> list[Term]:
-    """The rarest words, as many as it takes until the memories that hold all of them are as few as wanted."""
-    chosen, expected = [], float(total)
-    for term in terms:
-        chosen.append(term)
-        expected *= min(1.0, term.memories / total)
-        if expected <= wanted:
-            break
-    return chosen
 
 
 def completed(

@@ -309,3 +309,8 @@ def test_of_a_question_that_would_read_too_much_only_the_rarest_words_are_search
     assert words.known == 3
     assert words.stems.keys() == {"rare", "seldom", "common", "nowhere"}
     assert text_query("common", Large()).match == '"common"'
+    Large.counts = {"usual": 2 * POSTINGS_MAX, "often": 3 * POSTINGS_MAX, "always": 9 * POSTINGS_MAX}
+    words = text_query("always often usual", Large())
+    assert (words.match, words.alone) == ('"usual" AND "often"', '"usual"')
+    assert words.postings == {"usual often": 0.2 * 0.3 * 10 * POSTINGS_MAX}
+    assert words.is_cut

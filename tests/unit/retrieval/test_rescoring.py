@@ -82,11 +82,16 @@ def terms(*counts: int) -> TextQuery:
 def test_words_are_required_together_until_few_memories_are_left() -> None:
     found = together(terms(20_000, 100_000, 200_000, 900_000), 1_000_000, 1.0)
     assert found[0] == '"w0" AND "w1" AND "w2" AND "w3"'  # 20,000 * 0.1 * 0.2 is more than wanted
-    few = together(terms(4_000, 10_000, 200_000, 900_000), 1_000_000, 1.0)
+    few = together(terms(4_000, 10_000, 200_000, 300_000), 1_000_000, 1.0)
     assert TOGETHER >= 4_000 * 0.01
     assert few[0] == '"w0" AND "w1"'
     assert '"w1" AND "w2" AND "w3"' in few  # and the rarest may be missing
     assert all('"w0"' in one or '"w1"' in one for one in few)
+
+
+def test_what_would_pass_over_too_many_entries_is_not_looked_up() -> None:
+    found = together(terms(150_000, 200_000, 300_000, 500_000), 1_000_000, 1.0)
+    assert found == ['"w0" AND "w1" AND "w2" AND "w3"']
 
 
 def test_a_single_word_is_required_with_nothing() -> None:

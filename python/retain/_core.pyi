@@ -1,5 +1,5 @@
 # ruff: noqa: PYI021 - this file is the contract, and its docstrings say what is promised
-"""The Rust core of retain: a cache, a batch queue, a cost estimator, a sampler of the footprint, a vector matrix.
+"""The Rust core of retain: a cache, a batch queue, a cost estimator, a sampler, a vector matrix, a redactor.
 
 This file is the contract: how to call. How it works is written once, in the Rust sources
 (``rust/core``, ``rust/sampler``). All classes may be used from several threads at once.
@@ -17,6 +17,7 @@ __all__ = [
     "CostEstimator",
     "L1Cache",
     "MemorySampler",
+    "Redactor",
     "Space",
     "SpaceCorpus",
     "VectorMatrix",
@@ -729,3 +730,47 @@ def quantise(values: Buffer, dim: int) -> bytes:
     Raises:
         ValueError: no whole vectors, or a component is infinite or not a number.
     """
+
+@final
+class Redactor:
+    """Finds the secrets of texts and replaces each by ``[redacted:rule]``, in time linear in the text.
+
+    Immutable. Texts of 4 KiB and more are looked through without the interpreter lock.
+    """
+
+    def __new__(cls, *, pii: bool = False, allowed: Sequence[tuple[str, int]] = ()) -> Redactor:
+        """Reads the rules that the extension carries; their expressions are compiled when first needed.
+
+        Args:
+            pii: look for personal data too: mail addresses, telephone numbers, cards, accounts.
+            allowed: rules with the fingerprints of values that are no secrets.
+        """
+
+    def redact(self, text: str) -> tuple[str, list[tuple[str, int]]] | None:
+        """The text without its secrets and how many each rule found, or None where there are none."""
+
+    def redact_many(self, texts: Sequence[str]) -> list[tuple[str, list[tuple[str, int]]] | None]:
+        """What ``redact`` says of each text, in one call."""
+
+    def find(self, text: str) -> list[tuple[str, int, int]]:
+        """Rule, start and end (characters) of each secret, sorted, not overlapping."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all rules, the one preferred among overlapping finds first; some occur twice."""
+
+    @staticmethod
+    def names_secret(key: str) -> bool:
+        """Whether a key of a mapping says that its value is a secret."""
+
+    @staticmethod
+    def is_placeholder(value: str) -> bool:
+        """Whether a value stands for a secret instead of being one."""
+
+    @staticmethod
+    def fingerprint(value: str) -> int:
+        """64 bits of the SHA-256 of a value."""
+
+    @staticmethod
+    def version() -> int:
+        """A number that changes with the rules; below 2**56."""

@@ -18,7 +18,7 @@ from typing import Any
 from retain.errors import InvalidInput
 from retain.home import DATABASE, SPOOL, data_home
 from retain.model import KINDS
-from retain.rules import PATH_CHARS_MAX, SECRET_FILES, Rules, check_patterns
+from retain.rules import PATH_CHARS_MAX, SECRET_FILES, Rules, check_allowances, check_patterns
 
 CONFIG_FILE = "config.toml"
 CONFIG_BYTES_MAX = 256 * 1024
@@ -112,6 +112,8 @@ class Settings:
     paths_deny: tuple[str, ...] = _patterns(
         SECRET_FILES, "files that captured events must not be about; @secrets stands for the default list"
     )
+    redact_pii: int = _knob(0, 0, 1, "1: addresses, telephone numbers, cards, accounts go like secrets")
+    redact_allow: tuple[str, ...] = _table("allowances", "no secrets: RULE:FINGERPRINT:REASON (retain scan)")
     retention: tuple[tuple[str, int], ...] = _table(
         "days", "days that memories of a kind are kept, as prompt=90; others are kept for ever"
     )
@@ -254,11 +256,8 @@ def _check_projects(name: str, value: object) -> tuple[tuple[str, bool], ...]:
         shown = f'{name}."{str(path)[:64]}"'
         folder = os.path.expanduser(path) if isinstance(path, str) else ""  # noqa: PTH111 - it is text
         if not folder.startswith("/") or len(folder) > PATH_CHARS_MAX or not folder.isprintable():
-            raise InvalidInput(
-                shown,
-                f"must be an absolute path of at most {PATH_CHARS_MAX} characters",
-                limit=PATH_CHARS_MAX,
-            )
+            problem = f"must be an absolute path of at most {PATH_CHARS_MAX} characters"
+            raise InvalidInput(shown, problem, limit=PATH_CHARS_MAX)
         known = said if isinstance(said, Mapping) else {"capture": said}
         if unknown := [str(key) for key in known if key != "capture"]:
             raise InvalidInput(f"{shown}.{unknown[0][:64]}", "unknown setting; known: capture")
@@ -269,7 +268,8 @@ def _check_projects(name: str, value: object) -> tuple[tuple[str, bool], ...]:
     return tuple(sorted(found.items()))
 
 
-_SHAPES: Mapping[str, Any] = {"patterns": _check_patterns, "days": _check_days, "projects": _check_projects}
+_SHAPES: dict[str, Any] = {"patterns": _check_patterns, "days": _check_days, "projects": _check_projects}
+_SHAPES["allowances"] = check_allowances
 
 
 def value_of(knob: Field[Any], text: str, named: str) -> Any:
@@ -281,7 +281,7 @@ def value_of(knob: Field[Any], text: str, named: str) -> Any:
     if "schemes" in knob.metadata:
         return text
     match knob.metadata.get("shape"):
-        case "patterns":
+        case "patterns" | "allowances":
             return _listed(text, named)
         case "days":
             return {kind: _whole(days, f"{named}.{kind}") for kind, days in _assigned(text, named)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -215,3 +215,42 @@ def _fits(pattern: Sequence[str], text: Sequence[str], star: str, same: Callable
         else:
             return False
     return all(rest == star for rest in pattern[at:])
+
+
+ALLOWANCES_MAX = 1_000
+_ALLOWANCE = re.compile(
+    r"(?P<rule>[a-z0-9_]{1,48}):(?P<fingerprint>[0-9a-f]{16}):(?P<reason>\S[^\x00-\x1f]{0,199})"
+)
+
+
+def check_allowances(name: str, value: object) -> tuple[str, ...]:
+    """The list of values that are no secrets, each checked.
+
+    Raises:
+        InvalidInput: no list, too long, or one of them is none of the form RULE:FINGERPRINT:REASON.
+    """
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        raise InvalidInput(name, "must be a list of RULE:FINGERPRINT:REASON")
+    if len(value) > ALLOWANCES_MAX:
+        raise InvalidInput(name, f"{len(value):,} entries exceed {ALLOWANCES_MAX}", limit=ALLOWANCES_MAX)
+    allowances(value, name)
+    return tuple(value)
+
+
+def allowances(said: Iterable[str], name: str = "redact_allow") -> list[tuple[str, int]]:
+    """Rule and fingerprint of values that are no secrets.
+
+    Raises:
+        InvalidInput: one is not RULE:FINGERPRINT:REASON, sixteen hexadecimal digits and some words.
+    """
+    found = []
+    for one in said:
+        match = _ALLOWANCE.fullmatch(one)
+        if match is None:
+            raise InvalidInput(
+                name,
+                f"{one[:64]!r} is not RULE:FINGERPRINT:REASON",
+                hint="`retain scan` prints the first two",
+            )
+        found.append((match["rule"], int(match["fingerprint"], 16)))
+    return found

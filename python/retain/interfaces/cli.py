@@ -112,6 +112,7 @@ PLACES = {
     "retain.interfaces.trusting": ("review", "revoke"),
     "retain.interfaces.doctor": ("doctor",),
     "retain.interfaces.claims": ("reconcile",),
+    "retain.interfaces.scan": ("scan",),
     "retain.interfaces.keeping": ("backup", "restore", "unforget", "erase"),
     "retain.interfaces.inspection": ("explain", "stats", "verify", "audit", "drain", "config"),
 }

@@ -41,6 +41,7 @@ COMMANDS = {
     },
     "Keep it": {
         "backup": "make a backup now, or list and check them",
+        "scan": "look for secrets in files or in the store, and take them out of the store",
         "restore": "go back to a moment, or put a backup in the place of a damaged store",
     },
     "Say what is trusted": {
@@ -266,6 +267,20 @@ def _add_keeping_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     backup = add("backup", reply)
     backup.add_argument("--list", action="store_true", help="show the backups, make none")
     backup.add_argument("--check", action="store_true", help="read every backup and check it, make none")
+    scan = add("scan", reply)
+    scan.add_argument("path", metavar="PATH", nargs="?", help="file or folder (default: this folder)")
+    scan.add_argument("--store", action="store_true", help="the memories instead")
+    scan.add_argument("--text", metavar="TEXT", help="a text instead; - reads stdin")
+    scan.add_argument(
+        "--scrub",
+        action="store_true",
+        help="rewrite what holds a secret: store, spool, dead letters, backups",
+    )
+    scan.add_argument(
+        "--allow",
+        metavar="RULE:FINGERPRINT:REASON",
+        help="this value is no secret; kept in the configuration",
+    )
     restore = add("restore", reply)
     which = restore.add_mutually_exclusive_group(required=True)
     which.add_argument(

@@ -20,6 +20,7 @@ import apsw
 
 from retain.capture.moving.records import Found, Item, Source
 from retain.capture.past_sessions import CLAUDE_CODE, Transcript, transcripts
+from retain.capture.redact import redact
 from retain.config import Settings
 from retain.errors import InvalidInput
 from retain.memory import inputs
@@ -193,7 +194,7 @@ class Imports:
         return await self._finish(run, parity.to_json())
 
     async def _start(self, name: str, place: Path) -> imports.Run:
-        where = str(place).encode("utf-8", "replace").decode()
+        where = redact(str(place)).text.encode("utf-8", "replace").decode()
         return await self._store.write(
             lambda db: imports.start_run(db, run_id=new_id(), source=name, place=where, now_us=_now_us()),
             BY_IMPORT,

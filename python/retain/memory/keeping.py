@@ -14,7 +14,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 import orjson
@@ -30,6 +30,9 @@ from retain.storage import audit, erasure, mending, migrations, rewind
 from retain.storage.backups import Backup, Backups, changed_file, copy_database
 from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from retain.memory.scrubbing import Scrubbing
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,13 @@ class Keeping:
         self._recalls = recalls
         self._backups = Backups(settings.home / BACKUPS)
 
+    @property
+    def scrubbing(self) -> Scrubbing:
+        """Looks for secrets in what is stored, and takes them out."""
+        from retain.memory.scrubbing import Scrubbing  # which needs this module
+
+        return Scrubbing(self._settings, self._store, self._drain, self._recalls)
+
     async def backup(self) -> dict[str, Any]:
         """Makes a backup now and drops those that are older than the settings keep.
 
@@ -69,7 +79,7 @@ class Keeping:
             StoreBusy: another process is making one.
             StoreError: it could not be written.
         """
-        with _alone(self._settings.home):
+        with alone(self._settings.home):
             made = await self._store.read(self._make)
             gone = self._backups.stale(self._settings.backups_kept)
             freed = await asyncio.to_thread(self._backups.drop, *gone)
@@ -148,7 +158,7 @@ class Keeping:
         """
         await self._drain.run()
         wanted = None if ids is None else [inputs.id_field(one, f"ids[{i}]") for i, one in enumerate(ids)]
-        with _alone(self._settings.home):
+        with alone(self._settings.home):
             memories, needles = await self._store.read(lambda r: self._doomed(r.connection, wanted))
             erased = [name for _, name in memories]
             if memories:
@@ -184,7 +194,7 @@ class Keeping:
             StoreCorrupt: whole pages are damaged; a backup must replace the store.
             StoreBusy: another process is making a backup.
         """
-        with _alone(self._settings.home):
+        with alone(self._settings.home):
             found = await self._store.read(lambda reader: mending.damaged(reader.connection))
             mended: list[str] = []
             for one in reversed(self._backups.known()):
@@ -303,7 +313,7 @@ def restore_backup(settings: Settings, name: str) -> dict[str, Any]:
     """
     backups = Backups(settings.home / BACKUPS)
     chosen = backups.named(name)
-    with _alone(settings.home), SqliteStore.closed_everywhere(settings):
+    with alone(settings.home), SqliteStore.closed_everywhere(settings):
         fresh = settings.database.with_name(f"{settings.database.name}.restored")
         fresh.unlink(missing_ok=True)
         backups.assemble(chosen, fresh)
@@ -371,7 +381,7 @@ def _needles(db: apsw.Connection, key: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
+def alone(home: Path) -> Iterator[None]:
     """Holds the lock of the backups, so that two servers do not make the same one.
 
     Raises:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from retain.cache import L1Cache
+from retain.capture import redact
 from retain.config import Settings, is_started_by_client, project_directory, read_settings, session_id
 from retain.git.repositories import Repositories
 from retain.memory import counting
@@ -35,6 +36,7 @@ from retain.retrieval.models import has_model, open_model, wait_of
 from retain.retrieval.planner import QueryPlanner
 from retain.retrieval.space import Embedder
 from retain.retrieval.vectors import VectorIndex
+from retain.rules import allowances
 from retain.storage.audit import Author, Door
 from retain.storage.sqlite import SqliteStore
 
@@ -95,6 +97,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         InvalidInput, StoreUnusable: an impossible setting; the store cannot be opened, and nothing was changed.
     """
     chosen, session = read_settings(home, settings)[0], session or session_id()
+    redact.configure(pii=bool(chosen.redact_pii), allowed=allowances(chosen.redact_allow))
     recalls, origin = open_recall_cache(chosen), speaking(origin)
     store = await SqliteStore.open(chosen, Author(door=door, actor=origin, session=session or ""))
     planner = await _planner(chosen, store)
@@ -150,7 +153,8 @@ async def _lasting(
 ) -> list[Coroutine[Any, Any, None]]:
     """What a live server does beside its answers."""
     await store.tend_readers()  # whoever lives long
-    lasting = (service.drain, service.keeping, service.retention, service.claims, embedding)
+    scrubbing = service.keeping.scrubbing
+    lasting = (service.drain, service.keeping, service.retention, service.claims, scrubbing, embedding)
     return [one.keep_running() for one in lasting if one]
 
 

@@ -17,6 +17,7 @@ mod filters;
 mod guarded;
 mod key;
 mod queue;
+mod redact;
 mod sampler;
 mod space;
 mod vector;
@@ -29,6 +30,8 @@ mod _core {
     use crate::cost::CostEstimator;
     #[pymodule_export]
     use crate::queue::BatchQueue;
+    #[pymodule_export]
+    use crate::redact::Redactor;
     #[pymodule_export]
     use crate::sampler::MemorySampler;
     #[pymodule_export]

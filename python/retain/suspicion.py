@@ -220,7 +220,7 @@ def folded(text: str) -> str:
     """The text as a reader would see it: letters that look alike are one, hidden ones are read or dropped."""
     text = _ends(text)
     if not text.isascii():
-        if ord(max(text)) >= min(_TAGS):  # asked first: a loop over letters would be a third of a drain
+        if ord(max(text)) >= min(_TAGS):  # asked first: a loop over letters costs a drain much
             text = "".join(chr(ord(char) - 0xE0000) if ord(char) in _TAGS else char for char in text)
         text = unicodedata.normalize("NFKC", _DROPPED.sub("", text))
         text = unicodedata.normalize("NFD", text)

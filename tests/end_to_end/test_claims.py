@@ -53,8 +53,11 @@ async def test_a_note_whose_claims_hold_is_shown_as_it_is(s: Story) -> None:
     assert list((await states(s)).values()) == ["fresh"]
 
 
-async def test_a_constant_that_changed_in_the_working_tree_is_said_with_its_new_value(s: Story) -> None:
-    await s.service.remember("zebra: TIMEOUT is 30 in src/conf.py")
+@pytest.mark.parametrize("said", ["TIMEOUT is 30 in src/conf.py", "TIMEOUT in src/conf.py is 30"])
+async def test_a_constant_that_changed_in_the_working_tree_is_said_with_its_new_value(
+    s: Story, said: str
+) -> None:
+    await s.service.remember(f"zebra: {said}")
     assert await state_of(s, "zebra") == ("fresh", "")
     s.write("src/conf.py", CONF.replace("30", "45"))
     state, note = await state_of(s, "zebra")

@@ -192,3 +192,9 @@ def test_a_hit_is_shown_with_score_provenance_and_id() -> None:
     assert MEMORY.id in shown
     assert "1 memory" in shown
     assert "40 tokens" in shown
+
+
+def test_a_doubt_about_a_memory_stands_under_its_title() -> None:
+    hit = Hit(memory=MEMORY, score=0.5, parts={}, state="drifted", note="code has changed: TIMEOUT is 45 now")
+    shown = replies.recall_text(Recall(hits=(hit,), plan={}, elapsed_us=1), PLAIN).splitlines()
+    assert shown[1].strip() == "code has changed: TIMEOUT is 45 now"

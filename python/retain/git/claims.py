@@ -43,7 +43,7 @@ _CODE_WORD = re.compile(
 )
 _TEST = re.compile(r"^(?:test_|Test[A-Z_]|test[A-Z])|_test$")
 _EQUALS = re.compile(
-    r"(?<![\w$.:-])(?P<name>[A-Za-z_$][\w$.:-]{0,79})`?\s*"
+    r"(?<![\w$.:-])(?P<name>[A-Za-z_$][\w$.:-]{0,79})`?(?:\s+(?:in|of)\s+`?[\w./@+-]{1,200}`?)?\s*"
     r"(?:=(?!=)|:=|\bis set to\b|\bis\b|\bequals\b|\bdefaults to\b|\bhas the value\b)\s*"
     r"(?:`(?P<quoted>[^`\n]+)`|(?P<plain>\"[^\"\n]*\"|'[^'\n]*'|-?\d[\w.]*|True|False|None|true|false|null))"
 )

@@ -289,7 +289,9 @@ def recall_text(recall: Recall, paint: Paint) -> str:
     lines: list[str] = []
     for hit in recall.hits:
         mark = f"{paint.good(f'{hit.score:.2f}')}  "
-        lines += [*memory_lines(hit.memory, paint, snippet=hit.snippet, mark=mark), ""]
+        told = memory_lines(hit.memory, paint, snippet=hit.snippet, mark=mark)
+        doubt = [f"    {paint.doubtful(one_line(hit.note, SNIPPET_CHARS_MAX))}"] if hit.note else []
+        lines += [told[0], *doubt, *told[1:], ""]
     hidden = hidden_text(recall.hidden)
     found = counted(len(recall.hits), "memory", "memories") if recall.hits else "Nothing found"
     if not recall.hits and hidden:

@@ -196,5 +196,6 @@ def test_a_hit_is_shown_with_score_provenance_and_id() -> None:
 
 def test_a_doubt_about_a_memory_stands_under_its_title() -> None:
     hit = Hit(memory=MEMORY, score=0.5, parts={}, state="drifted", note="code has changed: TIMEOUT is 45 now")
-    shown = replies.recall_text(Recall(hits=(hit,), plan={}, elapsed_us=1), PLAIN).splitlines()
+    recall = Recall(hits=(hit,), hidden={}, plan={}, abstained=False)
+    shown = replies.recall_text(recall, PLAIN).splitlines()
     assert shown[1].strip() == "code has changed: TIMEOUT is 45 now"

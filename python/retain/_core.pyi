@@ -738,7 +738,7 @@ class Redactor:
     Immutable. Texts of 4 KiB and more are looked through without the interpreter lock.
     """
 
-    def __new__(cls, *, pii: bool = False, allowed: Sequence[tuple[str, int]] = ()) -> Redactor:
+    def __new__(cls, *, pii: bool = False, allowed: Sequence[tuple[str, int]] = ...) -> Redactor:
         """Reads the rules that the extension carries; their expressions are compiled when first needed.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import time
@@ -39,8 +40,9 @@ def chunks(home: Path) -> list[Path]:
 async def test_a_backup_holds_what_was_there_and_the_next_only_what_changed(
     memory: MemoryService, home: Path, tmp_path: Path
 ) -> None:
-    for number in range(300):
-        await memory.remember(f"fact {number}: {'0123456789abcdef' * 40}")
+    numbers = random.Random(1)
+    texts = [f"fact {n}: {' '.join(str(numbers.random()) for _ in range(40))}" for n in range(300)]
+    await memory.remember_many([{"text": text} for text in texts])
     first = await memory.keeping.backup()
     await memory.remember("one more")
     second = await memory.keeping.backup()

@@ -74,7 +74,7 @@ def test_a_transcript_of_another_place_is_replayed_in_this_repository(repo: Path
         "type": "tool_use",
         "id": "t1",
         "name": "Bash",
-        "input": {"command": f"psql --token={SECRET} orders"},
+        "input": {"command": f"python manage.py --token={SECRET} orders"},
     }
     result = {
         "type": "tool_result",
@@ -84,7 +84,7 @@ def test_a_transcript_of_another_place_is_replayed_in_this_repository(repo: Path
     }
     said = "We decided to keep invoices in a bucket because the database grows too quickly for its disk."
     lines = [
-        line("user", "Where should we keep invoices, and why is psql failing?", old),
+        line("user", "Where should we keep invoices, and why is manage.py failing?", old),
         line("assistant", [call], old),
         line("user", [result], old, toolUseResult="Error: FATAL: relation orders does not exist"),
         line("assistant", [{"type": "text", "text": said}], old),

@@ -110,22 +110,6 @@ def test_an_answer_that_is_cut_too_long_or_no_object_is_not_printed(
 
 
 @pytest.mark.parametrize(
-    ("payload", "name"),
-    [
-        (b'{"hook_event_name":"SessionStart"}', "SessionStart"),
-        (b'{"a":1,"hook_event_name" : "PreToolUse"}', "PreToolUse"),
-        (b'{"hook_event_name":"Stop"}', ""),
-        (b'{"prompt":"\\"hook_event_name\\":\\"PreToolUse\\"","hook_event_name":"Stop"}', ""),
-        (b'"hook_event_name"', ""),
-        (b"\xff\xfe", ""),
-        (b"", ""),
-    ],
-)
-def test_a_hook_tells_from_the_bytes_whether_an_event_can_be_answered(payload: bytes, name: str) -> None:
-    assert hook.event_name(payload) == name
-
-
-@pytest.mark.parametrize(
     ("change", "may"),
     [({}, True), ({"cwd": ""}, False), ({"cwd": "p"}, False), ({"session_id": ""}, False),
      ({"hook_event_name": "Stop"}, False), ({"session_id": 7}, False)],

@@ -109,7 +109,7 @@ def _command(installation: Installation) -> list[str]:
 def commands(disk: Path, memory: Path | None) -> dict[str, tuple[list[str], Path | None]]:
     """What is started, by name, and the HOME it gets."""
     here = Installation.here()
-    python = _command(replace(here, native=None))
+    python = _command(replace(here, native_hook=None))
     empty = shutil.which("true")
     if empty is None:
         raise SystemExit("there is no `true` on PATH to stand for an empty native process")
@@ -119,7 +119,7 @@ def commands(disk: Path, memory: Path | None) -> dict[str, tuple[list[str], Path
         "launcher": ([launcher(), "hook"], disk / "launcher"),
         "python": (python, disk / "python"),
     }
-    if here.native:
+    if here.native_hook:
         found[NATIVE] = (_command(here), disk / "native")
     for name in (NATIVE, "python"):
         if memory is not None and name in found:

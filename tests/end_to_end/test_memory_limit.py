@@ -192,6 +192,7 @@ async def test_the_server_keeps_answering_under_a_limit_while_its_caches_give_wa
             settings["RETAIN_MEMORY_LIMIT_BYTES"] = str(server.bytes_of("VmRSS") + HEADROOM)
     with Server(tmp_path, **settings) as server:
         server.call("recall", **query(0))
+        server.call("remember", text="what a server at work has loaded counts as used")
         if limit == "rlimit_data":
             most = server.bytes_of("VmData", "VmStk") + HEADROOM
             resource.prlimit(server.process.pid, resource.RLIMIT_DATA, (most, most))

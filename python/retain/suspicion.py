@@ -17,7 +17,6 @@ LOOKED_AT_CHARS = 32_000
 _TAGS = range(0xE0000, 0xE0080)
 _TAGGED = re.compile("[\U000e0000-\U000e007f]")
 _FLAG = "\U0001f3f4"
-_BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _JOINED = re.compile(
     "[A-Za-z][\u00ad\u034f\u180e\u200b-\u200d\u2060-\u2064\ufeff\u115f\u1160\u3164\uffa0]+[A-Za-z]"
 )

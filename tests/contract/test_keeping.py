@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from importlib import resources
 from pathlib import Path
 
 import apsw
@@ -15,9 +16,11 @@ import pytest
 import retain
 from retain.config import Settings
 from retain.errors import Conflict, InvalidInput, NotFound, StoreBusy, StoreCorrupt, StoreError
-from retain.memory.keeping import BACKUPS, restore_backup
+from retain.memory.keeping import restore_backup
 from retain.memory.service import MemoryService
-from retain.storage.backups import Backups
+from retain.storage import migrations
+from retain.storage.audit import BY_UPGRADE, attach
+from retain.storage.backups import BACKUPS, Backups
 from retain.storage.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
@@ -273,3 +276,29 @@ async def test_a_clock_that_jumps_loses_nothing_and_breaks_nothing(
     await memory.keeping.unforget(before.id)
     assert await active(memory) == {"before the jump", "after the jump"}
     assert (await memory.verify())["ok"]
+
+
+async def test_a_backup_of_an_older_schema_is_mended_from_and_erased_from(home: Path) -> None:
+    async with retain.open(home) as memory:
+        stored = await memory.remember("a secret plan about zebras")
+        old = apsw.Connection(":memory:")
+        for name in migrations.MIGRATIONS[:5]:
+            attach(old, lambda: BY_UPGRADE)
+            sql = resources.files(migrations).joinpath(name).read_text(encoding="utf-8")
+            old.execute(sql)
+        old.pragma("user_version", 5)
+        old.execute("INSERT INTO workspace VALUES (1, 'w', 'w', 'w', '/', 1)")
+        old.execute(
+            "INSERT INTO memory (workspace, id, kind, title, body, paths, symbols, tags, origin, status, occurred_us, "
+            "recorded_us, seen_us, dedup, content_hash, extra, redacted) VALUES "
+            "(1, ?, 'note', '', 'a secret plan about zebras', '[]', '[]', '[]', 'user', 'active', 1, 1, 1, x'00', "
+            "x'00', '{}', '{}')",
+            (stored.id,),
+        )
+        Backups(home / BACKUPS).make(old, datetime.now(UTC), (1, ""))
+        old.close()
+        assert (await memory.keeping.mend())["mended"] == []
+        await memory.forget(stored.id)
+        done = await memory.keeping.erase([stored.id])
+        assert done["backups_rewritten"] == 1
+        assert done["proof"]["found_in"] == []

@@ -85,10 +85,6 @@ class Patches:
                 self._touched.popitem(last=False)
         return known
 
-    def touched_between(self, base: int, tip: int) -> frozenset[str]:
-        """The files that differ between two commits."""
-        return self._files(self._history.hex_of(base), self._history.hex_of(tip))
-
     def blob(self, number: int, path: str) -> str:
         """The blob (hex) that a file has in a commit; empty where there is none."""
         repository = self._history.repository()

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import apsw
 import orjson
@@ -25,22 +22,18 @@ from retain.errors import Conflict, InvalidInput, RetainError, StoreBusy, StoreC
 from retain.memory import inputs
 from retain.memory.drain import Drain
 from retain.memory.moments import past_moment
+from retain.memory.scrubbing import Scrubbing
 from retain.model import to_us
-from retain.storage import audit, erasure, mending, migrations, rewind
-from retain.storage.backups import Backup, Backups, changed_file, copy_database
+from retain.storage import audit, erasure, mending, rewind
+from retain.storage.backups import BACKUPS, Backup, Backups, alone, changed_file, copy_database
 from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
-
-if TYPE_CHECKING:
-    from retain.memory.scrubbing import Scrubbing
 
 logger = logging.getLogger(__name__)
 
 REINDEXED_AT_ONCE = 200
 """Memories of one transaction while the full-text index is made anew: some 50 ms."""
 
-BACKUPS = "backups"
-BACKUP_LOCK = "backup.lock"
 FIRST_LOOK_S = 60.0
 LOOK_S = 600.0
 """When a live server first looks whether a backup or an erasure is due, and how often from then on."""
@@ -68,8 +61,6 @@ class Keeping:
     @property
     def scrubbing(self) -> Scrubbing:
         """Looks for secrets in what is stored, and takes them out."""
-        from retain.memory.scrubbing import Scrubbing  # which needs this module
-
         return Scrubbing(self._settings, self._store, self._drain, self._recalls)
 
     async def backup(self) -> dict[str, Any]:
@@ -164,7 +155,7 @@ class Keeping:
             if memories:
                 await self._store.write(lambda db: erasure.erase(db, memories))
             await self._recalls.clear()
-            emptied = await self._store.write_anew() if anew else True
+            emptied = anew and await self._store.write_anew()
             backups = await asyncio.to_thread(self._erase_from_backups, erased) if erased else 0
             found, files, size = await self._store.read(lambda r: self._search(r.connection, needles))
         return {
@@ -217,6 +208,7 @@ class Keeping:
             path = Path(scratch, "copy.db")
             try:
                 await asyncio.to_thread(self._backups.assemble, backup, path)
+                await asyncio.to_thread(changed_file, path, lambda _: False)  # its schema may be an older one
             except StoreCorrupt:
                 return []
             other = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -338,7 +330,6 @@ def _salvaged(damaged: Path, fresh: Path) -> tuple[int, int]:
         return 0, 0
 
     def go(db: apsw.Connection) -> bool:
-        migrations.migrate(db)
         counts[:] = mending.salvage(source, db, time.time_ns() // 1000)
         return True
 
@@ -378,21 +369,3 @@ def _needles(db: apsw.Connection, key: int) -> Iterator[bytes]:
         yield plain
         if (escaped := orjson.dumps(plain.decode(errors="ignore"))[1:-1]) != plain:
             yield escaped
-
-
-@contextmanager
-def alone(home: Path) -> Iterator[None]:
-    """Holds the lock of the backups, so that two servers do not make the same one.
-
-    Raises:
-        StoreBusy: another process holds it.
-    """
-    fd = os.open(home / BACKUP_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreBusy("another process is making a backup", hint="try again") from None
-        yield
-    finally:
-        os.close(fd)

@@ -23,10 +23,9 @@ from retain.capture import redact
 from retain.config import Settings
 from retain.errors import RetainError, StoreBusy
 from retain.memory.drain import Drain
-from retain.memory.keeping import BACKUPS, alone
 from retain.storage import audit, scrubbing, writes
 from retain.storage.audit import Author
-from retain.storage.backups import Backups
+from retain.storage.backups import BACKUPS, Backups, alone
 from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
 

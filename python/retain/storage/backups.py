@@ -7,10 +7,11 @@ blocks no writer; a backup that was cut short leaves no manifest, and its chunks
 
 from __future__ import annotations
 
+import fcntl
 import os
 import zlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -19,10 +20,14 @@ from pathlib import Path
 import apsw
 import orjson
 
-from retain.errors import NotFound, StoreCorrupt, StoreError
+from retain.errors import NotFound, StoreBusy, StoreCorrupt, StoreError
+from retain.storage import migrations
 from retain.storage.audit import BY_UPGRADE, attach
 from retain.storage.erasure import write_anew
 
+BACKUPS = "backups"
+"""The folder of the backups in a data directory."""
+BACKUP_LOCK = "backup.lock"
 CHUNK_BYTES = 65_536
 PAGES_A_STEP = 1_000
 MANIFEST_BYTES_MAX = 64 * 1024 * 1024
@@ -261,12 +266,14 @@ def check_copy(path: Path) -> None:
 def changed_file(path: Path, change: Callable[[apsw.Connection], bool], *, anew: bool = False) -> bool:
     """Changes a database that nobody else has open, in one transaction; returns what ``change`` says.
 
+    It gets the schema of today first: a backup may be older than that.
     With ``anew`` every page is written anew after a change, so that nothing of what was deleted stays behind.
     """
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
-        attach(connection, lambda: BY_UPGRADE)
         with connection:
+            migrations.migrate(connection)
+            attach(connection, lambda: BY_UPGRADE)
             changed = change(connection)
         if changed and anew:
             write_anew(connection)
@@ -311,3 +318,21 @@ def _read_manifest(path: Path) -> Backup:
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise StoreCorrupt(f"{path.name} is no manifest of a backup") from error
     return backup
+
+
+@contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Holds the lock of the backups, so that two servers do not make the same one.
+
+    Raises:
+        StoreBusy: another process holds it.
+    """
+    fd = os.open(home / BACKUP_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreBusy("another process is making a backup", hint="try again") from None
+        yield
+    finally:
+        os.close(fd)

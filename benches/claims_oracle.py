@@ -1,7 +1,8 @@
 """What a commit of a repository defines, found out by real parsers: the judge of benches/claims.py.
 
-It shares no code with what it judges: Python is read by ``ast`` (by tree-sitter where that refuses), Rust, Go,
-JavaScript and TypeScript by tree-sitter, manifests by tomllib, json and packaging, quoted lines by their tokens.
+It shares no code with what it judges: Python is read by ``ast`` (by tree-sitter where that refuses), the other
+languages by tree-sitter (benches/claims_grammars.py), manifests by tomllib, json and packaging, quoted lines by their
+tokens, and files by git itself.
 """
 
 from __future__ import annotations
@@ -17,13 +18,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tree_sitter
-import tree_sitter_go
-import tree_sitter_javascript
-import tree_sitter_python
-import tree_sitter_rust
-import tree_sitter_typescript
 from packaging.requirements import InvalidRequirement, Requirement
+
+from claims_grammars import JAVA, LANGUAGES, PYTHON, Parsed, by_grammar
 
 warnings.filterwarnings("ignore", category=SyntaxWarning)
 warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -36,44 +33,12 @@ class Fact(NamedTuple):
     value: str = ""
 
 
-GRAMMARS = {
-    ".py": tree_sitter_python.language(), ".pyi": tree_sitter_python.language(), ".rs": tree_sitter_rust.language(),
-    ".go": tree_sitter_go.language(), ".js": tree_sitter_javascript.language(),
-    ".mjs": tree_sitter_javascript.language(),
-    ".ts": tree_sitter_typescript.language_typescript(), ".tsx": tree_sitter_typescript.language_tsx(),
-}  # fmt: skip
-NAMED = {
-    "function_definition", "class_definition", "function_item", "struct_item", "enum_item", "union_item", "trait_item",
-    "type_item", "mod_item", "const_item", "static_item", "macro_definition", "function_signature_item",
-    "function_declaration", "method_declaration", "type_spec", "type_alias", "const_spec", "var_spec",
-    "class_declaration", "method_definition", "generator_function_declaration", "function_expression",
-    "interface_declaration", "enum_declaration", "type_alias_declaration", "abstract_class_declaration",
-    "internal_module", "module", "associated_type",
-}  # fmt: skip
-TOP = {"program", "source_file", "export_statement", "const_declaration", "var_declaration", "var_spec_list"}
-
-
-class Parsed(NamedTuple):
-    names: frozenset[str]
-    members: frozenset[str]  # Class.member
-    values: dict[str, set[str]]
-    literals: tuple[tuple[str, str], ...]  # constants on one line, as written
-
-
 def suffix(path: str) -> str:
     return Path(path).suffix
 
 
-@cache
-def parser(ending: str) -> tree_sitter.Parser:
-    return tree_sitter.Parser(tree_sitter.Language(GRAMMARS[ending]))
-
-
 def by_ast(text: str) -> Parsed:
-    names: set[str] = set()
-    members: set[str] = set()
-    values: dict[str, set[str]] = {}
-    literals: list[tuple[str, str]] = []
+    parsed = Parsed()
 
     def targets(node: ast.AST) -> list[str]:
         if isinstance(node, ast.Name):
@@ -85,86 +50,48 @@ def by_ast(text: str) -> Parsed:
     def walk(body: list[ast.AST], owner: str, *, function: bool) -> None:
         for node in body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                names.add(node.name)
-                if owner and not function:
-                    members.add(f"{owner}.{node.name}")
+                parsed.add(node.name, "" if function else owner)
                 is_class = isinstance(node, ast.ClassDef)
                 walk(list(node.body), node.name if is_class else owner, function=not is_class)
                 continue
             if isinstance(node, ast.Assign | ast.AnnAssign) and not function:
                 told = node.targets if isinstance(node, ast.Assign) else [node.target]
                 for name in [name for one in told for name in targets(one)]:
-                    names.add(name)
-                    if owner:
-                        members.add(f"{owner}.{name}")
+                    parsed.add(name, owner)
                     if node.value is not None and len(told) == 1 and isinstance(told[0], ast.Name):
-                        values.setdefault(name, set()).add(ast.unparse(node.value))
+                        parsed.value(name, ast.unparse(node.value), literal=False)
                         source = ast.get_source_segment(text, node.value) or ""
                         if (
                             isinstance(node.value, ast.Constant)
                             and node.value.value is not None
                             and "\n" not in source
                         ):
-                            literals.append((name, source))
+                            parsed.literals.append((name, source))
             for field in ("body", "orelse", "finalbody", "handlers", "cases"):
                 walk(list(getattr(node, field, [])), owner, function=function)
 
     walk(list(ast.parse(text).body), "", function=False)
-    return Parsed(frozenset(names), frozenset(members), values, tuple(literals))
+    return parsed
 
 
-def by_grammar(path: str, text: str) -> Parsed:
-    names: set[str] = set()
-    values: dict[str, set[str]] = {}
-    literals: list[tuple[str, str]] = []
+def parsed_requirements(told: list[str]) -> set[tuple[str, str]]:
+    found = set()
+    for one in told:
+        try:
+            requirement = Requirement(one)
+        except InvalidRequirement:
+            continue
+        if str(requirement.specifier):
+            found.add((norm(requirement.name), ",".join(sorted(map(str, requirement.specifier)))))
+    return found
 
-    def said(node: Any) -> str:
-        return str(node.text.decode("utf-8", "replace"))
 
-    stack = [(parser(suffix(path)).parse(text.encode()).root_node, True)]
-    while stack:
-        node, top = stack.pop()
-        name = node.child_by_field_name("name")
-        kind = node.type
-        if name is not None and kind in NAMED and (top or kind not in {"const_spec", "var_spec"}):
-            found = [said(one) for one in node.children_by_field_name("name")]
-            names.update(one.lstrip("#") for one in found)
-            value = node.child_by_field_name("value")
-            if value is not None and kind in {"const_item", "static_item", "const_spec", "var_spec"}:
-                for one in found:
-                    values.setdefault(one, set()).add(said(value))
-                    if "\n" not in said(value) and len(said(value)) < 60:
-                        literals.append((one, said(value)))
-        if kind == "variable_declarator" and name is not None and name.type == "identifier":
-            value = node.child_by_field_name("value")
-            is_function = value is not None and value.type in {"arrow_function", "function_expression"}
-            if top or is_function:
-                names.add(said(name))
-            if top and value is not None:
-                values.setdefault(said(name), set()).add(said(value))
-                if "\n" not in said(value) and len(said(value)) < 60:
-                    literals.append((said(name), said(value)))
-        if kind == "assignment_expression":
-            left = node.child_by_field_name("left")
-            if left is not None and left.type == "member_expression":
-                names.add(said(left).rsplit(".", 1)[-1])
-        if kind == "pair":
-            value, key = node.child_by_field_name("value"), node.child_by_field_name("key")
-            if (
-                value is not None
-                and key is not None
-                and value.type in {"arrow_function", "function_expression"}
-            ):
-                names.add(said(key).strip("'\""))
-        if suffix(path) in {".py", ".pyi"} and kind == "assignment" and top:
-            left = node.child_by_field_name("left")
-            names.update(re.findall(r"\w+", said(left)) if left is not None else [])
-        inner = top and kind not in {"function_definition", "function_item", "function_declaration",
-                                     "method_definition",
-                                     "method_declaration", "arrow_function", "function_expression", "func_literal",
-                                     "statement_block", "block" if suffix(path) != ".py" else ""}  # fmt: skip
-        stack += [(child, inner) for child in node.children]
-    return Parsed(frozenset(names), frozenset(), values, tuple(literals))
+def poetry(told: dict[str, Any]) -> set[tuple[str, str]]:
+    groups = [told, *told.get("group", {}).values()]
+    pairs = [pair for one in groups for part in ("dependencies", "dev-dependencies")
+             for pair in one.get(part, {}).items()]  # fmt: skip
+    found = {(norm(n), v.get("version", "") if isinstance(v, dict) else v) for n, v in pairs}
+    return {(n, v) for n, v in found if isinstance(v, str) and v}
 
 
 class Commit:
@@ -172,6 +99,7 @@ class Commit:
 
     def __init__(self, git_dir: str, commit: str) -> None:
         self.git_dir, self.commit = git_dir, commit
+        self.links: set[str] = set()
         self._cat: Any = None
         self._parsed: dict[str, Parsed | None] = {}
         self._texts: dict[str, str | None] = {}
@@ -186,8 +114,10 @@ class Commit:
         found = {}
         for line in self.git("ls-tree", "-r", "-z", self.commit).split("\0"):
             head, _, path = line.partition("\t")
-            if path and " blob " in head and not head.startswith("120000"):
+            if path and " blob " in head:
                 found[path] = head.split()[2]
+            if path and head.startswith("120000"):
+                self.links.add(path)
         return found
 
     @cached_property
@@ -195,7 +125,7 @@ class Commit:
         return {str(parent) for path in self.blobs for parent in Path(path).parents}
 
     def text(self, path: str) -> str | None:
-        if path not in self.blobs:
+        if path not in self.blobs or path in self.links:
             return None
         if path not in self._texts:
             if self._cat is None:
@@ -222,9 +152,9 @@ class Commit:
         if path not in self._parsed:
             text = self.text(path)
             found = None
-            if text is not None and suffix(path) in GRAMMARS:
+            if text is not None and suffix(path) in LANGUAGES:
                 try:
-                    found = by_ast(text) if suffix(path) in {".py", ".pyi"} else by_grammar(path, text)
+                    found = by_ast(text) if LANGUAGES[suffix(path)] == PYTHON else by_grammar(path, text)
                 except (SyntaxError, ValueError, RecursionError):
                     found = by_grammar(path, text)
             self._parsed[path] = found
@@ -257,7 +187,8 @@ class Commit:
                           *data.get("dependency-groups", {}).values(),
                           data.get("build-system", {}).get("requires", [])]  # fmt: skip
                 told = [one for group in groups for one in group if isinstance(one, str)]
-            elif base.endswith((".txt", ".in")):
+                return {*parsed_requirements(told), *poetry(data.get("tool", {}).get("poetry", {}))}
+            if base.endswith((".txt", ".in")):
                 told = [line.split(" #")[0].strip() for line in text.splitlines()]
             elif base == "setup.py":
                 told = re.findall(r"""["']([A-Za-z][\w.-]*(?:\[[^\]]*\])?[ ]*[<>=!~][^"'\n]*)["']""", text)
@@ -265,15 +196,7 @@ class Commit:
                 told = [line.strip() for line in text.splitlines() if line[:1].isspace()]
         except (ValueError, AttributeError, TypeError):
             return set()
-        found = set()
-        for one in told:
-            try:
-                requirement = Requirement(one)
-            except InvalidRequirement:
-                continue
-            if str(requirement.specifier):
-                found.add((norm(requirement.name), ",".join(sorted(map(str, requirement.specifier)))))
-        return found
+        return parsed_requirements(told)
 
     def commands(self, path: str) -> set[str]:
         text, base = self.text(path), Path(path).name
@@ -328,13 +251,19 @@ class Commit:
         parsed = self.parsed(fact.path)
         if parsed is None:
             return None
-        last = re.split(r"::|\.", fact.name)[-1]
+        *owners, last = re.split(r"::|\.|#", fact.name)
+        unknown = None if parsed.broken and re.search(rf"\b{re.escape(last)}\b", text) else False
         if fact.kind == "symbol":
-            owned = "." in fact.name and suffix(fact.path) == ".py"
-            return ".".join(fact.name.split(".")[-2:]) in parsed.members if owned else last in parsed.names
-        return same(fact.value, suffix(fact.path)) in {
-            same(one, suffix(fact.path)) for one in parsed.values.get(last, ())
-        }
+            if not owners:
+                return last in parsed.names or last in parsed.also or unknown
+            if f"{owners[-1]}.{last}" in parsed.members:
+                return True
+            told = last in parsed.names or last in parsed.also
+            strict = LANGUAGES[suffix(fact.path)] in {PYTHON, JAVA}
+            return None if told and not strict else unknown
+        ending = suffix(fact.path)
+        known = {same(one, ending) for one in parsed.values.get(last, ())}
+        return same(fact.value, ending) in known or unknown
 
 
 def norm(name: str) -> str:
@@ -343,7 +272,7 @@ def norm(name: str) -> str:
 
 @cache
 def same(value: str, ending: str) -> str:
-    if ending == ".py":
+    if ending in {".py", ".pyi"}:
         try:
             return ast.unparse(ast.parse(value, mode="eval"))
         except (SyntaxError, ValueError):

@@ -1,12 +1,13 @@
 """Fits the confidence gate on the tuning splits of some histories and judges it on the test splits of others.
 
-    python benches/fit_confidence.py --sets DIR --fit NAME,NAME,... --judge NAME,NAME,... [--queries 250]
+    python benches/fit_confidence.py --sets DIR --fit NAME,NAME,... --judge NAME,NAME,... [--queries 250] [--model DIR]
 
 DIR holds the referee's sets: ``NAME-files``, ``NAME-known`` and ``NAME-unanswerable``. Records of a *files* set are
 stored one after the other and each query is asked when the records before it are there, so that no word of the
-future is known. Positive are queries with an answer among the first ten, negative those of another repository.
-Prints the constants for retrieval/confidence.py, and for each threshold how much R@10 is lost and how many of the
-queries without an answer are refused. Needs numpy.
+future is known. With ``--model`` the model of that folder serves, as ``retain[onnx]`` has it, and the constants are
+those of answers that it took part in. Positive are queries with an answer among the first ten, negative those of
+another repository. Prints the constants for retrieval/confidence.py, and for each threshold how much R@10 is lost
+and how many of the queries without an answer are refused. Needs numpy.
 """
 
 from __future__ import annotations
@@ -14,17 +15,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 import retain
 from quality_sets import Asked, QualitySet, Record, read_set, recall_at
+from retain.config import read_settings
+from retain.memory.embedding import Embedding
 from retain.memory.service import MemoryService
+from retain.retrieval.models import model_folder, open_model
+from retain.storage.sqlite import SqliteStore
 
 KINDS = ("files", "known", "unanswerable")
 GROUPS = ("files", "known", "foreign", "unanswerable")
@@ -33,7 +41,7 @@ REFUSED = 0.9
 """The share of the queries of other repositories for whose refusal the loss is told."""
 L2 = 1e-2
 STEPS = 1_000
-FOR = frozenset("held pairs matched lead agreeing literal own fitting".split())
+FOR = frozenset("held pairs matched lead agreeing literal own fitting nearest shown".split())
 AGAINST = frozenset("unknown absent".split())
 """Features that can only speak for an answer, and against one."""
 
@@ -49,12 +57,15 @@ class Seen:
     recall: float
 
 
-async def ask_all(one: QualitySet, most: int, home: Path) -> list[Seen]:
+async def ask_all(one: QualitySet, most: int, home: Path, model: Path | None) -> list[Seen]:
     """Asks up to ``most`` queries of a set."""
     chosen = {id(q) for q in random.Random(3).sample(one.queries, min(most, len(one.queries)))}
     stored: dict[str, str] = {}
     seen: list[Seen] = []
-    async with retain.open(home, folder=home, recall_confidence=0) as memory:
+    async with (
+        retain.open(home, folder=home, recall_confidence=0) as memory,
+        embedding_with(model, home) as embed,
+    ):
         given = 0
         for query in one.queries:
             if id(query) not in chosen:
@@ -63,9 +74,28 @@ async def ask_all(one: QualitySet, most: int, home: Path) -> list[Seen]:
             while end < len(one.records) and (query.order is None or one.records[end].order < query.order):
                 end += 1
             await _store(memory, one.records[given:end], stored)
+            if end > given:
+                await embed()
             given = end
             seen += [await _ask(memory, query, stored)]
     return [each for each in seen if each.evidence]
+
+
+@asynccontextmanager
+async def embedding_with(model: Path | None, home: Path) -> AsyncIterator[Callable[[], Awaitable[object]]]:
+    """What gives new memories their vectors, as a live server does in the background; without a model nothing."""
+    if model is None:
+        yield partial(asyncio.sleep, 0)
+        return
+    settings = read_settings(home)[0]
+    shutil.copytree(model, model_folder(settings))
+    store = await SqliteStore.open(settings)
+    embedding = Embedding(settings, store, partial(open_model, settings))
+    try:
+        yield embedding.run
+    finally:
+        await embedding.close()
+        await store.close()
 
 
 async def _store(memory: MemoryService, records: Sequence[Record], stored: dict[str, str]) -> None:
@@ -90,7 +120,7 @@ async def _ask(memory: MemoryService, query: Asked, stored: dict[str, str]) -> S
     )
 
 
-def gather(sets: Path, names: Sequence[str], most: int) -> list[Seen]:
+def gather(sets: Path, names: Sequence[str], most: int, model: Path | None) -> list[Seen]:
     """Every query of the sets of these histories; the answerable ones of the third set are those of the second."""
     seen: list[Seen] = []
     for name in names:
@@ -98,7 +128,7 @@ def gather(sets: Path, names: Sequence[str], most: int) -> list[Seen]:
             if not (folder := sets / f"{name}-{kind}").is_dir():
                 continue
             with tempfile.TemporaryDirectory() as home:
-                found = asyncio.run(ask_all(read_set(folder), most, Path(home)))
+                found = asyncio.run(ask_all(read_set(folder), most, Path(home), model))
             seen += [one for one in found if kind != "unanswerable" or one.group != "known"]
             print(f"{folder.name}: {len(found)} queries", file=sys.stderr)
     return seen
@@ -176,13 +206,15 @@ def main() -> int:
     parser.add_argument("--fit", required=True, help="histories whose tuning splits are fitted on")
     parser.add_argument("--judge", required=True, help="histories whose test splits judge")
     parser.add_argument("--queries", type=int, default=250, help="most queries of one set")
+    parser.add_argument("--model", type=Path, help="folder with model.onnx and tokenizer.json")
     given = parser.parse_args()
-    fitted = gather(given.sets, given.fit.split(","), given.queries)
-    others = gather(given.sets, given.judge.split(","), given.queries)
+    fitted = gather(given.sets, given.fit.split(","), given.queries, given.model)
+    others = gather(given.sets, given.judge.split(","), given.queries, given.model)
     tune = [one for one in fitted if one.split == "tune"]
     intercept, coefficients = fit(tune)
-    print(f"INTERCEPT = {intercept:.3f}")
-    print("COEFFICIENTS: Mapping[str, float] = {")
+    of = "MODEL_" if given.model else ""
+    print(f"{of}INTERCEPT = {intercept:.3f}")
+    print(f"{of}COEFFICIENTS: Mapping[str, float] = {{")
     for name, value in coefficients.items():
         print(f'    "{name}": {value:.3f},')
     print("}")

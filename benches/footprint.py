@@ -26,7 +26,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 TOOLS = frozenset("remember recall get timeline revise forget context status".split())
 TOKENS_MAX = 2_000
 
-# The peers' figures are those of ../shared/anchors.md section 5, measured once by this project; no part of this run.
+# The peers' figures were measured once by this project; no part of this run.
 PEER_SIZES = "peers: server-memory 29, memory-keeper 63, memory-service-lite 215, claude-mem 612"
 PEER_PACKAGES = "peers: memory-service-lite 73, server-memory 99, memory-keeper 140, memorix 253"
 PEER_TOKENS = "peers: claude-mem 2,300, server-memory 2,900, memory-service 11,000"

@@ -8,7 +8,6 @@ functools.lru_cache and dict always. Times are minima over interleaved rounds, l
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import gc
 import importlib
@@ -228,43 +227,10 @@ def single_flight(rounds: int) -> list[Figure]:
         gets = interleaved({"get": cache.get}, keys, rounds)["get"]
         warm = interleaved({"warm": cache.get_or_compute}, keys, rounds, int)["warm"]
         lines.append(against(f"get_or_compute, warm, {policy}", warm, "ns", "get", gets, ratio_max=1.5))
-    lines.append(Figure(what="get_or_compute_async, warm", ours=asyncio.run(_warm_async(keys)), unit="ns"))
-    runs = asyncio.run(_coroutines())
-    lines.append(at_most("loader runs, 100 coroutines", runs, "runs", 1))
     runs, answers = _threads()
     lines.append(at_most("loader runs, 32 threads", runs, "runs", 1))
     lines.append(right("32 threads on one key", answers, 32))
     return lines
-
-
-async def _warm_async(keys: Sequence[str]) -> float:
-    cache = L1Cache(ENTRIES)
-    cache.set_many((key, 1) for key in keys)
-
-    async def loader() -> int:
-        return 1
-
-    least = float("inf")
-    for _ in range(20):
-        start = time.perf_counter_ns()
-        for key in keys:
-            await cache.get_or_compute_async(key, loader)
-        least = min(least, (time.perf_counter_ns() - start) / len(keys))
-    return least
-
-
-async def _coroutines() -> int:
-    cache, runs = L1Cache(), 0
-
-    async def loader() -> int:
-        nonlocal runs
-        runs += 1
-        await asyncio.sleep(0.01)
-        return 1
-
-    answers = await asyncio.gather(*(cache.get_or_compute_async("key", loader) for _ in range(100)))
-    assert answers == [1] * 100
-    return runs
 
 
 def _threads() -> tuple[int, int]:

@@ -11,9 +11,10 @@ the background.
 
 At each size one client then asks one thing at a time: known items without a filter, the same sort of question with a
 filter on a tag that 50 %, 5 % and 0.5 % of the memories carry, and further memories to remember. No question comes
-twice. CPU is that of the whole process tree, of remembers until it rests again; memory too. --offline gives each peer a
-network of its own with nothing in it (Linux, root): what it needs a download for then fails, instead of waiting. A
-folder ``cache`` under --root is the ``~/.cache`` of every peer: the place for a model that it would download.
+twice. Beside them stands what the smallest server of retain's SDK takes for an empty answer. CPU is that of the whole
+process tree, of remembers until it rests again; memory too. --offline gives each peer a network of its own with nothing
+in it (Linux, root): what it needs a download for then fails, instead of waiting. A folder ``cache`` under --root is the
+``~/.cache`` of every peer: the place for a model that it would download.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from retain.referee.peers import Call, PeerRecipe, filled, hit_ids, read_recipe,
 from retain.referee.stdio_client import MEMORY_ID, Server, ServerFailed
 from scale import EVERYTHING, FIRST, P95_MS, Asked, Sort, questions
 from scale_store import NAMES, SHARES, START, STEP, kept, share_of
+from start_time import LOWLEVEL
 
 PEERS = Path(__file__).resolve().parent / "peers"
 OURS = "retain"
@@ -285,6 +287,30 @@ class Run:
         return results
 
 
+def floor(place: Path, asked: Sequence[Asked]) -> Series:
+    """The same questions to a minimal server of the same SDK, which answers nothing."""
+    script, series = place / "lowlevel.py", Series()
+    script.write_text(LOWLEVEL, encoding="utf-8")
+    with Server([sys.executable, str(script)], place, clean_environment()) as server:
+        server.greet()
+        for _ in range(WARM_UP):
+            server.call("recall")
+        used = tree_cpu_ms(server.pid)
+        series.ms = [server.timed("recall", query=one.query, limit=FIRST)[0] for one in asked]
+        series.cpu_ms = tree_cpu_ms(server.pid) - used
+    return series
+
+
+def floor_figures(series: Series) -> list[Figure]:
+    """What no server of this SDK can stay below."""
+    what = "smallest server of the same SDK, an empty answer"
+    return [
+        Figure(what=f"{what}, p50", ours=series.times().median, unit="ms"),
+        Figure(what=f"{what}, p95", ours=series.times().p95, unit="ms"),
+        Figure(what=f"{what}, CPU", ours=series.cpu(), unit="ms"),
+    ]
+
+
 def rows_of(results: Sequence[Measured]) -> list[list[str]]:
     """A row for each contestant and size."""
     rows = [["server", "memories", "remember p50/p95 ms", "CPU"]]
@@ -405,6 +431,7 @@ def main() -> int:
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors", file=sys.stderr)
     with tempfile.TemporaryDirectory(prefix="retain-peers-", ignore_cleanup_errors=True) as place:
         results = run.ours(Path(place) / OURS)
+        least = floor(Path(place), [one for sort in SORTS for one in run.asked[sizes[0]][sort]])
         for name in filter(None, given.peers.split(",")):
             recipe, home = read_recipe(PEERS / f"{name}.json"), Path(place) / name
             home.mkdir()
@@ -420,7 +447,7 @@ def main() -> int:
                 print(f"{name}: {results[-1].failed}", file=sys.stderr)
             print(in_columns(rows_of(results[-len(sizes) :])), file=sys.stderr, flush=True)
     print(f"{in_columns(rows_of(results))}\n")
-    figures = []
+    figures = floor_figures(least)
     for one in results[: len(sizes)]:
         peers = [
             other

@@ -35,6 +35,7 @@ from retain.memory.questions import Questions
 from retain.memory.recalling import Recaller, effective
 from retain.memory.semantics import Semantics
 from retain.memory.serving import Serving
+from retain.memory.word_counts import WordCounts
 from retain.model import Between, Query, to_us
 from retain.retrieval.models import OnnxEmbedder
 from retain.retrieval.planner import QueryPlanner
@@ -107,7 +108,7 @@ async def ours(
     semantics, plain = searching(model), searching(None)
     meaning = {name: plain if name == NO_MODEL else semantics for name in asked_for if name not in SPACELESS}
     recallers = {
-        name: Recaller(planner, L1Cache(1_024), 0.0, weights=weights, semantics=meaning.get(name))
+        name: Recaller(planner, WordCounts(L1Cache(1_024)), 0.0, weights=weights, semantics=meaning.get(name))
         for name, weights in asked_for.items()
     }
 

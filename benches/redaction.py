@@ -4,7 +4,8 @@
 
 Speed is in MB of UTF-8 a second of processor time, of one thread, over texts of 4 KiB: the standard library of this
 Python as code, its reference manual and the documentation of this project as prose. Recall and false positives are on
-the samples of gitleaks and on the memory-like texts of the tests. A figure counts beside its peer of the same run.
+the samples of gitleaks, on the memory-like texts of the tests, and on the two sets that were written blind. A figure
+counts beside its peer of the same run.
 """
 
 from __future__ import annotations
@@ -127,6 +128,12 @@ def main() -> None:
         print(
             f"memory-like texts, seed {seed}: {len(secret) - left} of {len(secret)} taken out, {flagged} of 300 false"
         )
+    import redaction_blind
+    import redaction_blind_late
+
+    for blind in (redaction_blind, redaction_blind_late):
+        print(f"{blind.__name__}:")
+        redaction_blind.report(blind.SEED, list(blind.secrets(blind.SEED)), list(blind.others(blind.SEED)))
     if finds:
         report("detect-secrets: gitleaks' samples", finds, told[::6], quiet)
         texts = [text for _, text, _ in test_redact.secrets(SEEDS[0])]

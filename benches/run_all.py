@@ -50,7 +50,7 @@ BENCHES: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "vectors": ((), ("--sizes", "10000,100000", "--queries", "20")),
     "footprint": ((), ()),
     "backfill": ((), ("--megabytes", "10")),
-    "git_gate": ((), ("--commits", "20000", "--memories", "2000", "--queries", "60")),
+    "gates": ((), ("--commits", "20000", "--memories", "2000", "--queries", "60")),
 }
 """Arguments of a whole run and of a quick one, by bench."""
 

@@ -2,8 +2,9 @@
 
     python benches/stdio_latency.py [--repo PATH] [--sizes 1000,10000] [--remembers 500] [--json FILE]
 
-The store is filled through the Python API; each memory gets a kind, a file and a time that follow from its number.
-Then one client asks one thing at a time: the three families of known-item queries, the same with a filter on kind,
+The store is filled through the Python API; each memory gets a tag, a file of its own and a time that follow from its
+number. (The ranking believes kinds and shared files: made-up ones put the memory that is meant behind others.)
+Then one client asks one thing at a time: the three families of known-item queries, the same with a filter on a tag,
 on a path and on time, and further memories to remember. Every answer is checked: the right id must be among the
 first five (at least as often as plain FTS5 finds it), every hit must fit the filter, every remembered text must be
 there in a second process. Memory and CPU are what the system says of the server process; beside them stands the
@@ -50,13 +51,13 @@ FIRST = 5
 CHUNK = 1_000
 WARM_UP = 20
 GET_MOST = 50
-KINDS = ("commit", "decision", "fix", "note")
+TAGS = ("parser", "server", "client", "storage")
 FOLDERS = 20
 START = datetime(2020, 1, 1, tzinfo=UTC)
 STEP = timedelta(hours=1)
 HALF_WINDOW = timedelta(days=60)
 
-# The peers' figures are those of ../shared/anchors.md section 5, measured once by this project: raw JSON-RPC over
+# The peers' figures were measured once by this project: raw JSON-RPC over
 # stdio, 10,865 real commit memories, the same loaded 2-core machine. They are no part of this run.
 PEER_STORE_CPU_MS = "peers: memory-keeper 6.1, server-memory 62, memory-service 117"
 PEER_SEARCH_CPU_MS = "peers: claude-mem 2.5, server-memory 35, mempalace 58"
@@ -71,16 +72,16 @@ Families = Mapping[str, Sequence[KnownItem]]
 class Place:
     """What a memory of the bench carries besides its text."""
 
-    kind: str
+    tag: str
     path: str
     at: datetime
 
 
 def place_of(number: int) -> Place:
-    """Kind, file and time of the memory with this number."""
+    """Tag, file and time of the memory with this number."""
     return Place(
-        kind=KINDS[number % len(KINDS)],
-        path=f"src/part{number % FOLDERS:02d}/module{number % 97}.py",
+        tag=TAGS[number % len(TAGS)],
+        path=f"src/part{number % FOLDERS:02d}/module{number}.py",
         at=START + number * STEP,
     )
 
@@ -92,7 +93,7 @@ async def fill(home: Path, folder: Path, records: Sequence[Commit]) -> list[str]
         for start in range(0, len(records), CHUNK):
             items = [
                 {
-                    "text": record.text, "kind": (place := place_of(number)).kind, "paths": [place.path],
+                    "text": record.text, "tags": [(place := place_of(number)).tag], "paths": [place.path],
                     "occurred_at": place.at,
                 }
                 for number, record in enumerate(records[start : start + CHUNK], start)
@@ -155,10 +156,10 @@ class Asker:
         for number, record in enumerate(records):
             place = place_of(number)
             elapsed_ms, text = self._server.timed(
-                "remember", text=record.text, kind=place.kind, paths=[place.path]
+                "remember", text=record.text, tags=[place.tag], paths=[place.path]
             )
             series.ms.append(elapsed_ms)
-            series.right += text.startswith(f"Remembered as {place.kind}")
+            series.right += text.startswith("Remembered as note")
             ids += MEMORY_ID.findall(text)[:1]
         series.cpu_ms = (cpu_ms(self._server.pid) - used) / len(records)
         return series, ids
@@ -166,8 +167,8 @@ class Asker:
 
 def filter_of(place: Place, sort: str) -> dict[str, Any] | None:
     """A filter that the memory at this place fits."""
-    if sort == "kind":
-        return {"kind": place.kind}
+    if sort == "tag":
+        return {"tag": place.tag}
     if sort == "path":
         return {"path": place.path.rpartition("/")[0] + "/**"}
     if sort == "time":
@@ -178,7 +179,7 @@ def filter_of(place: Place, sort: str) -> dict[str, Any] | None:
 def fits(found: Place, wanted: Place, sort: str) -> bool:
     """Whether a hit fits the filter made for the wanted memory."""
     return (
-        (sort != "kind" or found.kind == wanted.kind)
+        (sort != "tag" or found.tag == wanted.tag)
         and (sort != "path" or found.path.split("/")[1] == wanted.path.split("/")[1])
         and (sort != "time" or abs(found.at - wanted.at) <= HALF_WINDOW)
     )
@@ -246,7 +247,7 @@ def measure(place: Path, records: Sequence[Commit], further: Sequence[Commit], f
             server.call("recall", query=item.query, limit=FIRST + 1)
         found = {
             (family, sort): asker.recalls(items, sort)
-            for sort in ("none", "kind", "path", "time")
+            for sort in ("none", "tag", "path", "time")
             for family, items in families.items()
         }
         full_mb = resident_mb(server.pid)
@@ -270,7 +271,7 @@ def figures_of(size: int, found: dict) -> list[Figure]:
         at_most(f"{at}: remember CPU", remembered.cpu_ms, "ms", STORE_CPU_MS_MAX, beside=PEER_STORE_CPU_MS),
         right_answers(f"{at}: remember, kept for a second process", found["kept"], len(remembered.ms)),
     ]
-    for sort in ("none", "kind", "path", "time"):
+    for sort in ("none", "tag", "path", "time"):
         of_sort = [series for (_, s), series in recalls.items() if s == sort]
         pooled = summary([ms for series in of_sort for ms in series.ms])
         used = sum(s.cpu_ms * len(s.ms) for s in of_sort) / sum(len(s.ms) for s in of_sort)

@@ -15,7 +15,7 @@ from pathlib import Path
 from retain import errors, model
 from retain.config import DAYS_MAX, PROJECTS_MAX, Settings
 from retain.interfaces import replies
-from retain.interfaces.grammar import parser
+from retain.interfaces.grammar import IMPORT_ACTIONS, SOURCES, parser
 from retain.interfaces.mcp_tools import tools
 from retain.retrieval import filters
 from retain.rules import PATTERN_CHARS_MAX, PATTERNS_MAX
@@ -33,6 +33,8 @@ def cli() -> str:
         lines.append(f"## retain {name}\n")
         lines.append(f"{command.description or command.format_usage()}\n")
         lines += _options(command)
+        if name == "import":
+            lines += [*(f"- `{one}`: {doc}" for one, doc in {**SOURCES, **IMPORT_ACTIONS}.items()), ""]
     return "\n".join(lines) + "\n"
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import apsw
 import pytest
 
 import retain
+from retain import keys
 from retain.config import Settings
 from retain.memory.service import MemoryService
+from retain.sealing import Key
 from retain.storage.sqlite import SqliteStore
+from servers import RedisServer, redis_binary
 
 FOREIGN = ("RETAIN_", "XDG_", "CLAUDE", "GIT_")
 """Beginnings of the variables that a test must not get from the machine it runs on."""
@@ -47,6 +51,18 @@ def private_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("RETAIN_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def encrypted(private_places: None, home: Path) -> Key:
+    """The data directory of this test is encrypted before anything is in it; skips without ciphers."""
+    if not hasattr(apsw, "mc_version"):
+        pytest.skip("the apsw that is loaded has no ciphers (apsw-sqlite3mc has)")
+    key = Key.fresh()
+    keys.keep(key, in_file=True)
+    home.mkdir(mode=0o700)
+    keys.declare(home, key)
+    return key
 
 
 @pytest.fixture
@@ -110,3 +126,10 @@ class GitRepo:
 def git_repo(tmp_path: Path) -> Callable[..., GitRepo]:
     """Builds a git repository under the test's directory; each name is one folder."""
     return lambda name="repo": GitRepo(tmp_path / name)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis of the test's own; skips where there is none."""
+    with RedisServer(redis_binary(), tmp_path) as running:
+        yield running

@@ -80,6 +80,13 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def held(self) -> dict[bytes, bytes]:
+        """The names that the server holds, with their values."""
+        import redis
+
+        with redis.Redis(port=self.port) as connection:
+            return {name: connection.get(name) or b"" for name in connection.scan_iter()}
+
     def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
@@ -144,13 +151,13 @@ def until(holds: Callable[[], Any], what: str) -> Any:
 
 
 def hook_socket(home: Path) -> socket.socket | None:
-    """A connection to the socket of a data directory; None where nobody listens."""
+    """A connection to the socket of a data directory; None where nobody listens, or takes no more."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.settimeout(START_S)
     folder = os.open(home / "run", os.O_RDONLY) if (home / "run").is_dir() else None
     try:
         connection.connect(f"/proc/self/fd/{folder}/hook.sock")
-    except (FileNotFoundError, ConnectionRefusedError):
+    except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
         connection.close()
         return None
     finally:
@@ -161,7 +168,7 @@ def hook_socket(home: Path) -> socket.socket | None:
 
 def asked(home: Path, event: Mapping[str, Any], *, cwd: str = "") -> dict[str, Any]:
     """What the server says to an event."""
-    question = {"v": 1, "event": event, "cwd": cwd, "branch": "", "commit": "", "record": ""}
+    question = {"v": 1, "event": event, "cwd": cwd, "branch": "", "commit": ""}
     answer = asked_bytes(home, json.dumps(question).encode())
     assert answer is not None, "the server closed the connection"
     found: dict[str, Any] = json.loads(answer)

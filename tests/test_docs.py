@@ -52,27 +52,28 @@ def test_every_command_of_the_readme_runs(surroundings: dict[str, str], tmp_path
         assert ended.returncode == 0, f"{line}\n{ended.stdout}\n{ended.stderr}"
 
 
+def run(code: str, surroundings: dict[str, str], place: Path) -> str:
+    """What a piece of Python prints; it ends well, and warns of nothing."""
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=place, env=surroundings, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
 @pytest.mark.parametrize("code", [text for kind, text in BLOCKS if kind == "python"])
 def test_every_piece_of_python_in_the_readme_runs(
     code: str, surroundings: dict[str, str], tmp_path: Path
 ) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    assert "Releases are cut from main on Tuesdays." in ended.stdout
+    assert "Releases are cut from main on Tuesdays." in run(code, surroundings, tmp_path)
 
 
 @pytest.mark.parametrize("code", [text for kind, text in PARTS if kind == "python"])
 def test_every_part_works_alone_as_its_page_shows(
     code: str, surroundings: dict[str, str], tmp_path: Path
 ) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        cwd=tmp_path, env=surroundings, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
+    run(code, surroundings, tmp_path)
 
 
 def test_the_reference_is_what_the_code_says() -> None:

@@ -19,6 +19,7 @@ PACKAGE = ROOT / "python" / "retain"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 520
+FILE_BYTES_MAX = 256 * 1024
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "base", "misc"}
 DOORS = ("retain", "retain.__main__", "retain.interfaces.hook", "retain.interfaces.mcp")
 
@@ -141,6 +142,14 @@ def test_a_hook_process_loads_nothing_heavy() -> None:
     assert len([name for name in added if name.startswith("retain")]) <= 8
 
 
+def tracked() -> list[Path]:
+    """The files of this checkout that git keeps."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
+
+
 def test_no_file_names_a_registry_host() -> None:
     hosts = (
         "pypi." + "org",
@@ -149,17 +158,20 @@ def test_no_file_names_a_registry_host() -> None:
         "deb." + "debian",
         "files.python" + "hosted",
     )
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if listed.returncode != 0:
-        pytest.skip("not a git checkout")
     guilty = [
-        name
-        for name in listed.stdout.splitlines()
-        if (ROOT / name).is_file()
-        and Path(name).name != "Cargo.lock"
-        and any(host in (ROOT / name).read_text(encoding="utf-8", errors="replace") for host in hosts)
+        str(path.relative_to(ROOT))
+        for path in tracked()
+        if path.name != "Cargo.lock"
+        and any(host in path.read_text(encoding="utf-8", errors="replace") for host in hosts)
     ]
     assert guilty == []
+
+
+def test_git_keeps_texts_only_and_none_that_a_run_has_left_behind() -> None:
+    assert [str(path) for path in tracked() if path.stat().st_size > FILE_BYTES_MAX] == []
+    assert [str(path) for path in tracked() if b"\0" in path.read_bytes()] == []
+    sides = re.compile(rb"^(<{7}|>{7}) ", re.MULTILINE)  # of a merge that was not resolved
+    assert [str(path) for path in tracked() if sides.search(path.read_bytes())] == []
 
 
 def test_the_shipped_transcript_is_json_lines() -> None:

@@ -18,7 +18,10 @@ from typing import Any
 
 HEAD = "(?i)[\\w.-]{0,50}?(?:"
 MIDDLE = ")(?:[ \\t\\w.-]{0,20})[\\s'\"]{0,3}(?:=|>|:{1,3}=|\\|\\||:|=>|\\?=|,)[\\x60'\"\\s=]{0,5}("
-TAIL = ")(?:[\\x60'\"\\s;]|\\\\[nr]|$)"
+ENDS = "(?:[\\x60'\"\\s;]|\\\\[nr]|$)"
+ENDS_SPOKEN = "(?:[\\x60'\"\\s;,:)\\]<>}&]|\\.(?:\\s|$)|\\\\[nr]|$)"
+"""What may follow a secret where it stands alone: in prose, a sign of punctuation too."""
+TAIL = ")" + ENDS
 LITERAL = re.compile(r"[\w -]+(?:\|[\w -]+)*\Z")
 WHOLE_KEY = re.compile(r"AIz[\w-]{30,}\Z")
 GENERIC = "generic-api-key"
@@ -38,10 +41,12 @@ def fields(rule: dict[str, Any]) -> list[str]:
         lines = [f"near {secret}"]
     else:
         keywords = rule["keywords"]
-        lines = [f"pattern {rust(pattern)}"]
+        lines = [f"pattern {rust(spoken(pattern))}"]
     lines = [f"keyword {keyword.lower()}" for keyword in keywords] + lines
     if rule["id"] in UNSURE:
         lines.append("filter value")
+    if rule["id"] == GENERIC:
+        lines.append("allow_match (?i)websocket-(?:key|accept)")
     if "entropy" in rule:
         lines.append(f"entropy {rule['entropy']}")
     if "secretGroup" in rule:
@@ -62,6 +67,12 @@ def allowances(allowed: dict[str, Any]) -> list[str]:
         else:
             lines.append(f"allow_{target} {rust(pattern)}")
     return lines + [f"stop {word}" for word in allowed.get("stopwords", [])]
+
+
+def spoken(pattern: str) -> str:
+    """The pattern where a token may end a sentence or a clause, and where no group is a mere part of the secret."""
+    pattern = re.sub(r"\((?!\?)([^()]*\)\{)", r"(?:\1", pattern).replace(ENDS, ENDS_SPOKEN)
+    return re.sub(r"\(\?P<\w+>", "(?:", pattern)
 
 
 def rust(pattern: str) -> str:

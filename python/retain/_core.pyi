@@ -5,7 +5,7 @@ This file is the contract: how to call. How it works is written once, in the Rus
 (``rust/core``, ``rust/sampler``). All classes may be used from several threads at once.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar, final, overload
 
 from typing_extensions import Buffer
@@ -15,13 +15,23 @@ __all__ = [
     "VERSION",
     "BatchQueue",
     "CostEstimator",
+    "Expressions",
     "L1Cache",
     "MemorySampler",
+    "Postings",
     "Redactor",
+    "RowLengths",
     "Space",
     "SpaceCorpus",
     "VectorMatrix",
+    "ascending_keys",
+    "key_id",
+    "open_with_key",
+    "open_with_secret",
+    "public_key",
     "quantise",
+    "seal_to_public",
+    "seal_with_key",
 ]
 
 VERSION: Final[str]
@@ -83,7 +93,7 @@ class L1Cache:
     def get_or_compute(self, key: Hashable, loader: Callable[[], _T], ttl: float | None = None) -> Any | _T:
         """The value of the key; where there is none, what ``loader()`` returns, which is stored.
 
-        Threads and coroutines that ask for a key that is being computed wait for that: the loader runs
+        Threads that ask for a key that is being computed wait for that: the loader runs
         once, its error is raised for all, and is not stored, so that the next call tries again. If
         the one who computes is interrupted or cancelled, one of those who wait computes instead. A hit
         costs as much as ``get``.
@@ -94,14 +104,8 @@ class L1Cache:
             ttl: seconds from now; None for the cache's default.
 
         Raises:
-            RuntimeError: the loader asks, directly or through others that wait for it, for its own key;
-                or this call would block the event loop that computes the key.
+            RuntimeError: the loader asks, directly or through others that wait for it, for its own key.
         """
-
-    def get_or_compute_async(
-        self, key: Hashable, loader: Callable[[], Awaitable[_T]], ttl: float | None = None
-    ) -> Coroutine[Any, Any, Any | _T]:
-        """As ``get_or_compute``, for coroutines: await it; ``loader`` is a coroutine function."""
 
     def set(
         self,
@@ -634,6 +638,102 @@ class Space:
     def footprint_bytes(self) -> int:
         """Bytes of RAM that it takes, about."""
 
+def ascending_keys(keys: str) -> bytes:
+    """The whole numbers of a JSON list as int64 of this machine, ascending and each once.
+
+    Raises:
+        ValueError: it is no such list.
+    """
+
+@final
+class RowLengths:
+    """How many tokens the rows of a full-text index have, 12 bytes a row; good for several snapshots at once."""
+
+    def __new__(cls) -> RowLengths: ...
+    def put(self, rows: str, until: int) -> None:
+        """Take lengths that were read from one snapshot.
+
+        Args:
+            rows: ``key origin sizes`` of each, joined by commas: the flush that brought it, and FTS5's numbers of
+                tokens by column as hexadecimal digits.
+            until: the number of the next flush then; what a later one has told stays.
+
+        Raises:
+            ValueError: it is something else; the rows before it were taken.
+        """
+
+@final
+class Postings:
+    """The rows of a question's words, from the pages of an FTS5 index, ranked as its ``bm25`` does to the last bit.
+
+    For each word: ``begin``, ``extend`` for each list that goes on, then ``end``; for a phrase all of that with
+    ``part`` for each of its stems, then ``phrase``. ``rust/core/postings`` tells the format.
+    """
+
+    def __new__(cls, weights: Sequence[float]) -> Postings:
+        """Without words; ``weights`` of the columns."""
+
+    def segment(self, newest: int, deleted: Sequence[bytes]) -> None:
+        """Add a segment: the number of its newest flush, and its pages of deleted rows.
+
+        Raises:
+            ValueError: such a page cannot be read.
+        """
+
+    def begin(self, term: bytes, leaves: Sequence[bytes]) -> list[int]:
+        """Look a term up in one leaf of each segment; the numbers of the segments whose list goes on.
+
+        Raises:
+            ValueError: a page cannot be read.
+        """
+
+    def extend(self, segment: int, page: bytes) -> bool:
+        """Add the next page to a list; whether it goes on still.
+
+        Raises:
+            ValueError: the page cannot be read.
+        """
+
+    def part(self, place: int) -> None:
+        """Take the lists as those of the stem at this place of a phrase; the places in any order.
+
+        Raises:
+            ValueError: an entry cannot be read.
+        """
+
+    def phrase(self) -> int:
+        """End a phrase; how many rows hold it."""
+
+    def end(self) -> int:
+        """Take the lists as those of a word; how many rows hold it.
+
+        Raises:
+            ValueError: an entry cannot be read.
+        """
+
+    def keep(self, keys: Buffer) -> None:
+        """Leave only these rows, int64 ascending.
+
+        Raises:
+            ValueError: not whole numbers of 8 bytes.
+        """
+
+    def missing(self, lengths: RowLengths) -> list[int]:
+        """The rows whose length is not known, ascending."""
+
+    def best(self, lengths: RowLengths, total: int, tokens: int, most: int) -> list[tuple[int, float]]:
+        """The best rows with their bm25: larger is better, of equal ones the larger key first.
+
+        Args:
+            lengths: of the rows.
+            total: rows of the index.
+            tokens: of all of them.
+            most: rows that are wanted.
+
+        Raises:
+            ValueError: the length of a row is not known.
+        """
+
 @final
 class VectorMatrix:
     """int8 vectors by 64-bit key, searched exactly, with filters inside.
@@ -680,7 +780,7 @@ class VectorMatrix:
             keys: search among these only; keys without a row are passed over. Ascending ones save a sort.
             way: "vector_scan" (all rows, the filter asked late), "vector_ids" (the rows of the keys one by one),
                 "vector_bits" and "vector_bit_ids" (the same over the components' signs, the nearest
-                ``max(1000, 100 * k, matching / 250)`` then scored); None for the cheapest by ``costs``, and then
+                ``max(1000, 100 * k, matching / 250)`` then scored); None for the cheapest by ``prices``, and then
                 over signs only where at least 20,000 rows match.
 
         Returns:
@@ -691,9 +791,6 @@ class VectorMatrix:
             ValueError: a query of another length or not finite, or an unknown way.
             OverflowError: k is below 0.
         """
-
-    def costs(self) -> dict[str, tuple[float, float]]:
-        """Microseconds to begin and for each row looked at, by way. Rows are all, or with "ids" the keys."""
 
     def set_costs(self, costs: Mapping[str, tuple[float, float]]) -> None:
         """Replace the costs of some ways by measured ones.
@@ -730,6 +827,28 @@ def quantise(values: Buffer, dim: int) -> bytes:
     Raises:
         ValueError: no whole vectors, or a component is infinite or not a number.
     """
+
+@final
+class Expressions:
+    """A list of regular expressions, each tried only where one of its keywords stands in the text.
+
+    Immutable. In the syntax of Rust's ``regex``, so nothing backtracks; ``^`` and ``$`` are the ends of a line. Texts
+    of 4 KiB and more are looked through without the interpreter lock.
+    """
+
+    def __new__(cls, expressions: Sequence[tuple[Sequence[str], str]]) -> Expressions:
+        """Takes (keywords, expression), at most 64; an expression is compiled when it is first tried.
+
+        Raises:
+            ValueError: there are too many, or one has no keyword.
+        """
+
+    def first(self, text: str, start: int, stop: int) -> int | None:
+        """Which expression from ``start`` to before ``stop`` is the first that is found in the text.
+
+        Raises:
+            ValueError: one that had to be tried is no expression.
+        """
 
 @final
 class Redactor:
@@ -774,3 +893,31 @@ class Redactor:
     @staticmethod
     def version() -> int:
         """A number that changes with the rules; below 2**56."""
+
+def seal_with_key(key: bytes, nonce: bytes, data: Buffer) -> bytes:
+    """The data sealed by XSalsa20-Poly1305 (libsodium's secretbox), 16 bytes longer than it was.
+
+    Raises:
+        ValueError, TypeError: the key has not 32 bytes, or the nonce not 24.
+    """
+
+def open_with_key(key: bytes, nonce: bytes, sealed: Buffer) -> bytes | None:
+    """What was sealed with this key and nonce; None where that is not so, or a byte was changed."""
+
+def public_key(secret: bytes) -> bytes:
+    """The public key (X25519) of a secret of 32 bytes."""
+
+def key_id(public: bytes) -> bytes:
+    """The 8 bytes by which a public key is named."""
+
+def seal_to_public(public: bytes, ephemeral: bytes, data: Buffer) -> bytes:
+    """Data that only the secret behind a public key opens (libsodium's sealed box), 48 bytes longer than it was.
+
+    Args:
+        public: for whom.
+        ephemeral: 32 random bytes that serve this call alone.
+        data: what is sealed.
+    """
+
+def open_with_secret(secret: bytes, sealed: Buffer) -> bytes | None:
+    """What was sealed to the public key of a secret; None where that is not so, or a byte was changed."""

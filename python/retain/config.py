@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from retain.errors import InvalidInput
-from retain.home import DATABASE, SPOOL, data_home
+from retain.home import DATABASE, SPOOL, data_home, key_home
 from retain.model import KINDS
 from retain.rules import PATH_CHARS_MAX, SECRET_FILES, Rules, check_allowances, check_patterns
 
@@ -378,7 +378,6 @@ def check_config(home: Path, text: str) -> None:
 
 
 def _from_file(path: Path) -> dict[str, Any]:
-
     try:
         with path.open("rb") as file:
             data = file.read(CONFIG_BYTES_MAX + 1)
@@ -402,14 +401,14 @@ def _parsed(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def project_directory() -> Path:
-    """The folder that the session works in: CLAUDE_PROJECT_DIR where the client sets it, else the cwd."""
+    """The folder that the session works in, which must be there: CLAUDE_PROJECT_DIR where that is set, else the cwd."""
     named = os.environ.get("CLAUDE_PROJECT_DIR", "")
     if named.startswith("/"):
         return Path(named)
     try:
         return Path.cwd()
     except OSError:
-        return Path("/")
+        raise InvalidInput("folder", "the current folder is gone; change into one that is there") from None
 
 
 def git_environment() -> dict[str, str]:
@@ -448,11 +447,7 @@ def client_files() -> tuple[Path, Path]:
     if named:
         folder = Path(named).expanduser().absolute()
         return folder / "settings.json", folder / ".claude.json"
-    try:
-        user = Path.home()
-    except RuntimeError:
-        raise InvalidInput("home", "no home directory", hint="name the files: --settings and --mcp") from None
-    return user / ".claude" / "settings.json", user / ".claude.json"
+    return user_directory() / ".claude" / "settings.json", user_directory() / ".claude.json"
 
 
 def user_directory() -> Path:
@@ -464,7 +459,7 @@ def user_directory() -> Path:
     try:
         return Path.home()
     except RuntimeError:
-        raise InvalidInput("home", "no home directory", hint="name the file: --mcp") from None
+        raise InvalidInput("home", "no home directory", hint="name the files: --settings and --mcp") from None
 
 
 def codex_directory() -> Path:
@@ -478,6 +473,11 @@ def managed_settings() -> Path:
     if on_macos():
         return Path("/Library/Application Support/ClaudeCode/managed-settings.json")
     return Path("/etc/claude-code/managed-settings.json")
+
+
+def key_folder() -> Path:
+    """Where key files lie, outside of every data directory (``home.py``)."""
+    return Path(key_home(os.environ))
 
 
 def search_path() -> list[str]:

@@ -7,6 +7,7 @@
     ├── Conflict             the same source_id with other content, or a memory changed meanwhile
     ├── StoreError           the store could not do it; nothing was acknowledged
     │   ├── StoreUnusable    wrong SQLite, wrong schema version, not a database, no permission
+    │   ├── KeyMissing       it is encrypted with a key that is not here
     │   ├── StoreBusy        another process held the write lock past the limit (retryable)
     │   ├── StoreFull        no space left on the device (retryable)
     │   └── StoreCorrupt     a content hash or an integrity check failed
@@ -93,6 +94,12 @@ class StoreUnusable(StoreError):
     """The store cannot be opened: wrong SQLite, wrong schema, no permission, not a database."""
 
     code = "store_unusable"
+
+
+class KeyMissing(StoreError):
+    """What is encrypted cannot be opened: its key is not here, or another one is in its place."""
+
+    code = "key_missing"
 
 
 class StoreBusy(StoreError):

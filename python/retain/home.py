@@ -6,6 +6,8 @@ if TYPE_CHECKING:
 
 DATABASE = "retain.db"
 SPOOL = "spool"
+PUBLIC_KEY = "key.pub"
+"""In an encrypted data directory: by it hooks seal what they spool. ``keys.py`` writes it."""
 CLIENT_FILES = "client-files"
 RUN = "run"
 """Folder of the hook socket and of the lock by which one server is elected to answer on it."""
@@ -36,13 +38,33 @@ def data_home(environ: "Mapping[str, str]", platform: str) -> str:
     shared = environ.get("XDG_DATA_HOME", "")
     if shared.startswith("/"):
         return shared.rstrip("/") + "/retain"
+    tail = "/Library/Application Support/retain" if platform == "darwin" else "/.local/share/retain"
+    return _user(environ, "RETAIN_HOME") + tail
+
+
+def key_home(environ: "Mapping[str, str]") -> str:
+    """Where key files lie: ``RETAIN_KEYS``, else the user's folder for configuration; never in a data directory.
+
+    Raises:
+        LookupError: no home directory can be found.
+    """
+    explicit = environ.get("RETAIN_KEYS", "")
+    if explicit:
+        return _absolute(explicit)
+    shared = environ.get("XDG_CONFIG_HOME", "")
+    if shared.startswith("/"):
+        return shared.rstrip("/") + "/retain/keys"
+    return _user(environ, "RETAIN_KEYS") + "/.config/retain/keys"
+
+
+def _user(environ: "Mapping[str, str]", instead: str) -> str:
+    """The user's home directory; where there is none the error names the variable that can stand ``instead``."""
     user = environ.get("HOME", "")
     if not user.startswith("/"):
         user = _home_of_user()
     if not user.startswith("/"):
-        raise LookupError("no home directory: set RETAIN_HOME to a directory")
-    tail = "/Library/Application Support/retain" if platform == "darwin" else "/.local/share/retain"
-    return user.rstrip("/") + tail
+        raise LookupError(f"no home directory: set {instead} to a directory")
+    return user.rstrip("/")
 
 
 def _absolute(path: str) -> str:

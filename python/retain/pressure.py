@@ -160,6 +160,7 @@ class MemoryManager:
         self._level = Level.UNKNOWN
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: asyncio.Task[None] | None = None
+        self._emptying = False
         self._late: set[asyncio.Future[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._reliefs = self._restores = self._events_dropped = self._listener_failures = 0
@@ -265,6 +266,23 @@ class MemoryManager:
                 self._restore(level)
         self._set_timer()
 
+    async def exhausted(self) -> None:
+        """Has all handlers give up what HIGH asks for, whatever the reading says: an allocation has failed.
+
+        Returns when they have, each within its deadline; of several callers at a time all wait for the same relief.
+        Not started: does nothing.
+        """
+        if self._running is not None and not self._emptying:
+            await asyncio.wait([self._running])
+        if self._loop is None:
+            return
+        if self._running is None:
+            self._reliefs += 1
+            self._emptying = True
+            self._go_on(self._empty())
+        if self._running is not None:
+            await asyncio.wait([self._running])
+
     def history(self) -> list[tuple[float, int, int, int]]:
         """The kept samples, oldest first: seconds, bytes in use, their limit, level."""
         return self._gauge.history()
@@ -345,6 +363,17 @@ class MemoryManager:
                 await self._await(following, coming)
         self._gauge.measure()
         self._relieved(level)
+
+    async def _empty(self) -> None:
+        try:
+            for entry in self._handlers:
+                answer = self._call(entry, entry.handler, Level.HIGH)
+                if answer is not None:
+                    await self._await(entry, answer)
+            self._gauge.measure()
+            self._relieved(Level.HIGH)
+        finally:
+            self._emptying = False
 
     def _relieved(self, before: Level) -> None:
         after = Level(self._gauge.take())

@@ -130,9 +130,12 @@ def _is_tool(pattern: str, act: Act, *, every: bool) -> bool:
     return (_fits_text(argument, command) and not every) or (all(fitting) if every else any(fitting))
 
 
-def _last_path(patterns: Sequence[str], path: str, root: str) -> str | None:
+def _last_path(patterns: tuple[str, ...], path: str, root: str) -> str | None:
     place = _place(path, root)
-    return _last(patterns, lambda pattern: _compiled(pattern).fits(place))
+    for said, pattern in _from_last(patterns):
+        if pattern.fits(place):
+            return None if said.startswith("!") else said
+    return None
 
 
 def fits_path(pattern: str, path: str, root: str = "") -> bool:
@@ -194,6 +197,12 @@ def _compiled(pattern: str) -> _Pattern:
     if parts[-1] != _ANY_FOLDERS:
         parts = (*parts, _ANY_FOLDERS)
     return _Pattern(parts, "top" if lowered[0] in "/~" else "root", literal)
+
+
+@lru_cache(64)
+def _from_last(patterns: tuple[str, ...]) -> tuple[tuple[str, _Pattern], ...]:
+    """The patterns of a list as they were said and compiled, the last one first."""
+    return tuple((said, _compiled(said.removeprefix("!"))) for said in reversed(patterns))
 
 
 def _fits_text(pattern: str, text: str) -> bool:

@@ -150,7 +150,7 @@ async def test_a_path_that_climbs_is_refused_where_it_is_stored_and_harmless_whe
     assert (await memory.recall("", filter={"path": climb})).abstained
     if "\0" not in climb:
         assert (await memory.recall("", filter={"tag": climb})).hits[0].memory.id == stored.id
-        assert await memory.timeline(path=climb) == []
+        assert (await memory.timeline(path=climb)).memories == []
     made = {path.name for path in await asyncio.to_thread(lambda: list(home.iterdir()))}
     assert made <= {"retain.db", "retain.db-wal", "retain.db-shm", "write.lock", "open.lock"}
 
@@ -205,7 +205,7 @@ async def test_times_far_away_are_stored_found_and_shown(memory: MemoryService, 
     found = await memory.recall("far away in time", filter={"since": at})
     assert stored.id in [hit.memory.id for hit in found.hits]
     assert all(0 <= hit.score <= 1 for hit in found.hits)
-    assert stored.id in [one.id for one in await memory.timeline(stored.id)]
+    assert stored.id in [one.id for one in (await memory.timeline(stored.id)).memories]
     assert str(stored.occurred_at.date()) in (await memory.context("far away in time"))[0].text
     assert (await memory.verify())["ok"]
 
@@ -237,7 +237,7 @@ async def test_events_of_a_clock_far_off_become_memories_too(
     report = await memory.drain.run()
     assert (report.events, report.memories, report.dead) == (2, 2, 0)
     assert "cart total" in (await memory.recall("cart total")).hits[0].memory.text
-    assert len(await memory.timeline()) == 2
+    assert len((await memory.timeline()).memories) == 2
     assert (await memory.status())["spool_waiting_bytes"] == 0
     assert (await memory.verify())["ok"]
 

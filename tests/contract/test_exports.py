@@ -77,10 +77,10 @@ async def test_an_import_that_is_not_trusted_comes_from_an_import(
     data = await exported(memory, "jsonl")
     async with retain.open(tmp_path / "other", folder="/") as other:
         report = await other.exports.read(io.BytesIO(data), "export", trusted=False)
-        only = (await other.timeline(workspace="*"))[0]
+        only = (await other.timeline(workspace="*")).memories[0]
         assert only.origin == "import"
         await other.imports.undo(report["import"])
-        assert await other.timeline(workspace="*") == []
+        assert (await other.timeline(workspace="*")).memories == []
 
 
 async def test_secrets_that_came_by_another_way_are_left_out(memory: MemoryService) -> None:
@@ -91,7 +91,7 @@ async def test_secrets_that_came_by_another_way_are_left_out(memory: MemoryServi
     async with retain.open(memory.settings.home / "other", folder="/") as other:
         report = await other.exports.read(io.BytesIO(data + last_line(data, 1)), "export", trusted=True)
         assert report["redacted"] == 1
-        assert SECRET not in (await other.timeline(workspace="*"))[0].text
+        assert SECRET not in (await other.timeline(workspace="*")).memories[0].text
 
 
 async def test_what_says_the_same_already_stays_and_is_counted(memory: MemoryService, tmp_path: Path) -> None:

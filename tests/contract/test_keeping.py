@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import subprocess
 import sys
@@ -20,16 +21,39 @@ from retain.memory.keeping import restore_backup
 from retain.memory.service import MemoryService
 from retain.storage import migrations
 from retain.storage.audit import BY_UPGRADE, attach
-from retain.storage.backups import BACKUPS, Backups
+from retain.storage.backups import BACKUPS, NAME_FORMAT, Backups, alone
+from retain.storage.connection import opened
 from retain.storage.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture(autouse=True, params=["plain", "encrypted"])
+def at_rest(request: pytest.FixtureRequest) -> None:
+    """Every promise holds for an encrypted data directory too."""
+    if request.param == "encrypted":
+        request.getfixturevalue("encrypted")
+
+
 LONG = "a line about the settlement of invoices that nobody should ever read again\n" * 200
 
 
+def aged(home: Path, hours: int) -> None:
+    """Makes every backup so much older."""
+    for manifest in sorted((home / BACKUPS).glob("*.json")):
+        at = datetime.strptime(manifest.stem, NAME_FORMAT).replace(tzinfo=UTC) - timedelta(hours=hours)
+        name = at.strftime(NAME_FORMAT)
+        data = manifest.read_text().replace(manifest.stem, name)
+        manifest.unlink()
+        manifest.with_name(f"{name}.json").write_text(data)
+
+
+def week_of(moment: str) -> tuple[int, int]:
+    return datetime.fromisoformat(moment).isocalendar()[:2]
+
+
 async def active(memory: MemoryService) -> set[str]:
-    return {one.text for one in await memory.timeline(limit=50)}
+    return {one.text for one in (await memory.timeline(limit=50)).memories}
 
 
 def files(home: Path) -> list[Path]:
@@ -55,7 +79,7 @@ async def test_a_backup_holds_what_was_there_and_the_next_only_what_changed(
     assert told["problems"] == []
     backups = Backups(home / BACKUPS)
     backups.assemble(backups.named(first["backup"]), tmp_path / "copy.db")
-    copy = apsw.Connection(str(tmp_path / "copy.db"))
+    copy = opened(tmp_path / "copy.db")
     assert copy.execute("SELECT count(*) FROM memory").get == 300
     copy.close()
     assert (home / BACKUPS).stat().st_mode & 0o777 == 0o700
@@ -70,15 +94,44 @@ async def test_a_backup_is_due_when_the_last_is_old_and_something_was_changed(ho
         await memory.remember("a fact")
         await keeping.backup()
         assert not await memory._store.read(due)
-        manifest = next((home / BACKUPS).glob("*.json"))
-        old = datetime.now(UTC) - timedelta(hours=2)
-        name = old.strftime("%Y%m%dT%H%M%S.%fZ")
-        data = manifest.read_text().replace(manifest.stem, name)
-        manifest.unlink()
-        manifest.with_name(f"{name}.json").write_text(data)
+        aged(home, hours=2)
         assert not await memory._store.read(due)
         await memory.remember("another fact")
         assert await memory._store.read(due)
+
+
+async def test_a_live_server_makes_the_backup_that_is_due_and_drops_the_stale_ones(home: Path) -> None:
+    """No daemon: whoever lives looks every ten minutes, and the first one does it for all."""
+    async with retain.open(home, backups_kept=2) as first, retain.open(home, backups_kept=2) as second:
+        for number in range(4):
+            await first.remember(f"fact {number}")
+            await first.keeping.look()
+            await second.keeping.look()  # nothing was changed since
+            weeks = [week_of(one["at"]) for one in (await first.keeping.backups())["backups"]]
+            assert len(weeks[-2:]) == min(number + 1, 2)
+            assert len({*weeks[:-2]} - {*weeks[-2:]}) == len(
+                weeks[:-2]
+            )  # only the newest of a week is spared
+            aged(home, hours=25)
+        told = await first.keeping.backups(check=True)
+        assert told["problems"] == []
+
+
+async def test_what_looks_is_among_what_a_server_runs_beside_its_answers(home: Path) -> None:
+    async with retain.open(home, drain=True) as memory:
+        running = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}  # type: ignore[union-attr]
+        assert "Keeping.keep_running" in running
+        assert "Scrubbing.keep_running" in running
+        assert memory.settings.backup_hours > 0
+
+
+async def test_a_backup_that_another_process_is_making_is_left_to_it(home: Path) -> None:
+    async with retain.open(home) as memory:
+        await memory.remember("a fact")
+        with alone(home), pytest.raises(StoreBusy):
+            await memory.keeping.look()
+        await memory.keeping.look()
+        assert len((await memory.keeping.backups())["backups"]) == 1
 
 
 async def test_a_damaged_chunk_is_found_and_not_restored(memory: MemoryService, home: Path) -> None:
@@ -191,7 +244,7 @@ async def test_what_is_erased_stands_in_no_file_any_more(
     await memory.keeping.backup()
     await memory.forget(better.id)
     with pytest.raises(Conflict, match="is active"):
-        await memory.keeping.erase([(await memory.timeline())[0].id])
+        await memory.keeping.erase([(await memory.timeline()).memories[0].id])
     done = await memory.keeping.erase([better.id])
     assert sorted(done["erased"]) == sorted([stored.id, better.id])
     assert done["backups_rewritten"] == 1
@@ -205,7 +258,7 @@ async def test_what_is_erased_stands_in_no_file_any_more(
     await memory.close()
     needle = text.encode()[:40]
     assert [path for path in files(home) if needle in path.read_bytes()] == []
-    fts = apsw.Connection(str(home / "retain.db"))
+    fts = opened(home / "retain.db")
     assert fts.execute("SELECT count(*) FROM memory_vocab WHERE term IN ('zebra', 'invoic', 'quot')").get == 0
     fts.close()
 
@@ -249,7 +302,7 @@ async def test_a_backup_is_made_beside_a_writer_and_is_one_snapshot(home: Path, 
     for number, one in enumerate(backups.known()):
         path = tmp_path / f"{number}.db"
         backups.assemble(one, path)
-        copy = apsw.Connection(str(path))
+        copy = opened(path)
         assert copy.execute("SELECT count(*) FROM memory").get % 2 == 0
         copy.close()
 

@@ -4,12 +4,14 @@ import asyncio
 import json
 import re
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from mcp.client import Client
 
 import retain
 from retain.errors import StoreBusy
+from retain.footprint import Level
 from retain.interfaces import mcp_tools
 from retain.interfaces.mcp import INSTRUCTIONS, INSTRUCTIONS_CHARS_MAX, Door, make_server
 from retain.retrieval.context import count_tokens
@@ -304,7 +306,7 @@ def test_status_says_where_and_how_much(home):
         assert answer.endswith("no problems")
         (home / "spool").mkdir(exist_ok=True)
         (home / "spool" / "failures.log").write_text("1 hook.failed\n")
-        assert "problem: 1 hooks failed" in await ask("status")
+        assert "problem: 1 hook failed" in await ask("status")
 
     talk(conversation)
 
@@ -339,17 +341,17 @@ BAD = [
     ("recall", {"query": "x", "filter": {"k" * 5_000_000: "red"}}, "filter.kkk"),
     ("recall", {"query": "x", "filter": {"since": "soon"}}, "filter.since: not a time"),
     ("get", {"ids": []}, "ids: must not be empty"),
-    ("get", {"ids": ["x"]}, "ids[0]: not a memory id"),
+    ("get", {"ids": ["x"]}, "ids[0]: not an id"),
     ("get", {"ids": [NOBODY] * 51}, "ids: 51 ids exceed the limit of 50"),
     ("get", {"ids": [NOBODY]}, f"not_found: no memory [{NOBODY}]"),
-    ("get", {"ids": ["../../../etc/passwd"]}, "ids[0]: not a memory id"),
+    ("get", {"ids": ["../../../etc/passwd"]}, "ids[0]: not an id"),
     ("timeline", {"around": "yesterday"}, "around: not a time"),
     ("timeline", {"around": "x" * 100_000}, "around: 100,000 characters exceed the limit of 64"),
     ("timeline", {"since": "9999-99-99"}, "since: not a time"),
     ("timeline", {"until": "1969-01-01"}, "until: outside the years 1970 to 9998"),
     ("timeline", {"path": "p" * 2_000_000}, "path: 2,000,000 characters exceed the limit of 1,024"),
     ("revise", {"id": NOBODY, "text": "x"}, f"not_found: id: no memory {NOBODY}"),
-    ("revise", {"id": "x", "text": "x"}, "id: not a memory id"),
+    ("revise", {"id": "x", "text": "x"}, "id: not an id"),
     ("revise", {"id": NOBODY}, "text: is required and must be a string"),
     ("forget", {"id": NOBODY, "reason": "r" * 1_001}, "reason: 1,001 characters exceed the limit of 1,000"),
     ("forget", {"id": NOBODY}, "not_found: "),
@@ -433,6 +435,43 @@ def test_an_unforeseen_error_is_told_on_stderr_and_not_to_the_client(monkeypatch
 
     talk(conversation)
     assert "serve.call_failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "failures", "calls"), [("recall", 1, 2), ("recall", 9, 2), ("revise", 1, 1)]
+)
+def test_a_call_without_room_has_all_given_up_and_is_made_once_more_where_that_changes_nothing_else(
+    monkeypatch, name, failures, calls
+):
+    given_up, seen = [], []
+    make = mcp_tools.tools
+
+    async def short_of_room(service, arguments):
+        if not seen:
+            service.pressure.on_pressure(given_up.append)
+        seen.append(arguments)
+        if len(seen) <= failures:
+            raise MemoryError
+        return "answered"
+
+    monkeypatch.setattr(
+        mcp_tools,
+        "tools",
+        lambda settings: tuple(
+            replace(tool, call=short_of_room) if tool.name == name else tool for tool in make(settings)
+        ),
+    )
+
+    async def conversation(ask):
+        given = {"query": "anything"} if name == "recall" else {"id": "01", "text": "new"}
+        if failures < calls:
+            assert await ask(name, **given) == "answered"
+        else:
+            assert (await ask.problem(name, **given)).startswith("out of memory")
+
+    talk(conversation)
+    assert len(seen) == calls
+    assert given_up == [Level.HIGH] * (calls - 1)
 
 
 def test_a_retryable_error_says_that_the_same_call_may_succeed_later():

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import random
+import shutil
+from importlib import resources
 from pathlib import Path
 
 import apsw
 import pytest
 
 import retain
-from retain.errors import StoreCorrupt, StoreError
+from retain.errors import NotFound, StoreCorrupt, StoreError
 from retain.memory.keeping import restore_backup
 from retain.memory.service import MemoryService
+from retain.storage import migrations
+from retain.storage.audit import BY_UPGRADE, attach
+from retain.storage.rows import content_hash
+from retain.trust import TRUSTS
 
 pytestmark = pytest.mark.anyio
+
+SINCE_TRUST = 9
+"""The schema from which on a memory says how far it may be believed."""
 
 
 def flip(home: Path, old: bytes, new: bytes) -> None:
@@ -113,3 +122,111 @@ async def test_what_is_no_database_any_more_is_replaced_by_the_backup_alone(home
     assert (done["salvaged"], done["unreadable"]) == (0, 0)
     async with retain.open(home) as memory:
         assert (await memory.verify())["ok"]
+
+
+def old_store(path: Path, version: int) -> dict[str, str]:
+    """Writes a store of an older schema with a memory of each origin and one of a session that read a page."""
+    db = apsw.Connection(str(path))
+    attach(db, lambda: BY_UPGRADE)
+    for number, name in enumerate(migrations.MIGRATIONS[:version], start=1):
+        db.execute(resources.files(migrations).joinpath(name).read_text(encoding="utf-8"))
+        db.pragma("user_version", number)
+    db.execute("INSERT INTO workspace VALUES (1, 'w', 'path:/w', 'w', '/w', 1)")
+    rows = {
+        "user": ("user", "note", "a", "{}"),
+        "assistant": ("assistant", "note", "a", "{}"),
+        "tool": ("tool", "search", "b", '{"tool": "WebFetch"}'),
+        "tainted": ("assistant", "note", "b", "{}"),
+    }
+    ids = {}
+    for number, (name, (origin, kind, session, extra)) in enumerate(rows.items(), start=1):
+        ids[name] = f"01a20852-fd2f-7000-a043-76db6ce6ea{number:02}"
+        text = f"the {name} said that the parser keeps its tables"
+        db.execute(
+            "INSERT INTO memory (workspace, id, kind, title, body, paths, symbols, tags, origin, status, session, "
+            "occurred_us, recorded_us, seen_us, dedup, content_hash, extra, redacted) "
+            "VALUES (1, ?, ?, '', ?, '[]', '[]', '[]', ?, 'active', ?, ?, 1, 1, ?, ?, ?, '{}')",
+            (
+                ids[name],
+                kind,
+                text,
+                origin,
+                session,
+                number,
+                bytes([number]),
+                content_hash(kind, "", text),
+                extra,
+            ),
+        )
+    db.close()
+    return ids
+
+
+@pytest.mark.parametrize("version", range(1, migrations.VERSION + 1))
+async def test_a_damaged_store_of_any_older_schema_is_read(home: Path, version: int) -> None:
+    async with retain.open(home) as memory:
+        await memory.remember("a fact")
+        await memory.keeping.backup()
+        settings = memory.settings
+    for end in ("", "-wal", "-shm"):
+        (home / f"retain.db{end}").unlink(missing_ok=True)
+    ids = old_store(home / "retain.db", version)
+    before = (home / "retain.db").read_bytes()
+    done = restore_backup(settings, "latest")
+    assert (done["salvaged"], done["unreadable"]) == (4, 0)
+    assert (home / done["set_aside"]).read_bytes() == before
+    async with retain.open(home) as memory:
+        trust = {name: (await memory.get(one)).trust for name, one in ids.items()}
+        assert (await memory.verify())["ok"]
+    if version < SINCE_TRUST:
+        assert trust == {"user": "user", "assistant": "claimed", "tool": "untrusted", "tainted": "untrusted"}
+    else:
+        assert set(trust.values()) == {"untrusted"}  # as these rows were written
+
+
+FLIPS = 150
+
+
+async def test_a_flipped_bit_anywhere_never_changes_what_is_told(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One bit of the file is turned, at a place at random: what is read is what was stored, or it is refused."""
+    async with retain.open(home) as memory:
+        texts = [f"fact {n} of the zebra: {chr(97 + n % 26) * 40}" for n in range(80)]
+        items = [{"text": text, "tags": [f"t{n % 5}"], "title": f"title {n}"} for n, text in enumerate(texts)]
+        known = {one.id: one for one in await memory.remember_many(items)}
+        await memory.keeping.backup()
+    flip(home, b"fact 0 of", b"fact 0 of")  # moves everything out of the log
+    whole = (home / "retain.db").read_bytes()
+    rng = random.Random(7)
+    told = refused = unreadable = mended = 0
+    for number in range(FLIPS):
+        data = bytearray(whole)
+        data[rng.randrange(100, len(data))] ^= 1 << rng.randrange(8)
+        place = tmp_path / str(number)
+        shutil.copytree(home, place)
+        (place / "retain.db").write_bytes(data)
+        try:
+            async with retain.open(place) as memory:
+                for one in known.values():
+                    try:
+                        read = await memory.get(one.id)
+                    except (StoreError, NotFound):
+                        refused += 1
+                    else:
+                        told += 1
+                        assert (read.title, read.text) == (one.title, one.text)
+                        assert read.trust not in TRUSTS or TRUSTS.index(read.trust) >= TRUSTS.index(one.trust)
+                found = await memory.recall("zebra fact", limit=50)
+                assert {hit.memory.text for hit in found.hits} <= set(texts)
+                assert all(isinstance(hit.memory.id, str) for hit in found.hits)
+                mended += len((await memory.keeping.mend())["mended"])
+        except StoreError:
+            unreadable += 1
+        shutil.rmtree(place)
+    with capsys.disabled():
+        print(
+            f"\n{FLIPS} flipped bits: {told:,} reads told as stored, {refused:,} refused, 0 changed; "
+            f"{mended} mended from the backup, {unreadable} stores refused as a whole"
+        )
+    assert told > refused

@@ -1,4 +1,4 @@
-"""The native hook client and the Python hook do the same: equal records, equal places, equal failures."""
+"""The native hook client and the Python hook do the same: equal records, places, failures, questions and answers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,10 @@ from retain.git import head
 
 NATIVE = Path(sys.executable).with_name("retain-hook")
 PYTHON = [sys.executable, "-m", "retain.interfaces.hook"]
+NOBODY = 65534
+HOOKS = {"native": [str(NATIVE)], "python": PYTHON}
 
-pytestmark = pytest.mark.skipif(not NATIVE.exists(), reason="this installation has no native hook client")
+needs_native = pytest.mark.skipif(not NATIVE.exists(), reason="this installation has no native hook client")
 
 
 def start(
@@ -39,6 +42,12 @@ def start(
     )
 
 
+@pytest.fixture(params=[pytest.param("native", marks=needs_native), "python"])
+def hook(request: pytest.FixtureRequest) -> list[str]:
+    """The command of either hook."""
+    return HOOKS[request.param]
+
+
 def kept_in(home: Path) -> list[spool.Record]:
     found = []
     for path in sorted((home / "spool").glob("*.spool")):
@@ -50,6 +59,8 @@ def kept_in(home: Path) -> list[spool.Record]:
 @pytest.fixture
 def beside(tmp_path: Path) -> Path:
     """A native client that has a stand-in for Python beside it, which says what it was asked and given."""
+    if not NATIVE.exists():
+        pytest.skip("this installation has no native hook client")
     folder = tmp_path / "beside"
     folder.mkdir()
     shutil.copy2(NATIVE, folder / "retain-hook")
@@ -62,11 +73,13 @@ def beside(tmp_path: Path) -> Path:
 @pytest.fixture
 def both(tmp_path: Path) -> Callable[..., spool.Record]:
     """Gives an event to both hooks in one folder; the records must be equal, and so must their bytes."""
+    if not NATIVE.exists():
+        pytest.skip("this installation has no native hook client")
     homes = {"native": tmp_path / "native", "python": tmp_path / "python"}
 
     def run(payload: bytes, cwd: Path | bytes) -> spool.Record:
         records = {}
-        for name, command in (("native", [NATIVE]), ("python", PYTHON)):
+        for name, command in HOOKS.items():
             done = start(command, payload, cwd=cwd, home=homes[name])
             assert (done.returncode, done.stdout, done.stderr) == (0, b"{}\n", b"")
             (records[name],) = kept_in(homes[name])
@@ -200,6 +213,7 @@ def test_branch_and_commit_are_read_alike_wherever_one_stands(
     assert found["outside"] == ("", False)
 
 
+@needs_native
 @pytest.mark.parametrize(
     "places",
     [
@@ -238,6 +252,7 @@ def test_a_place_of_a_rare_form_is_left_to_the_python_hook(
     assert json.loads(done.stdout) == {"asked": "-P -m retain hook", "event": {"a": 1}}
 
 
+@needs_native
 def test_a_directory_asked_for_wins_over_the_environment(tmp_path: Path) -> None:
     done = start(
         [NATIVE, "hook", "--home", tmp_path / "pinned"], b"{}", cwd=tmp_path, home=tmp_path / "other"
@@ -247,10 +262,51 @@ def test_a_directory_asked_for_wins_over_the_environment(tmp_path: Path) -> None
     assert not (tmp_path / "other").exists()
 
 
-def test_what_comes_before_a_tool_is_not_kept(tmp_path: Path) -> None:
+def test_what_comes_before_a_tool_is_not_kept(hook: list[str], tmp_path: Path) -> None:
     home = tmp_path / "home"
-    done = start([NATIVE], event("PreToolUse", tool_name="Edit"), cwd=tmp_path, home=home)
+    done = start(hook, event("PreToolUse", tool_name="Edit"), cwd=tmp_path, home=home)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"{}\n", b"")
+    assert not home.exists()
+
+
+NAMED = b'"hook_event_name":'
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\xff{" + NAMED + b'"PreToolUse"}',
+        b"{" + NAMED + b'"PreToolUse","x":"\xc3"}',
+        b"{" + NAMED + b'"PreToolUse",' + NAMED + b'"Stop"}',
+        b'{"x":{' + NAMED + b'"PreToolUse"},' + NAMED + b"5}",
+        b"{" + NAMED + b'"",' + NAMED + b'"PreToolUse"}',
+        b"{" + NAMED + b'"Pre\\u0054oolUse"}',
+        b"{" + NAMED + b'"PreToolUse',
+        b"{" + NAMED + b" " * 290 + b'"PreToolUse"}',
+        b"{" + NAMED + b'"PreToolUse"}' + b" " * spool.PAYLOAD_BYTES_MAX,
+    ],
+    ids=lambda payload: repr(payload[:40]),
+)
+def test_an_event_whose_name_is_in_doubt_is_kept(hook: list[str], payload: bytes, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    done = start(hook, payload, cwd=tmp_path, home=home)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"{}\n", b"")
+    assert [record.payload for record in kept_in(home)] == [payload[: spool.PAYLOAD_BYTES_MAX]]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"{" + NAMED + b' \n\t\r"PreToolUse"}',
+        b"{" + NAMED + b'"PreToolUse","x":{' + NAMED + b'"PreToolUse"}}',
+        b"[" + NAMED + b" " * 280 + b'"PreToolUse"',
+        b'{"x":"\xc3\xa9",' + NAMED + b'"PreToolUse"',
+    ],
+    ids=lambda payload: repr(payload[:40]),
+)
+def test_a_name_is_found_without_reading_the_event(hook: list[str], payload: bytes, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert start(hook, payload, cwd=tmp_path, home=home).stdout == b"{}\n"
     assert not home.exists()
 
 
@@ -271,10 +327,11 @@ def hinder_with_a_file(home: Path) -> None:
     (home / "spool").write_text("")
 
 
+@needs_native
 @pytest.mark.parametrize("hinder", [hinder_with_a_directory, hinder_with_a_link, hinder_with_a_file])
 def test_failures_are_told_in_the_same_words(hinder: Callable[[Path], None], tmp_path: Path) -> None:
     told = []
-    for name, command in (("native", [NATIVE]), ("python", PYTHON)):
+    for name, command in HOOKS.items():
         home = tmp_path / name
         hinder(home)
         done = start(command, event("Stop"), cwd=tmp_path, home=home)
@@ -283,11 +340,12 @@ def test_failures_are_told_in_the_same_words(hinder: Callable[[Path], None], tmp
     assert told[0] == told[1]
 
 
+@needs_native
 def test_on_a_full_disk_each_lost_event_is_counted_and_nothing_is_left_behind(tmp_path: Path) -> None:
     home = tmp_path / "home"
     assert start([NATIVE], b"{}", cwd=tmp_path, home=home).returncode == 0
     kept = (home / "spool" / spool.LIVE).read_bytes()
-    for command in ([NATIVE], PYTHON):
+    for command in HOOKS.values():
         # No file may grow beyond 512 bytes: one line of the list fits, the next does not.
         full = ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *command]
         for _ in range(3):
@@ -301,33 +359,142 @@ def test_on_a_full_disk_each_lost_event_is_counted_and_nothing_is_left_behind(tm
         assert (home / "spool" / spool.LIVE).read_bytes() == kept
 
 
-def test_a_session_is_told_once_that_events_were_lost(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def begin(source: str = "startup") -> bytes:
+    return event("SessionStart", source=source)
+
+
+def lose_two(hook: list[str], home: Path) -> losses.Losses:
+    """Two events that could not be kept; the disk is well again."""
     hinder_with_a_directory(home)
     for _ in range(2):
-        start([NATIVE], event("Stop"), cwd=tmp_path, home=home)
+        start(hook, event("Stop"), cwd=home, home=home)
     (home / "spool" / spool.LIVE).rmdir()
     lost = losses.untold(str(home / "spool"))
     assert lost is not None
-    first = start([NATIVE], event("SessionStart", source="startup"), cwd=tmp_path, home=home)
+    return lost
+
+
+def test_a_session_is_told_once_that_events_were_lost(hook: list[str], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    lost = lose_two(hook, home)
+    first = start(hook, begin(), cwd=tmp_path, home=home)
     message = json.loads(first.stdout)["systemMessage"]
     assert message == losses.warning("", lost)
     assert message.startswith("retain: 2 events were not kept since 20")
     assert losses.untold(str(home / "spool")) is None
-    again = start([NATIVE], event("SessionStart", source="startup"), cwd=tmp_path, home=home)
+    again = start(hook, begin(), cwd=tmp_path, home=home)
     assert again.stdout == b"{}\n"
 
 
-def test_a_session_that_cannot_be_kept_is_told_so_when_it_begins_and_not_when_it_goes_on(
-    tmp_path: Path,
-) -> None:
-    for source, told in (("startup", True), ("resume", True), ("compact", False)):
-        done = start(
-            [NATIVE], event("SessionStart", source=source), cwd=tmp_path, home=Path("/dev/null/retain")
+def test_a_loss_is_told_again_where_the_message_could_not_be_printed(hook: list[str], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    lose_two(hook, home)
+    with Path("/dev/full").open("wb") as full:
+        environment = {**os.environ, "RETAIN_HOME": str(home)}
+        done = subprocess.run(
+            hook,
+            input=begin(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=environment,
+            check=False,
         )
-        message = losses.warning(os.strerror(20), None)
-        assert json.loads(done.stdout) == ({"systemMessage": message} if told else {})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert losses.untold(str(home / "spool")) is not None
+    assert b"2 events were not kept" in start(hook, begin(), cwd=tmp_path, home=home).stdout
+
+
+@pytest.mark.parametrize(("source", "told"), [("startup", True), ("resume", True), ("compact", False)])
+def test_a_session_that_cannot_be_kept_is_told_so_when_it_begins_and_not_when_it_goes_on(
+    hook: list[str], source: str, told: bool, tmp_path: Path
+) -> None:
+    done = start(hook, begin(source), cwd=tmp_path, home=Path("/dev/null/retain"))
+    message = losses.warning(os.strerror(20), None)
+    assert json.loads(done.stdout) == ({"systemMessage": message} if told else {})
+    assert done.returncode == 0
+
+
+def test_on_a_full_disk_a_session_is_told_when_it_begins_and_the_next_one_of_what_was_lost(
+    hook: list[str], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    full = ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *hook]  # 512 bytes
+    long = event("SessionStart", source="startup", transcript_path="x" * 4096)
+    for lost in range(2):
+        done = start(full, long, cwd=tmp_path, home=home)
+        before = "); 1 event was not kept since 20" if lost else "). "
         assert done.returncode == 0
+        message = json.loads(done.stdout)["systemMessage"]
+        assert message.startswith(f"retain: events are not kept ({os.strerror(27)}{before}"), message
+    prompt = event("UserPromptSubmit", prompt="x" * 4096)
+    assert start(full, prompt, cwd=tmp_path, home=home).stdout == b"{}\n"
+    well = json.loads(start(hook, begin(), cwd=tmp_path, home=home).stdout)["systemMessage"]
+    assert well.startswith("retain: 2 events were not kept since 20")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs the right to become another user")
+def test_on_a_disk_that_cannot_be_written_a_session_is_told_and_nothing_is_made(
+    hook: list[str], read_only: Path
+) -> None:
+    done = as_user(NOBODY, hook, begin(), RETAIN_HOME=str(read_only / "data"))
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {"systemMessage": losses.warning(os.strerror(13), None)}
+    assert b"hook.failed type=PermissionError errno=13" in done.stderr
+    assert [path.name for path in read_only.rglob("*")] == ["data"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs the right to become another user")
+def test_without_any_home_a_session_is_told_and_nothing_is_made(hook: list[str], read_only: Path) -> None:
+    before = set(Path("/").iterdir()) | set(read_only.rglob("*"))
+    done = as_user(2**31 - 7, hook, begin())
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == {"systemMessage": losses.warning(losses.NO_HOME, None)}
+    assert b"hook.failed type=LookupError errno=None" in done.stderr
+    assert as_user(2**31 - 7, hook, event("Stop")).stdout == b"{}\n"
+    assert set(Path("/").iterdir()) | set(read_only.rglob("*")) == before
+
+
+@pytest.fixture
+def read_only() -> Iterator[Path]:
+    """A folder that everybody may read, with one in it that nobody but its owner may write to."""
+    with tempfile.TemporaryDirectory(prefix="retain-", dir="/tmp") as top:
+        for folder in (Path(top), Path(top, "data")):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o555)
+        yield Path(top)
+
+
+def as_user(
+    user: int, hook: list[str], payload: bytes, **environment: str
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs a hook as another user, with nothing but this in its environment, where that user may run it."""
+    with tempfile.TemporaryDirectory(prefix="retain-", dir="/tmp") as top:
+        Path(top).chmod(0o755)
+        if hook == HOOKS["native"]:
+            hook = [shutil.copy2(NATIVE, top)]
+            code = "import os, sys; os.setuid(int(sys.argv[1])); os.execv(sys.argv[2], sys.argv[2:])"
+        else:  # imported first: this user may not read the package
+            code = ("import os, sys, pwd; from retain.interfaces import hook, hook_asking; "
+                    "from retain.capture import losses; os.setuid(int(sys.argv[1])); "
+                    "sys.exit(hook.main())")  # fmt: skip
+        command = [sys.executable, "-c", code, str(user), *hook]
+        return subprocess.run(
+            command, input=payload, cwd="/", env=environment, capture_output=True, timeout=60, check=False
+        )
+
+
+@pytest.mark.parametrize("payload", [event("Stop"), begin(), event("UserPromptSubmit", prompt="x")])
+def test_nothing_is_made_outside_of_the_data_directory(
+    hook: list[str], payload: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "cwd").mkdir()
+    (tmp_path / "user").mkdir()
+    done = start(hook, payload, cwd=tmp_path / "cwd", home=tmp_path / "home", HOME=str(tmp_path / "user"),
+                 TMPDIR=str(tmp_path / "cwd"))  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"{}\n", b"")
+    made = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert made == {"cwd", "user", "home", "home/spool", f"home/spool/{spool.LIVE}"}
 
 
 # Answers of a server
@@ -375,20 +542,18 @@ ANSWER = b'{"hookSpecificOutput":{"hookEventName":"SessionStart","additionalCont
 
 @pytest.mark.parametrize("depth", [1, 12])
 def test_an_answer_is_printed_as_it_comes_and_the_question_says_where_and_what(
-    depth: int, tmp_path: Path, git_repo: Any
+    hook: list[str], depth: int, tmp_path: Path, git_repo: Any
 ) -> None:
     repo = git_repo('with "quotes"')
     commit = repo.commit()
     home = tmp_path.joinpath(*["long-name-of-a-folder"] * depth)
     payload = event("SessionStart", source="startup", prompt="é")
     with server(home, framed(ANSWER)) as asked:
-        done = start([NATIVE], payload, cwd=repo.path, home=home)
+        done = start(hook, payload, cwd=repo.path, home=home)
     assert (done.returncode, done.stdout, done.stderr) == (0, ANSWER, b"")
-    (record,) = kept_in(home)
-    digest = spool.encode(record)[4:20].hex()
+    assert [record.payload for record in kept_in(home)] == [payload]
     assert json.loads(asked[0]) == {
         "v": 1, "event": json.loads(payload), "cwd": str(repo.path), "branch": "main", "commit": commit,
-        "record": digest,
     }  # fmt: skip
 
 
@@ -398,51 +563,55 @@ def test_an_answer_is_printed_as_it_comes_and_the_question_says_where_and_what(
      framed(b"{" + b" " * (64 << 10) + b"}"), framed(b"{\xff}"), framed(b"{}") + b"more"],
     ids=lambda reply: repr(reply)[:24],
 )  # fmt: skip
-def test_an_answer_that_is_not_as_agreed_is_none(reply: bytes | None, tmp_path: Path) -> None:
+def test_an_answer_that_is_not_as_agreed_is_none(
+    hook: list[str], reply: bytes | None, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     with server(home, reply):
-        done = start([NATIVE], event("SessionStart", source="startup"), cwd=tmp_path, home=home)
+        done = start(hook, event("SessionStart", source="startup"), cwd=tmp_path, home=home)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"{}\n", b"")
     assert len(kept_in(home)) == 1
 
 
-def test_only_events_that_can_be_answered_are_asked_about(tmp_path: Path) -> None:
+def test_only_events_that_can_be_answered_are_asked_about(hook: list[str], tmp_path: Path) -> None:
     home = tmp_path / "home"
     with server(home, framed(ANSWER)) as asked:
         for name in ("PostToolUse", "Stop", "SessionEnd", "PreCompact", "PostCompact", "SubagentStop"):
-            assert start([NATIVE], event(name), cwd=tmp_path, home=home).stdout == b"{}\n"
+            assert start(hook, event(name), cwd=tmp_path, home=home).stdout == b"{}\n"
         assert asked == []
 
 
-def test_a_socket_that_is_a_file_or_that_nobody_listens_on_is_no_server(tmp_path: Path) -> None:
+def test_a_socket_that_is_a_file_or_that_nobody_listens_on_is_no_server(
+    hook: list[str], tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     with server(home, framed(ANSWER)):
         pass
     assert (home / "run" / "hook.sock").exists()
     prompt = event("UserPromptSubmit", prompt="hello")
-    assert start([NATIVE], prompt, cwd=tmp_path, home=home).stdout == b"{}\n"
+    assert start(hook, prompt, cwd=tmp_path, home=home).stdout == b"{}\n"
     (home / "run" / "hook.sock").unlink()
     (home / "run" / "hook.sock").write_text("")
-    assert start([NATIVE], prompt, cwd=tmp_path, home=home).stdout == b"{}\n"
+    assert start(hook, prompt, cwd=tmp_path, home=home).stdout == b"{}\n"
     assert len(kept_in(home)) == 2
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs the right to give a file to another user")
-def test_a_socket_of_another_user_is_not_asked(tmp_path: Path) -> None:
+def test_a_socket_of_another_user_is_not_asked(hook: list[str], tmp_path: Path) -> None:
     home = tmp_path / "home"
     with server(home, framed(ANSWER)) as asked:
         os.chown(home / "run" / "hook.sock", 65534, 65534)
-        assert start([NATIVE], event("UserPromptSubmit"), cwd=tmp_path, home=home).stdout == b"{}\n"
+        assert start(hook, event("UserPromptSubmit"), cwd=tmp_path, home=home).stdout == b"{}\n"
         assert asked == []
 
 
-def test_a_server_that_says_nothing_does_not_hold_the_prompt_up(tmp_path: Path) -> None:
+def test_a_server_that_says_nothing_does_not_hold_the_prompt_up(hook: list[str], tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "run").mkdir(parents=True)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(home / "run" / "hook.sock"))
         listener.listen()
-        done = start([NATIVE], event("UserPromptSubmit", prompt="x"), cwd=tmp_path, home=home)
+        done = start(hook, event("UserPromptSubmit", prompt="x"), cwd=tmp_path, home=home)
     assert (done.returncode, done.stdout) == (0, b"{}\n")
 
 

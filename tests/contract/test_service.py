@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,20 @@ import pytest
 import retain
 from retain.capture import spool
 from retain.errors import Conflict, InvalidFilter, InvalidInput, NotFound, RetainError, StoreError
+from retain.memory import counting, planning
 from retain.memory.service import MemoryService
 from retain.model import In, Memory, Recall
 from retain.retrieval.context import count_tokens, line_of
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True, params=["plain", "encrypted"])
+def at_rest(request: pytest.FixtureRequest) -> None:
+    """Every promise holds for an encrypted data directory too."""
+    if request.param == "encrypted":
+        request.getfixturevalue("encrypted")
+
 
 NOBODY = "00000000-0000-7000-8000-000000000000"
 SECRET = "ghp_" + "Zt9Kq2Lm8Xw4Rv6Bn3Jd5Hf7Ps1Gc0YaUe"  # made up, in the shape of a GitHub token
@@ -38,6 +48,17 @@ async def first(memory: MemoryService, text: str, **options: Any) -> Memory:
 
 
 # remember
+
+
+async def test_a_hit_keeps_its_score_where_most_memories_were_forgotten(memory: MemoryService) -> None:
+    kept = await memory.remember("The frobnicator spins at 12 Hz")
+    others = [await memory.remember(f"fact {number} of the day") for number in range(80)]
+    before = (await memory.recall("how fast does the frobnicator spin")).hits[0]
+    for other in others[2:]:
+        await memory.forget(other.id)
+    after = (await memory.recall("how fast does the frobnicator spin")).hits[0]
+    assert (before.memory.id, after.memory.id) == (kept.id, kept.id)
+    assert after.parts["lexical"] > 0.5 * before.parts["lexical"]
 
 
 async def test_what_was_remembered_comes_back_whole(memory: MemoryService, folder: Path) -> None:
@@ -195,7 +216,9 @@ async def test_a_secret_reaches_no_byte_of_the_disk(memory: MemoryService, home:
     await memory.context(f"what is {SECRET}?")
     assert "[redacted:" in (await memory.get(stored.id)).reason
     assert SECRET.encode() not in bytes_on_disk(home)
-    assert b"token" in bytes_on_disk(home)
+    assert (b"token" in bytes_on_disk(home)) is not (
+        home / "key.pub"
+    ).exists()  # what is encrypted says nothing
 
 
 async def test_a_source_id_that_is_a_secret_is_refused_without_showing_it(
@@ -389,7 +412,7 @@ async def test_a_revision_supersedes_and_the_old_version_stays_readable(memory: 
     assert (gone.status, gone.superseded_by, gone.reason) == ("superseded", new.id, "load test of May")
     assert gone.text == old.text
     assert ids(await memory.recall("limit requests")) == [new.id]
-    assert [one.id for one in await memory.timeline()] == [new.id]
+    assert [one.id for one in (await memory.timeline()).memories] == [new.id]
     assert ids(await memory.recall("limit requests", filter={"status": "superseded"})) == [old.id]
     assert await memory.links(old.id) == [("supersedes", "from", new.id)]
     assert await memory.links(new.id) == [("supersedes", "to", old.id)]
@@ -434,7 +457,7 @@ async def test_two_revisions_of_one_memory_cannot_both_win(memory: MemoryService
         *(memory.revise(old.id, f"v2 of {i}") for i in range(5)), return_exceptions=True
     )
     assert [type(answer).__name__ for answer in answers].count("Conflict") == 4
-    assert len(await memory.timeline()) == 1
+    assert len((await memory.timeline()).memories) == 1
 
 
 async def test_what_is_forgotten_is_found_by_nothing_and_says_why(memory: MemoryService) -> None:
@@ -442,7 +465,7 @@ async def test_what_is_forgotten_is_found_by_nothing_and_says_why(memory: Memory
     await memory.forget(stored.id.upper(), "wrong")
     assert (await memory.recall("staging password rotates")).abstained
     assert ids(await memory.recall("", filter={"tag": "ops"})) == []
-    assert await memory.timeline() == []
+    assert (await memory.timeline()).memories == []
     assert (await memory.context("staging password rotates"))[0].text == ""
     assert (await memory.context())[0].text == ""
     gone = await memory.get(stored.id)
@@ -494,12 +517,12 @@ async def week(memory: MemoryService) -> list[Memory]:
 async def test_the_timeline_runs_from_old_to_new(
     memory: MemoryService, week: list[Memory], options: dict[str, Any], days: str
 ) -> None:
-    assert "".join(one.text[-1] for one in await memory.timeline(**options)) == days
+    assert "".join(one.text[-1] for one in (await memory.timeline(**options)).memories) == days
 
 
 async def test_a_timeline_around_a_memory_holds_it(memory: MemoryService, week: list[Memory]) -> None:
     around = await memory.timeline(week[3].id, limit=3)
-    assert [one.text[-1] for one in around] == ["3", "4", "5"]
+    assert [one.text[-1] for one in around.memories] == ["3", "4", "5"]
     with pytest.raises(NotFound):
         await memory.timeline(NOBODY)
 
@@ -515,11 +538,11 @@ async def test_a_folder_sees_its_own_memories_only(home: Path, tmp_path: Path) -
         async with retain.open(home, folder=place) as memory:
             stored = await memory.remember("shared words here", tags=[place.name])
             assert ids(await memory.recall("shared words")) == [stored.id]
-            assert [one.id for one in await memory.timeline()] == [stored.id]
+            assert [one.id for one in (await memory.timeline()).memories] == [stored.id]
             seen.append(stored)
     async with retain.open(home, folder=places[0]) as memory:
         assert set(ids(await memory.recall("shared words", workspace="*"))) == {one.id for one in seen}
-        assert {one.id for one in await memory.timeline(workspace="*")} == {one.id for one in seen}
+        assert {one.id for one in (await memory.timeline(workspace="*")).memories} == {one.id for one in seen}
         assert ids(await memory.recall("shared words", workspace=seen[1].workspace)) == [seen[1].id]
         assert "[" + seen[1].id + "]" in (await memory.context(workspace=seen[1].workspace))[0].text
         there = await memory.remember("put elsewhere", workspace=seen[1].workspace)
@@ -888,11 +911,12 @@ async def test_a_bad_filter_has_a_code_of_its_own(memory: MemoryService) -> None
 
 @pytest.mark.parametrize("wrong", [{"colour": 1}, {"results_max": 0}, {"planner": True}, {"readers": "4"}])
 async def test_an_impossible_setting_is_named_and_nothing_is_made(home: Path, wrong: dict[str, Any]) -> None:
+    before = bytes_on_disk(home)
     with pytest.raises(InvalidInput) as caught:
         async with retain.open(home, **wrong):
             pass
     assert caught.value.field == next(iter(wrong))
-    assert bytes_on_disk(home) == b""
+    assert bytes_on_disk(home) == before
 
 
 async def test_statistics_that_cannot_be_read_cost_no_answer(
@@ -922,6 +946,22 @@ async def test_what_the_planner_learned_reaches_the_next_process(home: Path, fol
         assert memory._planner.coefficients() == coefficients != retain.QueryPlanner().coefficients()
         factors = {name: factor for name, (factor, _) in memory._planner.corrections().items()}
         assert factors == pytest.approx({name: factor for name, (factor, _) in corrections.items()})
+
+
+async def test_what_a_later_process_learned_is_kept_too(
+    home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning.counting, "count_and_keep", partial(counting.count_and_keep, kept_from=100))
+    async with retain.open(home, folder=folder, cache_entries_max=0) as memory:
+        await memory.remember_many([{"text": f"cart {i}"} for i in range(600)])
+        await memory.explain("cart")
+        assert memory._upkeep._calibrated_for == 600
+    for times in range(1, 3):
+        async with retain.open(home, folder=folder, cache_entries_max=0) as memory:
+            for i in range(40):
+                await memory.recall(f"cart {i}")
+            learned = memory._planner.corrections()["machine"][1]
+            assert learned >= 40 * times
 
 
 async def test_few_executions_are_not_worth_a_write(home: Path, folder: Path) -> None:

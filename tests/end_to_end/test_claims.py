@@ -94,6 +94,32 @@ async def test_a_renamed_file_is_followed_and_the_note_can_be_revised_by_itself(
     assert "src/pool.py" in done["text"]
     assert "src/conf.py" not in done["text"]
     assert set((await states(s)).values()) == {"fresh"}
+    assert (await s.service.get(done["by"])).paths == ("src/pool.py",)
+
+
+async def test_a_claim_says_the_line_where_it_holds(s: Story) -> None:
+    s.write("src/conf.py", "# 30\nRETRIES = 30\nTIMEOUT = 30\n")
+    s.write(
+        "package.json", '{\n"scripts": {\n"lint": "eslint ."},\n"devDependencies": {\n"eslint": "^8.1.0"}}'
+    )
+    await s.service.remember(
+        'zebra: TIMEOUT is 30 in src/conf.py; `npm run lint`; "eslint": "^8.1.0" in package.json'
+    )
+    report = await s.service.claims.report()
+    lines = {(one["kind"], one["claim"].split()[0]): one["line"] for one in report["memories"][0]["claims"]}
+    assert lines["constant", "TIMEOUT"] == 3
+    assert lines["command", "npm"] == 3
+    assert lines["dependency", "eslint"] == 5
+
+
+async def test_a_file_that_moved_and_grew_too_large_is_named_as_it_is_now(s: Story) -> None:
+    await s.service.remember("zebra: `Pool` in src/conf.py hands out connections")
+    s.git("mv", "src/conf.py", "src/pool.py")
+    s.commit("move")
+    s.write("src/pool.py", "x = 1\n" * 300_000)
+    report = await s.service.claims.report()
+    notes = [one["note"] for one in report["memories"][0]["claims"]]
+    assert "src/pool.py: too large" in notes
 
 
 async def test_a_symbol_that_moved_to_another_file_is_found_there(s: Story) -> None:
@@ -140,6 +166,8 @@ async def test_a_wrong_way_of_putting_right_is_named(s: Story) -> None:
     memory = await s.service.remember("zebra: TIMEOUT is 30 in src/conf.py")
     with pytest.raises(InvalidInput, match="how: must be one of"):
         await s.service.claims.reconcile(s.service, memory.id, "burn")
+    with pytest.raises(InvalidInput, match="by: is missing"):
+        await s.service.claims.reconcile(s.service, memory.id, "supersede")
     with pytest.raises(InvalidInput, match="text: is missing"):
         await s.service.claims.reconcile(s.service, memory.id, "revise")
 
@@ -162,3 +190,14 @@ async def test_claims_are_derived_for_memories_that_came_before_them(s: Story) -
 @pytest.fixture
 def s(story: Story) -> Story:
     return story
+
+
+async def test_claims_of_many_memories_are_derived_and_of_those_that_come_later(s: Story) -> None:
+    async def derived(names: range) -> int:
+        await s.service.remember_many([{"text": f"zebra{n}: TIMEOUT is 30 in src/conf.py"} for n in names])
+        return await s.service.claims.catch_up()
+
+    assert await derived(range(150)) == 150
+    assert await derived(range(150, 170)) == 20
+    assert await s.service.claims.catch_up() == 0
+    assert list((await states(s)).values()) == ["fresh"] * 170

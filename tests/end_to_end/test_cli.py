@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import ctypes
 import json
 import os
 import pty
@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 
 import retain
 from retain.capture import spool
-from retain.interfaces import client_entries, importing
+from retain.interfaces import client_entries, importing, replies
 from retain.interfaces.cli import main
 from retain.model import from_us
 
@@ -33,25 +34,6 @@ def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("PYTHONPATH", str(Path(retain.__file__).parents[1]))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in this process; gives exit code, stdout and stderr."""
-
-    def go(*arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        code = main(arguments)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return go
-
-
-@pytest.fixture
-def ask(run: Run) -> Callable[..., Any]:
-    """Runs a command with ``--json`` and gives the value that it prints."""
-    return lambda *arguments, **options: json.loads(run(*arguments, "--json", **options)[1])
 
 
 def start(*arguments: str | bytes, **options: Any) -> subprocess.CompletedProcess[bytes]:
@@ -102,6 +84,11 @@ def test_every_field_of_remember_is_kept(ask: Callable[..., Any]) -> None:
 def test_remember_reads_stdin(ask: Callable[..., Any]) -> None:
     assert ask("remember", stdin="häßlich\nzwei\n".encode())["text"] == "häßlich\nzwei"
     assert ask("remember", "-", stdin=b"one")["text"] == "one"
+
+
+def test_no_count_is_told_of_a_text_that_was_not_read_to_its_end(run: Run) -> None:
+    assert "text: 262,145 characters exceed" in run("remember", stdin=b"a" * 262_145)[2]
+    assert "text: exceeds the limit of 262,144 characters" in run("remember", stdin=b"a" * 4_000_000)[2]
 
 
 def test_remember_says_what_it_did(run: Run) -> None:
@@ -247,7 +234,7 @@ def test_many_errors_are_counted_and_the_first_ones_shown(run: Run) -> None:
 def test_an_import_that_cannot_start_names_the_field(ask: Callable[..., Any], tmp_path: Path) -> None:
     assert ask("import", "jsonl", str(tmp_path / "nowhere"))["error"]["field"] == "file"
     assert ask("import", "jsonl", str(tmp_path))["error"]["field"] == "file"
-    assert ask("import", "csv", "x")["error"]["field"] == "format"
+    assert ask("import", "csv", "x")["error"]["field"] == "source"
     unknown = ask("import", "jsonl", "-", "--workspace", "x", stdin=b'{"text": "a"}\n')
     assert unknown["error"]["field"] == "workspace"
 
@@ -309,6 +296,69 @@ def test_colours_are_on_a_terminal_only_and_can_be_refused(ask: Callable[..., An
     assert json.loads(on_a_terminal("recall", "foxes", "--json"))["hits"]
 
 
+def test_lines_fit_the_terminal_and_go_on_below_their_last_column(ask: Callable[..., Any], run: Run) -> None:
+    text = "the fact about foxes goes on and on, over the edge of every terminal that was ever built"
+    ask("remember", text, "--kind", "decision")
+    shown = on_a_terminal("recall", "foxes", NO_COLOR="1", COLUMNS="40")
+    assert shown.splitlines()[1].startswith(" " * 16)
+    assert max(len(line) for line in shown.splitlines() if text[:3] in line) <= 40
+    assert " ".join(shown.split()).count(text) == 1
+    assert text in run("recall", "foxes")[1]
+
+
+def test_the_text_of_one_memory_is_shown_as_it_is(ask: Callable[..., Any]) -> None:
+    text = "x = " + "1 + " * 40 + "1"
+    stored = ask("remember", text)
+    assert text in on_a_terminal("show", stored["id"], NO_COLOR="1", COLUMNS="40")
+
+
+# Wrong usage
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("recal",), "command: unknown 'recal'; did you mean 'recall'?"),
+        (("frobnicate",), "command: unknown 'frobnicate'\n"),
+        (("review", "foo"), "action: unknown 'foo'; known: list, accept, reject"),
+        (("import", "trancripts"), "source: unknown 'trancripts'; did you mean 'transcripts'?"),
+        (("restore",), "arguments: one is needed of --at --backup"),
+        (("restore", "--at", "soon"), "say 'Tuesday 14:00'"),
+        (("show", "42"), "id: not an id; ids look like"),
+        (("off", "/no/such/folder"), "path: /no/such/folder is no folder"),
+        (("bench", "run", "/no/such/set"), "set: /no/such/set/corpus.jsonl.gz: No such file or directory"),
+    ],
+)
+def test_wrong_usage_is_told_in_the_words_of_the_user(run: Run, given: tuple[str, ...], said: str) -> None:
+    code, _, told = run(*given)
+    assert code == 2
+    assert told.startswith("retain: ")
+    assert said in told
+
+
+def without_rights() -> None:
+    """Takes from a process of root what lets it read every folder; run before it becomes the command."""
+    if os.geteuid() == 0:
+        prctl, capbset_drop = ctypes.CDLL(None).prctl, 24
+        for overriding in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            assert prctl(capbset_drop, overriding, 0, 0, 0) == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and sys.platform != "linux", reason="root reads everything")
+@pytest.mark.parametrize(
+    ("command", "code"), [(("scan",), 1), (("import", "transcripts"), 2), (("import", "codex"), 2)]
+)
+def test_a_folder_that_cannot_be_listed_does_not_look_empty(
+    tmp_path: Path, command: tuple[str, ...], code: int
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    done = start(*command, str(closed), preexec_fn=without_rights)
+    closed.chmod(0o700)
+    assert done.returncode == code, done
+    assert b"could not be read" in done.stdout or b"Permission denied" in done.stderr
+
+
 # Looking inside
 
 
@@ -321,6 +371,23 @@ def test_explain_shows_plan_truth_and_scores(ask: Callable[..., Any], run: Run) 
     assert "fts_match" in said
     assert "really" in said
     assert "a fact about foxes" in said
+
+
+def test_status_and_doctor_say_what_is_wrong_here(ask: Callable[..., Any], run: Run, home: Path) -> None:
+    folder = Path.cwd()
+    assert run("status")[1].rstrip().endswith("no problems")
+    (folder / ".retain.toml").write_text("capture = [")
+    (home / "spool").mkdir(exist_ok=True)
+    (home / "spool" / "failures.log").write_text("1 hook.failed type=OSError errno=28\n")
+    problem = f"nothing is captured here: {folder}/.retain.toml is not TOML"
+    code, said, _ = run("status")
+    assert code == 0
+    assert f"problem: {problem}" in said.replace("\n", " ")
+    assert "1 hook failed to write the spool since 1970-01-01" in said.replace("\n", " ")
+    assert ask("status")["capture"] == "off"
+    findings = json.loads(run("doctor", "--no-spawn", "--json")[1])["findings"]
+    found = {finding["check"]: finding for finding in findings}
+    assert found["project file"]["detail"].startswith(problem)
 
 
 def test_stats_count_and_verify_finds_everything_right(ask: Callable[..., Any], run: Run, home: Path) -> None:
@@ -360,6 +427,8 @@ def test_a_store_is_kept_taken_back_and_moved(run: Run, ask: Callable[..., Any],
     assert ask("recall", "zebras", "--as-of", then)["hits"][0]["id"] == stored
     assert "zebras" in ask("context", "zebras", "--as-of", then)["text"]
     assert ask("restore", "--at", then)["active"] == 1
+    shown = replies.local_time(datetime.fromisoformat(then), seconds=True)
+    assert f"As it was at {shown}: " in run("restore", "--at", then)[1]
     for form in ("jsonl", "markdown"):
         path = tmp_path / f"all.{form}"
         assert ask("export", str(path), "--format", form)["memories"] == 1
@@ -575,6 +644,44 @@ def test_the_doctor_survives_files_that_are_no_json(ask: Callable[..., Any], tmp
 def test_the_doctor_sees_a_home_that_is_a_file(ask: Callable[..., Any], home: Path) -> None:
     home.write_bytes(b"")
     assert "is not a directory" in findings(ask("doctor", "--no-spawn"), "fail")
+
+
+CHECKED_ANYWAY = {"python", "sqlite", "encryption", "store", "spool", "hooks", "mcp server"}
+
+
+def test_the_doctor_goes_on_behind_a_data_directory_that_leads_nowhere(
+    ask: Callable[..., Any], home: Path
+) -> None:
+    home.symlink_to(home.name)
+    value = ask("doctor", "--no-spawn")
+    checked = {finding["check"] for finding in value["findings"]}
+    assert checked >= CHECKED_ANYWAY
+    assert "config.toml: cannot be read" in findings(value, "fail")
+
+
+def test_the_doctor_goes_on_behind_a_data_directory_that_it_may_not_read(
+    ask: Callable[..., Any], home: Path
+) -> None:
+    ask("remember", "a fact")
+    home.chmod(0)
+    if os.access(home, os.R_OK):
+        pytest.skip("this user may read everything")
+    value = ask("doctor", "--no-spawn")
+    home.chmod(0o700)
+    assert {finding["check"] for finding in value["findings"]} >= CHECKED_ANYWAY | {"settings"}
+    failed = findings(value, "fail")
+    assert f"{home} cannot be read or written to or entered" in failed
+    assert f"could not look: {home / 'retain.db'}: Permission denied" in failed
+
+
+def test_the_doctor_goes_on_behind_settings_that_nobody_understands(
+    ask: Callable[..., Any], home: Path
+) -> None:
+    ask("remember", "a fact")
+    (home / "config.toml").write_text("no_such_setting = 1\n")
+    value = ask("doctor", "--no-spawn")
+    assert {finding["check"] for finding in value["findings"]} >= CHECKED_ANYWAY | {"settings"}
+    assert "no_such_setting" in findings(value, "fail")
 
 
 def test_a_hook_still_works_when_its_folder_is_gone(home: Path) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from retain.interfaces.cli import main
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -19,25 +15,6 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command in this process; gives exit code, stdout and stderr."""
-
-    def go(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
-        code = main(arguments)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return go
-
-
-@pytest.fixture
-def ask(run: Run) -> Callable[..., Any]:
-    """Runs a command with ``--json`` and gives the value that it prints."""
-    return lambda *arguments: json.loads(run(*arguments, "--json")[1])
 
 
 def controls(home: Path) -> str:

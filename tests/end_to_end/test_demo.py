@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+README = Path(__file__).resolve().parents[2] / "README.md"
 RETAIN = Path(sys.executable).with_name("retain")
 SECRET = "ghp_" + "Zt9Kq2Lm8Xw4Rv6Bn3Jd5Hf7Ps1Gc0YaUe"  # made up, in the shape of a GitHub token
 
@@ -52,11 +53,18 @@ def test_the_demo_captures_a_session_and_tells_the_next_one(repo: Path, home: Pa
     assert "decimal.Decimal" in prompts[0]
     assert "Fixed:" in prompts[1]
     for prompt in prompts:
-        assert re.search(r"injected: \d+ tokens in \d+ µs · withheld: ", prompt)
-        assert re.search(r"why: plan lexical_first \(estimated \d+ µs, took \d+ µs\)", prompt)
+        assert re.search(
+            r"injected: \d+ tokens in [\d.]+ (?:µs|ms|s)(, with nothing read yet)? · withheld: ", prompt
+        )
+        assert re.search(
+            r"why: plan lexical_first \(estimated [\d.]+ (?:µs|ms), took [\d.]+ (?:µs|ms|s)\)", prompt
+        )
     assert "verified: ok" in done.stdout
     assert done.stdout.rstrip().splitlines()[-1].endswith("retain install")
     assert "\x1b" not in done.stdout
+    shown = README.read_text(encoding="utf-8").partition("```text\n")[2].partition("```")[0]
+    assert "nothing is injected" in shown
+    assert [line for line in shown.splitlines() if line.removesuffix(" …") not in done.stdout] == []
     assert not home.exists()  # the user's own data directory is not touched
 
 
@@ -117,7 +125,7 @@ def test_the_demo_runs_outside_of_a_repository_too(tmp_path: Path) -> None:
         (("--repo", "/no/such/place"), "repo: /no/such/place is not a directory"),
         (("--transcript", "/no/such/file.jsonl"), "transcript: /no/such/file.jsonl is not a file"),
         (("--transcript", "."), "is not a file"),
-        (("--colour",), "unrecognized arguments: --colour"),
+        (("--colour",), "unrecognized: --colour"),
     ],
 )
 def test_a_missing_path_is_named(repo: Path, arguments: tuple[str, ...], says: str) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-import retain
-from retain.memory.service import MemoryService
+from retain.interfaces.questions import told_event
 from story import Story
 
 Case = Callable[[Story], Awaitable[None]]
@@ -28,24 +26,6 @@ def case(name: str) -> Callable[[Case], Case]:
         return told
 
     return keep
-
-
-@pytest.fixture
-async def story(tmp_path: Path, home: Path) -> AsyncIterator[Story]:
-    """A repository with one commit on main and a file, and a service that stands in it."""
-    path = tmp_path / "repo"
-    path.mkdir()
-    async with AsyncExitStack() as opened:
-
-        async def open_at(folder: Path, **more: str) -> MemoryService:
-            return await opened.enter_async_context(
-                retain.open(home, folder=folder, recall_confidence=0, recall_drain_ms=0, **more)
-            )
-
-        story = Story(path, home, await open_at(path), open_at)
-        story.git("init", "-q", "-b", "main")
-        story.commit("root", a_txt="a\n" * 30, b_txt="b\n" * 30)
-        yield story
 
 
 # Branches and merges
@@ -532,6 +512,54 @@ async def _(s: Story) -> None:
     assert await s.state("quagga") == "fresh"
 
 
+async def _mended(s: Story, *, between: Callable[[], str] | None = None) -> None:
+    """A turn in which an error is met, mended and gone; ``between`` runs after the edit."""
+    bash = {"tool_name": "Bash", "tool_input": {"command": "python3 check.py"}}
+    s.hook("UserPromptSubmit", prompt="The check fails, mend it")
+    s.hook("PostToolUseFailure", **bash, error="Exit code 1\nValueError: zebra\n")
+    await s.edited("a.txt", "quagga\n")
+    if between is not None:
+        between()
+    s.hook("PostToolUse", **bash, tool_response={"stdout": "ok", "stderr": ""})
+    s.hook("Stop", last_assistant_message="Done: the okapi is read from the file now, and the check passes.")
+    await s.service.drain.run()
+
+
+@case("a fix and a summary from before the commit of their work go with its revert")
+async def _(s: Story) -> None:
+    s.commit("a file", a_txt="b\n")
+    await _mended(s)
+    s.commit("work")
+    assert [await s.state("Passes now"), await s.state("okapi")] == ["fresh", "fresh"]
+    s.git("revert", "--no-edit", "HEAD")
+    assert [await s.state("Passes now"), await s.state("okapi")] == ["reverted", "reverted"]
+
+
+@case("a fix and a summary from after the commit of their work go with its revert")
+async def _(s: Story) -> None:
+    s.commit("a file", a_txt="b\n")
+    await _mended(s, between=lambda: s.commit("work"))
+    s.commit("other", b_txt="b2\n")
+    assert [await s.state("Passes now"), await s.state("okapi")] == ["fresh", "fresh"]
+    s.git("revert", "--no-edit", "HEAD")
+    assert [await s.state("Passes now"), await s.state("okapi")] == ["fresh", "fresh"]
+    s.git("revert", "--no-edit", "HEAD~2")
+    assert [await s.state("Passes now"), await s.state("okapi")] == ["reverted", "reverted"]
+
+
+@case("what a prompt is told unasked is marked as a recall marks it")
+async def _(s: Story) -> None:
+    s.commit("a file", a_txt="b\n")
+    await _mended(s)
+    s.commit("work")
+    s.git("revert", "--no-edit", "HEAD")
+    asked = {"session_id": "s2", "cwd": str(s.path), "prompt": "Why was there a ValueError of the zebra?"}
+    told = await s.service.injector.inject(told_event({"hook_event_name": "UserPromptSubmit", **asked}, ""))
+    lines = [line for line in told.splitlines() if "zebra" in line]
+    assert lines
+    assert all("reverted by" in line for line in lines), lines
+
+
 @case("a revert on another branch changes nothing here")
 async def _(s: Story) -> None:
     await s.edited("a.txt", "quagga\n")
@@ -637,8 +665,9 @@ async def _(s: Story) -> None:
     tree = s.path.parent / "tree"
     s.git("worktree", "add", "-q", "-b", "feature", str(tree))
     moved = await s.open_at(s.path, session="s1")
-    s.hook("UserPromptSubmit", tree, prompt="Please build the zebra house behind the pond.")
+    s.hook("UserPromptSubmit", tree, prompt="Please build the house behind the pond.")
     await s.service.drain.run()
+    await s.told("zebra", service=await s.open_at(tree))
     s.commit("work", at=tree, a_txt="changed")
     assert await s.state("zebra", moved) == "fresh"
     assert await s.state("zebra") == "hidden"

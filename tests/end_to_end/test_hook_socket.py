@@ -61,9 +61,7 @@ def run_hook(command: list[str], event: dict[str, Any], folder: Path) -> dict[st
     ended = subprocess.run(
         command, input=json.dumps(event).encode(), cwd=folder, capture_output=True, timeout=60
     )
-    late = ended.stderr.startswith(b"retain: hook.unanswered") and b"TimeoutError" in ended.stderr
-    assert ended.returncode == 0
-    assert late or ended.stderr == b""  # a busy machine may have had no time
+    assert (ended.returncode, ended.stderr) == (0, b"")
     found: dict[str, Any] = json.loads(ended.stdout)
     return found
 
@@ -302,9 +300,7 @@ def test_another_user_is_not_answered_even_where_the_folder_is_open(
 ) -> None:
     (home / RUN).chmod(0o755)
     (home / RUN / HOOK_SOCKET).chmod(0o666)
-    question = json.dumps(
-        {"v": 1, "event": prompt(folder), "cwd": "", "branch": "", "commit": "", "record": ""}
-    )
+    question = json.dumps({"v": 1, "event": prompt(folder), "cwd": "", "branch": "", "commit": ""})
     asking = [sys.executable, "-c", ANOTHER_USER, str(home / RUN), question]
     assert subprocess.run(asking, check=True, capture_output=True, timeout=60).stdout == b"b''\n"
     assert answered(home, prompt(folder))
@@ -342,8 +338,7 @@ def test_a_hook_does_not_wait_for_a_server_that_is_stopped(
         )
     finally:
         server.process.send_signal(signal.SIGCONT)
-    assert (ended.returncode, ended.stdout) == (0, b"{}\n")
-    assert b"hook.unanswered event=UserPromptSubmit type=TimeoutError" in ended.stderr
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"{}\n", b"")
     assert not (home / "spool" / "failures.log").exists()
 
 
@@ -405,6 +400,63 @@ def test_a_server_that_is_suspended_lets_another_answer_and_goes_on_afterwards(
                 second.process.send_signal(signal.SIGCONT)
             assert first.hang_up() == 0
             until(lambda: peer_of(home) == second.process.pid, "the second answers")
+
+
+def test_another_server_takes_over_from_one_that_is_stopped_and_keeps_the_place_when_it_goes_on(
+    home: Path, folder: Path
+) -> None:
+    remember(home, folder)
+    with HookServer(home, folder) as first:
+        until(lambda: peer_of(home) == first.process.pid, "the first is elected")
+        others = [HookServer(home, folder) for _ in range(2)]
+        try:
+            first.process.send_signal(signal.SIGSTOP)
+            assert run_hook(MODULE, prompt(folder, "stopped"), folder) == {}
+            pids = {server.process.pid for server in others}
+            elected = until(lambda: peer_of(home) in pids and peer_of(home), "another one answers")
+            assert answered(home, prompt(folder))
+            first.process.send_signal(signal.SIGCONT)
+            assert first.hang_up() == 0
+            assert peer_of(home) == elected
+            assert answered(home, prompt(folder, "after"))
+            for server in others:
+                assert server.hang_up() == 0
+            assert left(home) == [HOOK_LOCK]
+        finally:
+            for server in others:
+                server.__exit__()
+
+
+def test_a_server_that_was_stopped_stands_again_when_the_one_that_took_over_ends(
+    home: Path, folder: Path
+) -> None:
+    remember(home, folder)
+    with HookServer(home, folder) as first:
+        until(lambda: peer_of(home) == first.process.pid, "the first is elected")
+        with HookServer(home, folder) as second:
+            first.process.send_signal(signal.SIGSTOP)
+            until(lambda: peer_of(home) == second.process.pid, "the second answers")
+            first.process.send_signal(signal.SIGCONT)
+            second.kill()
+            until(lambda: peer_of(home) == first.process.pid, "the first answers again")
+            assert answered(home, prompt(folder))
+
+
+def test_a_socket_that_somebody_removed_is_made_again(server: HookServer, home: Path, folder: Path) -> None:
+    (home / RUN / HOOK_SOCKET).unlink()
+    assert answered(home, prompt(folder))
+    assert peer_of(home) == server.process.pid
+
+
+@pytest.mark.parametrize("command", [MODULE, LAUNCHER], ids=["python", "launcher"])
+def test_a_start_that_a_stopped_server_leaves_open_is_answered_without_it(
+    command: list[str], server: HookServer, home: Path, folder: Path
+) -> None:
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        assert FACT in hooked(command, start(folder), folder)
+    finally:
+        server.process.send_signal(signal.SIGCONT)
 
 
 def state_of(pid: int) -> str:

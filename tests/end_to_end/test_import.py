@@ -160,7 +160,7 @@ def test_the_places_of_the_client_are_known(
 
 def test_wrong_usage_is_told_as_such(home: Path, tmp_path: Path) -> None:
     for arguments, field in (
-        (["import", "diary"], "format"),
+        (["import", "diary"], "source"),
         (["import", "mem0"], "file"),
         (["import", "undo"], "id"),
         (["import", "jsonl", "-", "--dry-run"], "dry-run"),

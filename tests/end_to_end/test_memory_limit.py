@@ -12,13 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 import retain
+from retain.interfaces.reserve import Reserve
 
 pytestmark = [
     pytest.mark.anyio,
@@ -32,6 +33,10 @@ WORDS = [f"word{number:04d}" for number in range(2_000)]
 RAM = re.compile(r"RAM: pressure (\w+), (\d+) of (\d+) MiB \((\w+)\), relieved (\d+) times")
 HEADROOM = 24 << 20
 """Bytes that the limit leaves above what the server holds when the limit comes."""
+
+
+class ProtocolError(Exception):
+    """The server answered with an error in place of a result."""
 
 
 class Server:
@@ -66,12 +71,22 @@ class Server:
         self.process.stdin.flush()
         answer = json.loads(self._line())
         assert answer["id"] == self._last
+        if "result" not in answer:
+            raise ProtocolError(answer["error"])
         return answer["result"]  # type: ignore[no-any-return]
 
     def call(self, tool: str, **arguments: Any) -> str:
         """The text of a tool's answer, which must be no failure."""
         result = self.request("tools/call", name=tool, arguments=arguments)
         assert not result.get("isError"), result
+        return result["content"][0]["text"]  # type: ignore[no-any-return]
+
+    def try_call(self, tool: str, **arguments: Any) -> str:
+        """The same, or what the failure says; empty where there was no room for that either."""
+        try:
+            result = self.request("tools/call", name=tool, arguments=arguments)
+        except ProtocolError:
+            return ""
         return result["content"][0]["text"]  # type: ignore[no-any-return]
 
     def _line(self) -> bytes:
@@ -197,3 +212,40 @@ async def test_the_server_keeps_answering_under_a_limit_while_its_caches_give_wa
             most = server.bytes_of("VmData", "VmStk") + HEADROOM
             resource.prlimit(server.process.pid, resource.RLIMIT_DATA, (most, most))
         answer_until_relieved(server, limit, 300)
+
+
+@pytest.mark.parametrize("headroom", [512 << 10, 2 << 20, 6 << 20])
+async def test_a_server_without_room_answers_so_or_ends_and_what_it_acknowledged_is_there(
+    tmp_path: Path, headroom: int
+) -> None:
+    """The limit leaves less than a question takes: it neither hangs nor loses, and the next server goes on."""
+    (tmp_path / "conf.py").write_text("TIMEOUT = 30\n" * 2_000)
+    await fill(tmp_path)
+    acknowledged: list[str] = []
+    with Server(tmp_path, **SETTINGS) as server:
+        server.call("recall", **query(0))
+        server.call("remember", text="TIMEOUT is 30 in conf.py")
+        most = server.bytes_of("VmData", "VmStk") + headroom
+        resource.prlimit(server.process.pid, resource.RLIMIT_DATA, (most, most))
+        answered = 0
+        with suppress(AssertionError, BrokenPipeError):  # it has ended
+            for number in range(1, 25):
+                for tool, arguments in (("recall", query(number)), ("remember", {"text": f"fact {number}"})):
+                    told = server.try_call(tool, **arguments)
+                    answered += 1
+                    if told.startswith("Remembered"):
+                        acknowledged.append(told.partition("[")[2].partition("]")[0])
+        assert answered == 48 or server.process.wait(DEADLINE_S) != 0
+    with Server(tmp_path, **SETTINGS) as server:
+        for one in acknowledged:
+            assert one in server.call("get", ids=[one])
+    async with retain.open(folder=tmp_path) as memory:
+        assert (await memory.verify())["ok"]
+
+
+def test_room_that_was_set_aside_is_spent_once_and_taken_back() -> None:
+    reserve = Reserve()
+    assert reserve.spend()
+    assert not reserve.spend()
+    reserve.refill()
+    assert reserve.spend()

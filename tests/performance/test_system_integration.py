@@ -201,7 +201,12 @@ def test_pressure_cleans_up_the_caches_while_queries_are_answered(
         before = memory._recalls.l1.stats()["entries"]
         settings = Settings(home=service.home, memory_limit_bytes=1 << 20)
         manager = watched(
-            settings, memory._store, memory.drain, memory._recalls.l1, memory._recaller._frequencies, 1_024
+            settings,
+            memory._store,
+            memory.drain,
+            memory._recalls.l1,
+            memory._recaller.counts._cache,
+            1_024,
         )
         async with manager, asyncio.timeout(PATIENCE_S):
             while not manager.stats()["handlers"]["allocator"]["runs"]:

@@ -73,6 +73,37 @@ def test_any_bytes_become_an_event_that_can_be_stored(payload: bytes, truncated:
     assert b"\\u0000" not in stored
 
 
+@given(JSON | st.integers(2**62, 2**66) | st.text("\0a\\"), st.integers(min_value=0, max_value=120))
+def test_an_event_that_needs_no_cleaning_is_read_as_one_that_is_cleaned(value: Any, depth: int) -> None:
+    for _ in range(depth):
+        value = [value]
+    payload = as_bytes({"session_id": "s", "hook_event_name": "Stop", "rest": value})
+    assert read(payload) == read(b"\xef\xbb\xbf" + payload)  # what begins with this mark is always cleaned
+
+
+FILES = st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), max_size=30)
+
+
+@given(FILES, st.sets(st.integers(0, 29)))
+def test_open_failures_are_the_same_whether_their_state_was_carried_over_or_not(
+    names: list[str], failing: set[int]
+) -> None:
+    kept, carried = ErrorTracker(), ErrorTracker()
+    for number, name in enumerate(names):
+        call = {"tool_name": "Bash", "tool_input": {"command": f"pytest {name}.py"}}
+        changed = {"file_path": f"/w/{name}.py", "old_string": "a", "new_string": "b"}
+        edit = {"hook_event_name": "PostToolUse", "tool_name": "Edit", "tool_input": changed}
+        failed = {"hook_event_name": "PostToolUseFailure", "error": "Exit code 1\nboom", **call}
+        passed = {"hook_event_name": "PostToolUse", "tool_response": {}, **call}
+        for fields in (edit, failed if number in failing else passed):
+            event = read(as_bytes({"session_id": "s", "number": number, **fields}))
+            drafts = distil(prepare(event))
+            assert drafts
+            assert kept.observe(event, drafts) == carried.observe(event, drafts)
+            assert kept.to_json() == carried.to_json()
+            carried = ErrorTracker.from_json(carried.to_json())
+
+
 @given(JSON, st.integers(min_value=0, max_value=400))
 def test_any_cut_of_any_json_becomes_an_event(value: Any, length: int) -> None:
     cut = as_bytes({"session_id": "s", "hook_event_name": "Stop", "rest": value})[:length]

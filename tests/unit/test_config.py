@@ -213,8 +213,9 @@ def test_the_project_is_the_clients_or_the_current_folder(
     assert project_directory() == tmp_path
 
 
-def test_the_project_in_a_folder_that_is_gone_is_the_root(gone: Path) -> None:
-    assert project_directory() == Path("/")
+def test_a_folder_that_is_gone_is_no_project(gone: Path) -> None:
+    with pytest.raises(InvalidInput, match="the current folder is gone"):
+        project_directory()
 
 
 def test_the_session_is_the_clients_or_none(monkeypatch: pytest.MonkeyPatch) -> None:

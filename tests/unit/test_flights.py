@@ -1,6 +1,5 @@
 """What callers of ``get_or_compute`` may rely on while a value is being computed."""
 
-import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -118,82 +117,3 @@ def test_loaders_that_wait_for_each_other_are_an_error_and_not_a_deadlock() -> N
     with ThreadPoolExecutor(2) as pool:
         answers = [pool.submit(ask, "a", "b"), pool.submit(ask, "b", "a")]
         assert any(isinstance(answer.result(20), RuntimeError) for answer in answers)
-
-
-def test_coroutines_that_miss_together_share_one_loader() -> None:
-    cache = L1Cache()
-    runs = 0
-
-    async def loader() -> str:
-        nonlocal runs
-        runs += 1
-        await asyncio.sleep(0)
-        if runs == 1:
-            raise LookupError("no")
-        return "value"
-
-    async def main() -> None:
-        asked = [cache.get_or_compute_async("key", loader) for _ in range(100)]
-        failed = await asyncio.gather(*asked, return_exceptions=True)
-        assert {str(error) for error in failed} == {"no"}
-        assert runs == 1
-        asked = [cache.get_or_compute_async("key", loader, 1000) for _ in range(100)]
-        assert await asyncio.gather(*asked) == ["value"] * 100
-        assert runs == 2
-
-    asyncio.run(main())
-    assert cache.get("key") == "value"
-
-
-def test_cancelling_the_leader_or_a_follower_strands_nobody() -> None:
-    cache = L1Cache()
-
-    async def main() -> None:
-        started, go = asyncio.Event(), asyncio.Event()
-
-        async def loader() -> str:
-            started.set()
-            await go.wait()
-            return "value"
-
-        leader = asyncio.create_task(cache.get_or_compute_async("key", loader))
-        await started.wait()
-        followers = [asyncio.create_task(cache.get_or_compute_async("key", loader)) for _ in range(3)]
-        await asyncio.sleep(0)
-        followers[0].cancel()
-        leader.cancel()
-        go.set()
-        answers = await asyncio.gather(leader, *followers, return_exceptions=True)
-        assert [type(answer) for answer in answers[:2]] == [asyncio.CancelledError] * 2
-        assert answers[2:] == ["value", "value"]
-
-    asyncio.run(main())
-
-
-def test_a_coroutine_may_wait_for_a_thread_but_a_loop_is_never_blocked_by_itself() -> None:
-    cache, slow = L1Cache(), Loader()
-
-    async def main() -> None:
-        thread = asyncio.get_running_loop().run_in_executor(None, cache.get_or_compute, "key", slow)
-        await asyncio.to_thread(slow.started.wait, 20)
-
-        async def own() -> object:
-            return "own"
-
-        follower = asyncio.create_task(cache.get_or_compute_async("key", own))
-        await asyncio.sleep(0)
-        slow.released.set()
-        assert await asyncio.gather(thread, follower) == ["value", "value"]
-
-        async def blocks() -> object:
-            return cache.get_or_compute("other", lambda: 1)
-
-        async def itself() -> object:
-            return await cache.get_or_compute_async("third", itself)
-
-        with pytest.raises(RuntimeError, match="'other'"):
-            await cache.get_or_compute_async("other", blocks)
-        with pytest.raises(RuntimeError, match="'third'"):
-            await cache.get_or_compute_async("third", itself)
-
-    asyncio.run(main())

@@ -222,6 +222,54 @@ async def test_a_rise_during_slow_relief_is_relieved_after_it(manager: MemoryMan
     assert levels == [Level.LOW, Level.HIGH]
 
 
+async def test_a_failed_allocation_takes_all_that_can_be_given_up_whatever_the_reading_says(
+    manager: MemoryManager, world: World
+) -> None:
+    ran: list[tuple[str, Level]] = []
+    restored: list[Level] = []
+
+    async def slowly(level: Level) -> None:
+        await asyncio.sleep(0)
+        ran.append(("slow", level))
+
+    manager.on_pressure(slowly, 5, level=Level.HIGH)
+    manager.on_pressure(lambda level: ran.append(("quick", level)), 1, restore=restored.append)
+    await asyncio.gather(manager.exhausted(), manager.exhausted(), manager.exhausted())
+    assert ran == [("quick", Level.HIGH), ("slow", Level.HIGH)]  # one relief for all who asked
+    assert manager.degradation() == degradation(Level.HIGH)
+
+    world.now = 4.9
+    manager.poll()
+    assert restored == []
+    world.now = 10
+    manager.poll()
+    assert restored == [Level.NORMAL]
+    await manager.exhausted()
+    assert len(ran) == 4
+
+
+async def test_a_failed_allocation_during_relief_waits_for_it_and_takes_the_rest(
+    manager: MemoryManager, world: World
+) -> None:
+    ran: list[Level] = []
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(level: Level) -> None:
+        begun.set()
+        await go_on.wait()
+        ran.append(level)
+
+    manager.on_pressure(slowly)
+    world.level = Level.LOW
+    manager.poll()
+    await begun.wait()
+    waiting = asyncio.create_task(manager.exhausted())
+    await asyncio.sleep(0)
+    go_on.set()
+    await waiting
+    assert ran == [Level.LOW, Level.HIGH]
+
+
 async def test_listeners_learn_each_change_and_one_that_fails_stops_nobody(
     manager: MemoryManager, world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

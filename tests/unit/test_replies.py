@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -199,3 +200,43 @@ def test_a_doubt_about_a_memory_stands_under_its_title() -> None:
     recall = Recall(hits=(hit,), hidden={}, plan={}, abstained=False)
     shown = replies.recall_text(recall, PLAIN).splitlines()
     assert shown[1].strip() == "code has changed: TIMEOUT is 45 now"
+
+
+# What is wider than a terminal
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("short enough", "short enough"),
+        ("no column, so nothing is indented", "no column, so\nnothing is\nindented"),
+        ("  a  the last column", "  a  the last\n     column"),
+        ("  - an entry of a list", "  - an entry of a\n    list"),
+        ("ab  \x1b[2mcolours take no room\x1b[0m", "ab  \x1b[2mcolours take\n    no room\x1b[0m"),
+        ("see /a/path/that/is/never/broken now", "see\n/a/path/that/is/never/broken\nnow"),
+        ("数据 数据 数据 数据", "数据 数据 数据\n数据"),
+        ("one\ntwo", "one\ntwo"),
+    ],
+)
+def test_a_line_is_broken_between_words_and_goes_on_below_its_last_column(line: str, shown: str) -> None:
+    assert replies.folded(line, 17) == shown
+
+
+@pytest.mark.parametrize(
+    ("zone", "minute", "second"),
+    [
+        ("UTC", "2026-11-23 23:30 UTC", "2026-11-23 23:30:15 UTC"),
+        ("CET-1", "2026-11-24 00:30 UTC+01:00", "2026-11-24 00:30:15 UTC+01:00"),
+        ("NST3:30", "2026-11-23 20:00 UTC-03:30", "2026-11-23 20:00:15 UTC-03:30"),
+    ],
+)
+def test_a_time_is_the_reader_s_own_and_says_its_zone(
+    monkeypatch: pytest.MonkeyPatch, zone: str, minute: str, second: str
+) -> None:
+    moment = datetime(2026, 11, 23, 23, 30, 15, tzinfo=UTC)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        told = (replies.local_time(moment), replies.local_time(moment, seconds=True))
+    time.tzset()
+    assert told == (minute, second)

@@ -22,6 +22,7 @@ from mcp_types.jsonrpc import (
 )
 
 from retain.interfaces import stdio
+from retain.interfaces.reserve import Reserve
 from retain.interfaces.stdio import Lines, Oversized, Refusal, StdioTransport, read_message
 
 REQUEST = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "recall"}}
@@ -196,7 +197,7 @@ class Served:
     """A transport with a server that answers a request with its params, once it may."""
 
     def __init__(self, client):
-        self.transport = StdioTransport(client.stdin, client.stdout)
+        self.transport = StdioTransport(client.stdin, client.stdout, Reserve())
         self.may_answer = asyncio.Event()
         self.seen = []
         self.arrived = asyncio.Event()

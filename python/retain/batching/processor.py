@@ -455,20 +455,6 @@ class BatchProcessor(Generic[T, R]):
         """The items given up that are kept, oldest first."""
         return tuple(self._letters)
 
-    def retry_dead(self) -> list[Group[R]]:
-        """Queues every dead letter again, in its lane, and keeps it no longer; one group for each lane.
-
-        Raises:
-            QueueFull: those of a lane do not fit; they stay, and so do those of the lanes after it.
-        """
-        groups = []
-        for lane in dict.fromkeys(letter.lane for letter in self._letters):
-            values = [letter.item for letter in self._letters if letter.lane == lane]
-            groups.append(self.submit_many(values, lane=lane))
-            rest = [letter for letter in self._letters if letter.lane != lane]
-            self._letters = deque(rest, self._letters.maxlen)
-        return groups
-
     def stats(self) -> BatchStats:
         """A snapshot of the counters."""
         return BatchStats(

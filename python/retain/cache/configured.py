@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from retain import keys
 from retain.cache.levels import Level
 from retain.config import Settings
 from retain.errors import CacheLevelDown
@@ -20,7 +21,7 @@ def server_level(settings: Settings) -> Level | None:
         return None
     from retain.cache.l2 import RedisLevel
 
-    return RedisLevel(settings.redis_url, prefix=REDIS_PREFIX)
+    return _sealed(settings, RedisLevel(settings.redis_url, prefix=REDIS_PREFIX))
 
 
 def disk_level(settings: Settings) -> Level | None:
@@ -32,6 +33,17 @@ def disk_level(settings: Settings) -> Level | None:
 
     try:
         folder = settings.home / DISK_FOLDER
-        return DiskLevel(DiskCache(folder, bytes_max=settings.cache_disk_bytes_max))
+        disk = DiskCache(folder, bytes_max=settings.cache_disk_bytes_max)
     except CacheLevelDown:
         return None
+    return _sealed(settings, DiskLevel(disk))
+
+
+def _sealed(settings: Settings, level: Level) -> Level:
+    """The level, sealed where the data directory is encrypted."""
+    key = keys.of_home(settings.home)
+    if key is None:
+        return level
+    from retain.cache.sealed import SealedLevel
+
+    return SealedLevel(level, key)

@@ -1,16 +1,14 @@
 """Single flight: whoever asks for a key that is being computed waits for that, and gets what it gives.
 
-``L1Cache.get_or_compute`` and ``get_or_compute_async`` come here when a key is missing. The leader runs its
-loader, the followers wait, threads and coroutines of any event loop alike. An error is everybody's, and the
-next call tries again. A leader that is cancelled (or interrupted, or exits) says nothing about the key, so
-one of its followers leads in its place, with its own loader.
+``L1Cache.get_or_compute`` comes here when a key is missing. The leader runs its loader, threads that follow wait. An
+error is everybody's, and the next call tries again. A leader that is interrupted, or exits, says nothing about the key,
+so one of its followers leads in its place, with its own loader. ``MultiLevelCache`` does the same for coroutines.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -28,18 +26,16 @@ class Abandoned(Exception):
 class Flight:
     """One computation for one key, entered by its leader."""
 
-    __slots__ = ("flights", "future", "key", "owner", "thread", "value", "waits_for")
+    __slots__ = ("flights", "future", "key", "thread", "value", "waits_for")
 
-    def __init__(self, flights: dict[Hashable, Flight], key: Hashable, owner: object) -> None:
-        """A flight that nobody knows of yet; ``owner`` is a thread's number or a task."""
+    def __init__(self, flights: dict[Hashable, Flight], key: Hashable) -> None:
+        """A flight of this thread that nobody knows of yet."""
         self.flights = flights
         self.key = key
-        self.owner = owner
         self.thread = threading.get_ident()
         self.waits_for: Flight | None = None
         self.value: Any = MISSING
         self.future: Future[Any] = Future()
-        self.future.set_running_or_notify_cancel()  # so that a cancelled follower cannot cancel it
 
     def __enter__(self) -> Self:
         return self
@@ -51,26 +47,24 @@ class Flight:
         del self.flights[self.key]
         if error is None:
             self.future.set_result(self.value)
-        elif isinstance(error, Exception) and not isinstance(error, StopIteration):
+        elif isinstance(error, Exception):
             self.future.set_exception(error)
         else:
             self.future.set_exception(Abandoned())
 
-    def board(self, owner: object) -> None:
-        """Notes that ``owner`` is about to wait here.
+    def board(self) -> None:
+        """Notes that this thread is about to wait here.
 
         Raises:
-            RuntimeError: this flight waits for the owner, so that both would wait for ever.
+            RuntimeError: this flight waits for the thread, so that both would wait for ever.
         """
-        thread = threading.get_ident()
-        # A thread that waits stops all that runs in it; a task stops itself only.
-        ours = {thread} if owner == thread else {thread, owner}
+        me = threading.get_ident()
         for flight in list(self.flights.values()):
-            if flight.owner == owner:
+            if flight.thread == me:
                 flight.waits_for = self
         ahead: Flight | None = self
         while ahead is not None:
-            if ahead.owner in ours or (owner == thread == ahead.thread):
+            if ahead.thread == me:
                 raise RuntimeError(f"the loader of {self.key!r} asks for what is computed by its own caller")
             ahead = ahead.waits_for
 
@@ -88,12 +82,11 @@ def compute_once(
     ttl: float | None,
 ) -> Any:
     """The value of a missing key: the loader's, or that of the flight under way."""
-    me = threading.get_ident()
     while True:
-        mine = Flight(flights, key, me)
+        mine = Flight(flights, key)
         flight = flights.setdefault(key, mine)  # one step under the interpreter lock
         if flight is not mine:
-            flight.board(me)
+            flight.board()
             try:
                 return flight.future.result()
             except Abandoned:
@@ -102,34 +95,5 @@ def compute_once(
             mine.value = stored(cache, key)
             if mine.value is MISSING:
                 mine.value = loader()
-                cache.set(key, mine.value, ttl)
-            return mine.value
-
-
-async def compute_once_async(
-    cache: L1Cache,
-    flights: dict[Hashable, Flight],
-    key: Hashable,
-    loader: Callable[[], Awaitable[Any]],
-    ttl: float | None,
-) -> Any:
-    """The value of a key: the stored one, the loader's, or that of the flight under way."""
-    value = cache.get(key, MISSING)
-    if value is not MISSING:
-        return value
-    me = asyncio.current_task()
-    while True:
-        mine = Flight(flights, key, me)
-        flight = flights.setdefault(key, mine)
-        if flight is not mine:
-            flight.board(me)
-            try:
-                return await asyncio.wrap_future(flight.future)
-            except Abandoned:
-                continue
-        with mine:
-            mine.value = stored(cache, key)
-            if mine.value is MISSING:
-                mine.value = await loader()
                 cache.set(key, mine.value, ttl)
             return mine.value

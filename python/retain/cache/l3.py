@@ -210,10 +210,20 @@ class DiskCache:
             return sum(self._remove(slot) for (slot,) in rows)
 
     def clear(self) -> None:
-        """Removes every entry by making the file new."""
+        """Removes every entry, those of other processes too: their files go, and they make new ones.
+
+        Raises:
+            CacheLevelDown: it is closed, or a file cannot be removed.
+        """
         if self._owned is None:
             raise CacheLevelDown("the disk cache is closed")
         self._rebuild()
+        try:
+            for number in range(SLOTS):
+                if (other := self._folder / _name(number)) != self._path:
+                    _remove(other)
+        except OSError as error:
+            raise self._down(error) from error
 
     def stats(self) -> dict[str, int]:
         """``entries``, their ``bytes``, and what happened since the file was opened."""
@@ -249,7 +259,11 @@ class DiskCache:
 
     def _open(self) -> None:
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (
+                self._folder.parent,
+                self._folder,
+            ):  # each: what mkdir makes on the way is open to others
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CacheLevelDown(f"{self._folder} cannot be used: {error.strerror}") from error
         if not any(self._lock_file(number) for number in range(SLOTS)):
@@ -263,7 +277,7 @@ class DiskCache:
             raise self._down(error) from error
 
     def _lock_file(self, number: int) -> bool:
-        self._path = self._folder / f"cache-{number}.db"
+        self._path = self._folder / _name(number)
         fd = os.open(self._path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -330,8 +344,7 @@ class DiskCache:
     def _make_new(self) -> None:
         self._shut()
         try:
-            for suffix in ("", "-wal", "-shm", "-journal"):
-                Path(f"{self._path}{suffix}").unlink(missing_ok=True)
+            _remove(self._path)
             self._open_file()
         except (apsw.Error, OSError) as error:
             self._shut()
@@ -376,6 +389,8 @@ class DiskCache:
     def _transaction(self) -> Iterator[None]:
         if self._connection is None:
             self._open_again()
+        elif not self._path.exists():  # another process has cleared the folder
+            self._make_new()
         self._close_blob()
         connection = self._connection
         try:
@@ -467,6 +482,15 @@ class DiskCache:
                 continue
             self._remove(slot)
             self._counts["expirations" if over else "evictions"] += 1
+
+
+def _name(number: int) -> str:
+    return f"cache-{number}.db"
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def boot_id() -> str | None:

@@ -219,12 +219,17 @@ class MultiLevelCache:
                 self._stale.invalidate_tag(tag)
             await _all([rung.invalidate_tag(tag) for rung in self._below])
 
-    async def clear(self) -> None:
-        """Removes everything from every level, of caches beside this one too."""
+    async def clear(self) -> bool:
+        """Removes everything from every level, of caches beside this one too.
+
+        Returns:
+            False where a level could not be reached; it is cleared before it is asked again.
+        """
         with ExitStack() as changing:
             for cache in (self, *self._beside):
                 changing.enter_context(cache.emptied_here())
             await _all([rung.clear() for rung in self._below])
+        return not any(rung.owes for rung in self._below)
 
     @contextmanager
     def emptied_here(self) -> Iterator[None]:

@@ -85,6 +85,11 @@ class Rung:
         """Removes everything after all earlier writes."""
         return self._enqueue(_CLEAR, ("",))
 
+    @property
+    def owes(self) -> bool:
+        """Whether something that was removed may still stand in the level, which could not be reached."""
+        return bool(self._owed)
+
     async def close(self) -> None:
         """Finishes the waiting writes and closes the level."""
         if self._writer is not None:

@@ -144,11 +144,10 @@ def _without(text: str, tags: Sequence[str]) -> str:
 def _finished(draft: Draft, event: Event, seen: Counter[str]) -> Draft:
     seen[draft.kind] += 1
     counts = event.payload.get(REDACTED_KEY)
-    found = Counter(match["rule"] for match in PLACEHOLDER.finditer(draft.text))
+    found = Counter(match["rule"] for match in PLACEHOLDER.finditer(draft.text)) if counts else {}
     known = counts if isinstance(counts, Mapping) else {}
     damaged = {"damaged": event.damaged} if event.damaged else {}
-    return replace(
-        draft,
+    return draft.changed(
         branch=event.branch,
         commit=event.commit,
         session=event.session or None,
@@ -197,6 +196,8 @@ def _stop(event: Event, _root: str) -> tuple[Draft, ...]:
 def _subagent_stop(event: Event, _root: str) -> tuple[Draft, ...]:
     text = text_of(event.payload, "last_assistant_message").strip()
     kind = text_of(event.payload, "agent_type")
+    if not kind and "agent_transcript_path" in event.payload:  # the client's own, which compacts or suggests
+        return ()
     return _summary(text, tags=("subagent", kind) if kind else ("subagent",))
 
 

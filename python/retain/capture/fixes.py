@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from retain.capture.shell import Run, read_run
 from retain.capture.wording import COMMAND_CHARS_MAX, bounded, one_line
@@ -36,9 +38,9 @@ class _Failure:
     steps: tuple[str, ...] = ()
     since: tuple[str, ...] = ()  # files changed since it failed the last time
     attempts: tuple[str, ...] = ()  # what was changed before it failed again
+    earlier: tuple[tuple[str, str], ...] = ()  # source id and signature of what it failed with before
 
 
-_FIELDS = tuple(field.name for field in fields(_Failure))
 _WATCHED = frozenset({"file_change", "error", "command", "commit"})
 
 
@@ -54,21 +56,19 @@ class ErrorTracker:
         self._sessions: dict[str, list[_Failure]] = {}
 
     @classmethod
-    def from_json(cls, state: Any) -> ErrorTracker:
+    def from_json(cls, text: str) -> ErrorTracker:
         """The tracker that ``to_json`` described; what cannot be read is left out."""
         tracker = cls()
+        state = orjson.loads(text)
         sessions = state if isinstance(state, Mapping) else {}
         for session, failures in list(sessions.items())[-SESSIONS_MAX:]:
             rows = failures if isinstance(failures, list) else []
             tracker._sessions[str(session)] = [row for row in map(_read_failure, rows[-FAILURES_MAX:]) if row]
         return tracker
 
-    def to_json(self) -> dict[str, Any]:
-        """The state as JSON values, sessions from the least to the most recently seen."""
-        return {
-            session: [{name: getattr(failure, name) for name in _FIELDS} for failure in rows]
-            for session, rows in self._sessions.items()
-        }
+    def to_json(self) -> str:
+        """The state as JSON, sessions from the least to the most recently seen."""
+        return orjson.dumps(self._sessions).decode()
 
     def heeds(self, session: str, drafts: Sequence[Draft]) -> bool:
         """Whether these drafts of a session can change the state: where nothing failed, only an error does."""
@@ -97,37 +97,61 @@ def _step(failures: list[_Failure], draft: Draft) -> tuple[list[_Failure], list[
     """The failures that stay open after a draft, and those that it ends."""
     command = draft.extra.get("command")
     if draft.kind == "file_change":
+        add = _Adding(draft.paths)
         for one in failures:
-            one.files, one.since = _add(one.files, draft.paths), _add(one.since, draft.paths)
+            one.files, one.since = add(one.files), add(one.since)
         return failures, []
     if draft.kind not in {"error", "command", "commit"} or not isinstance(command, str):
         return failures, []
     run = read_run(command)
     if draft.kind == "error":
-        again = [one for one in failures if one.program == run.program and set(one.targets) == run.targets]
         opened = _opened(run, draft, command)
+        again = [one for one in failures if one.program == opened.program and one.targets == opened.targets]
         if again:
             last = again[-1]
             tried = (f"{', '.join(last.since)}, then: {one_line(opened.line)}",) if last.since else ()
             opened.files, opened.steps = last.files, last.steps
             opened.attempts = (*last.attempts, *tried)[-ATTEMPTS_MAX:]
+            before = [pair for one in again for pair in (*one.earlier, (one.source_id, one.signature))]
+            opened.earlier = tuple(dict.fromkeys(before))[-ATTEMPTS_MAX:]
         return [one for one in failures if one not in again] + [opened], []
-    label = one_line(command)
+    add, ends = _Adding((one_line(command),)), _ender(run)
     ended: list[_Failure] = []
     open_still: list[_Failure] = []
     for one in failures:
-        if _ends(run, one):
+        if ends(one):
             ended.append(one)
         else:
-            one.steps = _add(one.steps, (label,))
+            one.steps = add(one.steps)
             open_still.append(one)
     return open_still, ended
 
 
-def _add(known: tuple[str, ...], more: Sequence[str]) -> tuple[str, ...]:
-    if len(more) == 1:  # the rule; a session has up to 32 open failures, and each hears of everything
-        return known if more[0] in known else (*known, *more)[-STEPS_MAX:]
-    new = [one for one in dict.fromkeys(more) if one not in known]
+class _Adding:
+    """Adds the same to many lists: a session has up to 32 open failures, and each hears of everything.
+
+    Lists that are equal afterwards are one object, and that is looked at once.
+    """
+
+    __slots__ = ("_equal", "_more", "_seen")
+
+    def __init__(self, more: Sequence[str]) -> None:
+        self._more = tuple(dict.fromkeys(more))
+        self._seen: dict[
+            int, tuple[tuple[str, ...], tuple[str, ...]]
+        ] = {}  # holds what its keys are the ids of
+        self._equal: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def __call__(self, known: tuple[str, ...]) -> tuple[str, ...]:
+        seen = self._seen.get(id(known))
+        if seen is None:
+            longer = _with_new(known, self._more)
+            seen = self._seen[id(known)] = known, self._equal.setdefault(longer, longer)
+        return seen[1]
+
+
+def _with_new(known: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    new = [one for one in more if one not in known]
     return (*known, *new)[-STEPS_MAX:] if new else known
 
 
@@ -144,22 +168,24 @@ def _opened(run: Run, draft: Draft, command: str) -> _Failure:
     )
 
 
-def _ends(run: Run, failure: _Failure) -> bool:
-    """Whether a success of this run shows that the failure is gone."""
-    if not run.program or run.program != failure.program:
-        return False
-    if run.targets == set(failure.targets):
-        return True
-    if not (run.is_test and failure.is_test):
-        return False
-    wanted = failure.tests or failure.targets
-    return not run.targets or (bool(wanted) and all(_covered(test, run.targets) for test in wanted))
+def _ender(run: Run) -> Callable[[_Failure], bool]:
+    """Tells of a failure whether a success of this run shows that it is gone."""
+    targets = tuple(sorted(run.targets))
+    within = tuple(target + mark for target in targets for mark in ("::", "/", "["))
 
+    def ends(failure: _Failure) -> bool:
+        if not run.program or run.program != failure.program:
+            return False
+        if targets == failure.targets:
+            return True
+        if not (run.is_test and failure.is_test):
+            return False
+        wanted = failure.tests or failure.targets
+        if not targets or not wanted:
+            return not targets
+        return all(test in run.targets or test.startswith(within) for test in wanted)
 
-def _covered(test: str, targets: frozenset[str]) -> bool:
-    return any(
-        test == target or test.startswith((f"{target}::", f"{target}/", f"{target}[")) for target in targets
-    )
+    return ends
 
 
 def _fix(event: Event, failure: _Failure, success: Draft, number: int) -> Draft:
@@ -196,6 +222,7 @@ def _fix(event: Event, failure: _Failure, success: Draft, number: int) -> Draft:
         extra={
             "signature": failure.signature,
             "error_source_id": failure.source_id,
+            "earlier_errors": [list(pair) for pair in failure.earlier],
             "command": bounded(command, COMMAND_CHARS_MAX),
             "files": list(failure.files),
             "steps": list(failure.steps),
@@ -208,7 +235,8 @@ def _read_failure(row: Any) -> _Failure | None:
     try:
         lists = {key: tuple(map(str, row[key])) for key in ("targets", "tests", "files", "steps")}
         lists |= {key: tuple(map(str, row.get(key, ()))) for key in ("since", "attempts")}
+        earlier = tuple((str(source_id), str(signature)) for source_id, signature in row.get("earlier", ()))
         texts = {key: str(row[key]) for key in ("program", "command", "line", "signature", "source_id")}
-        return _Failure(**lists, **texts, is_test=bool(row["is_test"]))  # type: ignore[arg-type]
-    except (KeyError, TypeError):
+        return _Failure(**lists, **texts, earlier=earlier, is_test=bool(row["is_test"]))  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError):
         return None

@@ -18,6 +18,7 @@ BYTES_MAX = 64 * 1024
 LOCK_TRIES = 20
 LOCK_PAUSE_S = 0.001
 FULL = "the disk was full"
+NO_HOME = "neither RETAIN_HOME nor HOME names a place"
 
 
 class Losses:
@@ -117,6 +118,14 @@ def warning(failed: str, before: Losses | None) -> str:
     now = f"events are not kept ({failed})" if failed else ""
     text = "; ".join(part for part in (now, earlier) if part)
     return f"retain: {text}. `retain doctor` says how to mend it." if text else ""
+
+
+def reason_of(error: BaseException | None) -> str:
+    """Why an event is not kept, in the words of the system; empty for no error."""
+    if isinstance(error, LookupError):
+        return NO_HOME
+    number = getattr(error, "errno", None)
+    return posix.strerror(number) if number else type(error).__name__ if error else ""
 
 
 def moment(us: int) -> str:

@@ -36,6 +36,7 @@ _TOKEN = re.compile(
 )
 _LITERALS: Mapping[str, bool | None] = {"true": True, "false": False, "null": None}
 _INT64 = range(-(2**63), 2**63)
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
 
 
 def parse_event(
@@ -62,12 +63,12 @@ def parse_event(
         delivery of the same event. Where the payload could not be read as an object, ``damaged`` says so
         and ``payload`` holds the scalars that could be saved, and the start of the text as ``raw``.
     """
-    value = None if truncated else _load(payload)
+    value, is_clean = (None, False) if truncated else _load(payload)
     damaged = None
     if not isinstance(value, dict):
-        damaged = "truncated" if truncated else "not_json"
+        damaged, is_clean = "truncated" if truncated else "not_json", False
         value = _salvage(payload.decode("utf-8", "replace"))
-    fields: dict[str, Any] = _clean(value, DEPTH_MAX)
+    fields: dict[str, Any] = value if is_clean else _clean(value, DEPTH_MAX)
     name = _text(fields, "hook_event_name")[:NAME_CHARS_MAX] or UNKNOWN_EVENT
     session = _text(fields, "session_id")[:NAME_CHARS_MAX]
     return Event(
@@ -103,19 +104,30 @@ def event_of(
 
 def load_json(data: bytes) -> Any:
     """The JSON value of a text, cleaned as in ``parse_event``; None where it cannot be read."""
-    return _clean(_load(data), DEPTH_MAX)
+    value, is_clean = _load(data)
+    return value if is_clean else _clean(value, DEPTH_MAX)
 
 
-def _load(payload: bytes) -> Any:
+def _load(payload: bytes) -> tuple[Any, bool]:
+    """The JSON value, and whether it is known to be as ``_clean`` would leave it."""
     try:
-        return orjson.loads(payload)
+        return orjson.loads(payload), _needs_no_cleaning(payload)
     except orjson.JSONDecodeError:
         pass
     try:
         text = payload.decode("utf-8", "replace").removeprefix("\ufeff")
-        return json.loads(text, strict=False, parse_int=_integer)
+        return json.loads(text, strict=False, parse_int=_integer), False
     except (ValueError, RecursionError):
-        return None
+        return None, False
+
+
+def _needs_no_cleaning(payload: bytes) -> bool:
+    """Of JSON that orjson took, which lets neither lone surrogates nor infinite numbers through."""
+    return (
+        b"\\u0000" not in payload
+        and payload.count(b"{") + payload.count(b"[") <= DEPTH_MAX
+        and _LONG_NUMBER.search(payload) is None
+    )
 
 
 def _integer(digits: str) -> int | float:

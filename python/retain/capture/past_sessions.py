@@ -81,12 +81,12 @@ def transcripts(directory: Path, source: str = CLAUDE_CODE) -> list[Transcript]:
     Sessions that were forked come after those that they were copied from, for those were last written before.
 
     Raises:
-        InvalidInput: no such file or folder.
+        InvalidInput: no such file or folder, or one that cannot be listed.
     """
     if directory.is_file():
         found = [directory]
     elif directory.is_dir():
-        found = [Path(top, name) for top, _, names in os.walk(directory) for name in names]
+        found = [Path(top, name) for top, _, names in os.walk(directory, onerror=_refused) for name in names]
     else:
         raise InvalidInput("file", f"{directory}: no such file or folder")
     wanted = FILES[source]
@@ -101,6 +101,11 @@ def transcripts(directory: Path, source: str = CLAUDE_CODE) -> list[Transcript]:
         return times.get(main, one.mtime_ns), main, one.agent is not None, os.fspath(one.path)
 
     return sorted(known, key=order)
+
+
+def _refused(error: OSError) -> None:
+    """A folder that cannot be listed may hold sessions: to pass over it would look as if there were none."""
+    raise InvalidInput("file", f"{error.filename}: {error.strerror}")
 
 
 def _stated(path: Path, source: str) -> Transcript | None:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from retain._core import Redactor
+from retain.capture.fields import MAPPINGS
 
 PLACEHOLDER = re.compile(r"\[redacted:(?P<rule>[a-z0-9_]{1,48})\]")
 RULES_VERSION = Redactor.version()
@@ -131,7 +132,7 @@ def _gather(value: Any, strings: set[str]) -> None:
     if isinstance(value, str):
         if len(value) >= _CHARS_MIN:
             strings.add(value)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, MAPPINGS):
         for key, item in value.items():
             _gather(key, strings)
             if not (_key_names_secret(key) and _is_scalar_secret(item)):
@@ -144,7 +145,7 @@ def _gather(value: Any, strings: set[str]) -> None:
 def _walk(value: Any, clean: Mapping[str, _Clean], counts: Counter[str]) -> Any:
     if isinstance(value, str):
         return _text(value, clean, counts)
-    if isinstance(value, Mapping):
+    if isinstance(value, MAPPINGS):
         return {
             _text(key, clean, counts): _under_key(key, item, clean, counts) for key, item in value.items()
         }

@@ -10,7 +10,7 @@ A segment is a file of records, one after the other::
     digest  16 bytes  BLAKE2b-128 of all that follows in the record
     length   4 bytes  of meta and payload together
     meta_len 2 bytes
-    flags    2 bytes  1: the payload was cut at the limit
+    flags    2 bytes  1: the payload was cut at the limit; 2: it is another record, sealed, behind the id of its key
     time_us  8 bytes  microseconds since the epoch when the hook ran
     meta              cwd, branch and commit, separated by NUL, UTF-8
     payload           what the client sent, byte for byte
@@ -24,6 +24,8 @@ its records are committed. A torn or damaged stretch is skipped to the next magi
 import fcntl
 import posix
 import time
+
+from retain.home import PUBLIC_KEY
 
 try:
     from _blake2 import blake2b  # a tenth of the cost of importing hashlib
@@ -40,7 +42,7 @@ DIGEST_BYTES = 16
 LIVE = "live.spool"
 OWN = "own-"
 SUFFIX = ".spool"
-TRUNCATED = 1
+TRUNCATED, SEALED = 1, 2
 
 LOCK_WAIT_MS = 20
 """Longest wait for the lock of the live segment before a segment of one's own is made."""
@@ -50,6 +52,8 @@ SEAL_WAIT_MS = 200
 
 PAYLOAD_BYTES_MAX = 16 * 1024 * 1024
 """Largest payload kept whole; a longer one is cut here and flagged."""
+
+PUBLIC_KEY_BYTES_MAX = 256
 
 TIME_US_MAX = 2**63 - 1
 
@@ -64,9 +68,10 @@ class Record:
         cwd, branch, commit: where the hook ran; empty where unknown.
         truncated: whether the payload was cut at the limit.
         payload: what the client sent.
+        sealed: whether the payload is another record, sealed.
     """
 
-    __slots__ = ("branch", "commit", "cwd", "payload", "received_at_us", "truncated")
+    __slots__ = ("branch", "commit", "cwd", "payload", "received_at_us", "sealed", "truncated")
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class Record:
         branch: str = "",
         commit: str = "",
         truncated: bool = False,
+        sealed: bool = False,
     ) -> None:
         self.payload = payload
         self.received_at_us = received_at_us
@@ -84,6 +90,7 @@ class Record:
         self.branch = branch
         self.commit = commit
         self.truncated = truncated
+        self.sealed = sealed
 
 
 class Damage:
@@ -104,7 +111,7 @@ def encode(record: Record) -> bytes:
         (
             (len(meta) + len(record.payload)).to_bytes(4, "little"),
             len(meta).to_bytes(2, "little"),
-            (TRUNCATED if record.truncated else 0).to_bytes(2, "little"),
+            (TRUNCATED * record.truncated | SEALED * record.sealed).to_bytes(2, "little"),
             time_us.to_bytes(8, "little"),
             meta,
             record.payload,
@@ -128,19 +135,78 @@ def append(directory: str, record: Record) -> None:
         OSError: it could not be written (no space, read-only), and nothing of the record is left behind;
             or it could not be synced, and may be there or not.
     """
-    data = encode(record)
+    write(directory, record).sync()
+
+
+class Written:
+    """A record that is in its segment and may not be on the disk yet; a server can work on the event meanwhile."""
+
+    __slots__ = ("_fd", "_new_in")
+
+    def __init__(self, fd: int, new_in: str) -> None:
+        self._fd = fd
+        self._new_in = new_in
+
+    def sync(self) -> None:
+        """Waits for the disk.
+
+        Raises:
+            OSError: it could not; the record may be there or not.
+        """
+        try:
+            _fdatasync(self._fd)
+        finally:
+            posix.close(self._fd)
+        if self._new_in:
+            _sync_directory(self._new_in)
+
+
+def write(directory: str, record: Record) -> Written:
+    """Writes a record; all of it or nothing.
+
+    Raises:
+        OSError: it could not be written, and nothing of it is left behind.
+    """
+    data = _at_rest(directory, record)
     fd = _open_live(directory)
     if fd is None:
-        _append_own(directory, data)
-        return
+        return _write_own(directory, data)
     try:
         start = _write_or_undo(fd, data)
         fcntl.flock(fd, fcntl.LOCK_UN)
-        _fdatasync(fd)
+    except BaseException:
+        posix.close(fd)
+        raise
+    return Written(fd, directory if start == 0 else "")
+
+
+def _at_rest(directory: str, record: Record) -> bytes:
+    """The bytes of a record as they lie in the spool: sealed where the data directory is encrypted."""
+    data = encode(record)
+    line = _public_key(directory.rpartition("/")[0] + "/" + PUBLIC_KEY)
+    if line is None:
+        return data
+    from retain.sealing import id_of_public, seal_event
+
+    words = line.decode("ascii", "replace").split(" ")
+    try:
+        name, public = bytes.fromhex(words[2]), bytes.fromhex(words[3])
+        if id_of_public(public) != name.hex():
+            return data  # to a key that was changed nobody has the secret: rather kept plain than lost
+    except (ValueError, IndexError):
+        return data
+    return encode(Record(name + seal_event(public, data), record.received_at_us, sealed=True))
+
+
+def _public_key(path: str) -> bytes | None:
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return posix.read(fd, PUBLIC_KEY_BYTES_MAX)
     finally:
         posix.close(fd)
-    if start == 0:
-        _sync_directory(directory)
 
 
 def _open_live(directory: str) -> int | None:
@@ -197,7 +263,7 @@ def _is_still(fd: int, path: str) -> bool:
     return here.st_ino == there.st_ino and here.st_dev == there.st_dev
 
 
-def _append_own(directory: str, data: bytes) -> None:
+def _write_own(directory: str, data: bytes) -> Written:
     """Makes a segment of one record; it gets its final name only when it is whole and synced."""
     path = f"{directory}/{OWN}{time.time_ns():020d}-{posix.getpid()}"
     part = path + ".part"
@@ -205,16 +271,14 @@ def _append_own(directory: str, data: bytes) -> None:
         part, posix.O_WRONLY | posix.O_APPEND | posix.O_CLOEXEC | posix.O_CREAT | posix.O_EXCL, 0o600
     )
     try:
-        try:
-            _write_or_undo(fd, data)
-            _fdatasync(fd)
-        finally:
-            posix.close(fd)
+        _write_or_undo(fd, data)
+        _fdatasync(fd)
         posix.rename(part, path + SUFFIX)
     except BaseException:
+        posix.close(fd)
         posix.unlink(part)
         raise
-    _sync_directory(directory)
+    return Written(fd, directory)
 
 
 def _write_or_undo(fd: int, data: bytes) -> int:
@@ -376,5 +440,6 @@ def _decode(data: bytes, at: int) -> tuple[Record | None, int]:
         branch=branch,
         commit=commit,
         truncated=bool(flags & TRUNCATED),
+        sealed=bool(flags & SEALED),
     )
     return record, end

@@ -75,9 +75,12 @@ def _elsewhere(claim: Claim, tree: Tree, renamed: Callable[[str], str] | None) -
     if claim.kind == PATH:
         return Finding(state=DRIFTED, note=f"{claim.path} is {new} now", path=new)
     moved = Claim(kind=claim.kind, path=new, name=claim.name, value=claim.value)
-    if locate(moved, tree) is not None:
-        return Finding(state=DRIFTED, note=f"{claim.path} is {new} now", path=new)
-    return _changed(moved, tree.source(new), tree, search=True)
+    try:
+        if locate(moved, tree) is not None:
+            return Finding(state=DRIFTED, note=f"{claim.path} is {new} now", path=new)
+        return _changed(moved, tree.source(new), tree, search=True)
+    except Unreadable as error:
+        return Finding(state=UNVERIFIABLE, note=f"{new}: {error}")
 
 
 def _changed(claim: Claim, source: Source | None, tree: Tree, *, search: bool) -> Finding:

@@ -139,6 +139,13 @@ def _paths(text: str) -> Iterator[str]:
             name = tidy(match.group().rstrip(".").split("::")[0])
             if name:
                 yield name
+    for match in _TICKS.finditer(text):
+        if (
+            re.search(r"[/.]", match[1])
+            and not re.search(r"[\s:;,(){}]", match[1])
+            and (name := tidy(match[1]))
+        ):
+            yield name
 
 
 def _names(text: str, quoted: Sequence[str], symbols: Sequence[str]) -> list[str]:
@@ -188,12 +195,13 @@ def locate(claim: Claim, tree: Tree) -> Claim | None:
     elif claim.kind == LINE:
         line = source.says(claim.value)
     elif claim.kind == CONSTANT:
-        line = 1 if squeezed(claim.value) in map(squeezed, source.values_of(claim.name)) else 0
+        if squeezed(claim.value) in map(squeezed, source.values_of(claim.name)):
+            line = source.line_with(re.split(r"::|\.", claim.name)[-1], claim.value)
     elif claim.kind == COMMAND:
-        line = 1 if claim.name in commands_in(source) else 0
+        line = source.line_with(claim.name.split(" ")[-1]) if claim.name in commands_in(source) else 0
     else:
         asked = versions_in(source).get(plain_name(claim.name), set())
-        line = 1 if plain_spec(claim.value) in asked else 0
+        line = source.line_with(claim.name, claim.value) if plain_spec(claim.value) in asked else 0
     if not line:
         return None
     at = source.text.splitlines()[line - 1] if line <= source.text.count("\n") + 1 else ""

@@ -9,7 +9,6 @@ A graph takes about 36 bytes a commit. Nothing here is for two threads at once.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import threading
@@ -19,11 +18,14 @@ from array import array
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+
+from retain.whole_files import write_whole
 
 if TYPE_CHECKING:
     import pygit2
@@ -330,7 +332,7 @@ class History:
             )
         )
         head = _HEADER.pack(MAGIC, zlib.crc32(body), len(text), len(self))
-        write_whole(self._file, head + body)
+        keep_found(self._file, head + body)
         self._saved = len(self)
 
     def _load(self, file: Path) -> None:
@@ -450,14 +452,8 @@ def line_to(history: History, tip: int, start: int, most: int) -> list[int] | No
     return found
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Replaces a file as a whole, readable for its owner only; where that fails the old one stays."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-        fresh.replace(path)
-    except OSError:
-        fresh.unlink(missing_ok=True)
+def keep_found(path: Path, data: bytes) -> None:
+    """Keeps in a file what git can be asked again; where that fails the old one stays."""
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(path, data, durable=False)

@@ -15,7 +15,7 @@ _REQUIREMENT = re.compile(
     r"""^\s*["']?(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*\(?\s*(?P<spec>(?:[<>=!~]=?=?\s*[\w.*+!-]+\s*,?\s*)+)"""
 )
 _LISTED = re.compile(
-    r"""["'](?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*(?P<spec>[<>=!~]=[^"';]*|[<>][^"';]*)(?:;[^"']*)?["']"""
+    r"""["'](?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*\(?(?P<spec>[<>=!~]=[^"';)]*|[<>][^"';)]*)\)?(?:\s*;[^"']*)?["']"""
 )
 _GO_REQUIRE = re.compile(r"(?m)^\s*(?:require\s+)?(?P<name>[\w.-]+\.[\w.-]+/\S+)\s+(?P<spec>v\d\S*)")
 _TARGET = re.compile(r"(?m)^(?P<names>[A-Za-z0-9_./ -]+?)\s*:(?![=:])")
@@ -67,7 +67,9 @@ def _required(base: str, text: str) -> Iterator[tuple[str, str]]:
             yield from _lines(text)
         if base == "pyproject.toml":
             poetry = _mapping(_mapping(_toml(text).get("tool")).get("poetry"))
-            yield from _strings(poetry.get("dependencies"))
+            for group in (poetry, *_mapping(poetry.get("group")).values()):
+                yield from _strings(_mapping(group).get("dependencies"))
+                yield from _strings(_mapping(group).get("dev-dependencies"))
 
 
 def _lines(text: str) -> Iterator[tuple[str, str]]:

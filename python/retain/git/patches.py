@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from retain.git.history import Deadline, History, write_whole
+from retain.git.history import Deadline, History, keep_found
 
 if TYPE_CHECKING:
     import pygit2
@@ -100,7 +100,7 @@ class Patches:
     def save(self) -> None:
         """Keeps the patch ids in their file, where there are new ones."""
         if self._file is not None and self._changed:
-            write_whole(self._file, orjson.dumps(dict(self._kept)))
+            keep_found(self._file, orjson.dumps(dict(self._kept)))
             self._changed = False
 
     def _parent(self, number: int) -> str:

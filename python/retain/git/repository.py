@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from retain.config import git_environment
 from retain.git import head
+from retain.git.executable import asked
 
 GIT_TIMEOUT_S = 5.0
 CONFIG_BYTES_MAX = 1 << 20
@@ -81,20 +80,8 @@ def root_commit(place: Place) -> str:
     """The first commit of HEAD's history; empty without commits, in a shallow clone, or without git."""
     if place.common_dir is None or Path(place.common_dir, "shallow").exists():
         return ""
-    try:
-        answer = subprocess.run(
-            ["git", "-C", place.root, "rev-list", "--max-parents=0", "HEAD"],
-            env=git_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_TIMEOUT_S,
-            check=True,
-            encoding="ascii",
-            errors="replace",
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return min(filter(head.is_commit, answer.stdout.split()), default="")
+    roots = asked(place.root, "rev-list", "--max-parents=0", "HEAD", timeout_s=GIT_TIMEOUT_S) or ""
+    return min(filter(head.is_commit, roots.split()), default="")
 
 
 def remote_address(common_dir: str, hops: int = REMOTE_HOPS_MAX) -> str:

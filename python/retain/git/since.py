@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 
-from retain.config import git_environment
+from retain.git.executable import asked
 
 GIT_TIMEOUT_S = 1.0
 COMMITS_MAX = 51
@@ -32,21 +31,9 @@ def commits_since(root: str, commit: str) -> tuple[Commit, ...]:
         root: top of a working tree.
         commit: a full hash.
     """
-    try:
-        answer = subprocess.run(
-            [
-                "git", "-C", root, "log", f"--max-count={COMMITS_MAX}", f"--format={_FIELDS}", "--no-show-signature",
-                f"{commit}..HEAD", "--",
-            ],
-            env=git_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=GIT_TIMEOUT_S,
-            check=True,
-            encoding="utf-8",
-            errors="replace",
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    rows = [line.split("\x1f", 2) for line in answer.stdout.split("\n")]
+    told = asked(
+        root, "log", f"--max-count={COMMITS_MAX}", f"--format={_FIELDS}", "--no-show-signature",
+        f"{commit}..HEAD", "--", timeout_s=GIT_TIMEOUT_S,
+    )  # fmt: skip
+    rows = [line.split("\x1f", 2) for line in (told or "").split("\n")]
     return tuple(Commit(id=row[0], author=row[1], subject=row[2]) for row in rows if len(row) == 3)

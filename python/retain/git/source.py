@@ -31,9 +31,11 @@ _HASH = r"\#[^\n]*"
 _SLASHES = r"//[^\n]*|/\*.*?(?:\*/|\Z)"
 _QUOTED = r'"(?:\\.|[^"\\\n])*"'
 _SINGLE = r"'(?:\\.|[^'\\\n])*'"
+_PATTERN = r"(?:(?<=[=(,:!&|?;{}\[])|(?<=return))[ \t]*/(?![/*])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/"
+"""A regular expression of JavaScript, whose quotes open no string."""
 _OPAQUE = {
     PYTHON: rf'"""(?:\\.|[^\\])*?(?:"""|\Z)|\'\'\'(?:\\.|[^\\])*?(?:\'\'\'|\Z)|{_QUOTED}|{_SINGLE}|{_HASH}',
-    SCRIPT: rf"{_SLASHES}|{_QUOTED}|{_SINGLE}|`(?:\\.|[^`\\])*`",
+    SCRIPT: rf"{_SLASHES}|{_PATTERN}|{_QUOTED}|{_SINGLE}|`(?:\\.|[^`\\])*`",
     RUST: rf"{_SLASHES}|\br(?P<fence>\#+)\".*?(?:\"(?P=fence)|\Z)|\"(?:\\.|[^\"\\])*\"|'(?:\\[^']{{1,9}}|[^'\\\n])'",
     GO: rf"{_SLASHES}|{_QUOTED}|{_SINGLE}|`[^`]*`",
     CURLY: rf"{_SLASHES}|{_QUOTED}|{_SINGLE}",
@@ -50,6 +52,11 @@ _MODIFIERS = (
     r"|private|protected|internal|final|abstract|inline|virtual|override|sealed|open|suspend|partial|readonly"
     r"|get|set|\*)[ \t]+)*"
 )
+_DECLARED = (
+    r"(?m:^)[ \t]*(?:@[\w.]+(?:\([^()\n]*\))?[ \t]+)*"
+    r"(?!(?:return|else|do|new|throw|case|goto|delete|await|yield|using|co_return|co_await|assert)\b)"
+)
+"""Before what a declaration of the family of C begins with; what calls a function begins otherwise."""
 _KEYWORDS = {
     PYTHON: r"(?m)^[ \t]*(?:async[ \t]+)?(?:def|class|cdef[ \t]+class)[ \t]+{name}\b",
     SCRIPT: (
@@ -70,13 +77,15 @@ _KEYWORDS = {
         r"(?m)^(?:func|type|var|const)[ \t]+{name}\b|(?m:^)func[ \t]*\([^)\n]*\)[ \t]*{name}\b"
     ),
     CURLY: (
-        r"\b(?:class|struct|enum|union|interface|trait|record|namespace|object|fun|func|function|def|protocol|typealias"
+        r"\b(?:class|interface|trait|record|namespace|object|fun|func|function|def|protocol|typealias"
         r"|extension|type|val|let|const)[ \t]+{name}\b"
+        r"|\b(?:struct|enum|union)[ \t]+{name}\b(?=[^;(){{}}=*&,]*\{{)"
         r"|(?m:^)[ \t]*\#[ \t]*define[ \t]+{name}\b|\btypedef\b[^;{{}}]*\b{name}[ \t]*;|\}}[ \t]*{name}[ \t]*;"
-        r"|(?m:^)[ \t]*(?:[A-Za-z_][\w<>\[\],.:]{{0,60}}[ \t\n&*]{{1,20}}){{1,6}}"
+        r"|" + _DECLARED + r"(?:[A-Za-z_<][\w<>\[\],.:?]{{0,60}}[ \t\n&*]{{1,20}}){{1,6}}"
         r"(?:[\w:]+::)?[*&]*{name}[ \t]*\([^;{{}}]*\)"
-        r"[\w \t\n:,]*\{{"
-        r"|(?m:^)[ \t]*(?:[A-Za-z_][\w<>\[\]]{{0,60}}[ \t&*]{{1,20}}){{1,6}}{name}(?:\[[^\]\n]*\])*[ \t]*=(?!=)"
+        r"[\w \t\n:,]*(?:=[ \t]*(?:0|default|delete)[ \t]*)?[{{;]"
+        r"|" + _DECLARED + r"(?:[A-Za-z_<][\w<>\[\],.?]{{0,60}}[ \t&*]{{1,20}}){{1,6}}"
+        r"{name}(?:\[[^\]\n]*\])*[ \t]*=(?!=)"
     ),
     RUBY: r"(?m)^[ \t]*(?:def|class|module)[ \t]+(?:self\.|[\w:]+(?:::|\.))?{name}(?![\w])"
     r"|(?m:^)[ \t]*{name}[ \t]*=(?!=)",
@@ -88,9 +97,9 @@ _KEYED = r"(?m)(?:^|[\{{,])[ \t]*(?:-[ \t]+)?[\"']{name}[\"'][ \t]*[:=]"
 _ASSIGNED = r"(?m)^(?P<indent>[ \t]*)(?:[\w.]+[ \t]*=[ \t]*)*{name}[ \t]*(?:=(?!=)|:(?!=))"
 _UNPACKED = r"(?m)^(?P<indent>[ \t]*)\(?[\w \t,*]*\b{name}\b[\w \t,*]*\)?[ \t]*=(?!=)"
 _TYPE_WORDS = (
-    r"\b(?:class|struct|enum|union|interface|trait|impl(?:[ \t]*<[^{{}};]*?>)?|mod"
-    r"|module|namespace|object|record|extension"
+    r"\b(?:class|struct|enum|union|interface|trait|mod|module|namespace|object|record|extension"
     r"|type)\b[^;{{}}=]*?\b{name}\b[^;{{}}=]*\{{"
+    r"|\bimpl\b[^;{{}}]*?\b{name}\b[^;{{}}]*\{{"
 )
 _VALUED = {
     GO: r"(?m)^[ \t]*(?:(?:var|const)[ \t]+)?{name}(?:[ \t]+[\w.\[\]*]+)?[ \t]*=(?!=)",
@@ -273,6 +282,13 @@ class Source:
             semicolon = shape.find(";", start, end)
             end = semicolon if semicolon >= 0 else end
         return self.uncommented[start:end].strip().rstrip(",").strip()
+
+    def line_with(self, name: str, value: str = "") -> int:
+        """The first line that has a name, with a value on it where one has both; 1 where none has the name."""
+        whole = _compiled(r"(?i)(?<![\w-]){name}(?![\w-])", name)
+        lines = [number for number, line in enumerate(self.text.splitlines(), 1) if whole.search(line)]
+        told = self.text.splitlines()
+        return next((one for one in lines if value in told[one - 1]), lines[0] if lines else 1)
 
     def says(self, line: str) -> int:
         """The line where a piece of code stands, whatever the spaces and line breaks in it; 0 where it does not."""

@@ -118,7 +118,10 @@ class WorkTree:
             raise Unreadable("leads out of the folder")
         try:
             with open(real, "rb") as file:  # noqa: PTH123 - many small files
-                data = file.read(FILE_BYTES_MAX + 1)
+                size = os.fstat(
+                    file.fileno()
+                ).st_size  # read without it, a buffer of the limit is made for each file
+                data = file.read(min(size, FILE_BYTES_MAX) + 1)
         except OSError as error:
             raise Unreadable(error.strerror or "cannot be read") from None
         if len(data) > FILE_BYTES_MAX:

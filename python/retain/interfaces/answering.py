@@ -57,7 +57,8 @@ class Answering:
     async def _answered(self, event: Event) -> bytes:
         try:
             service = await self._service()
-            return rendered(event.name, await service.injector.inject(event))
+            with service.precedence.question():
+                return rendered(event.name, await service.injector.inject(event))
         except RetainError as error:
             logger.warning("answer.failed event=%s code=%s", event.name, error.code)
         except Exception:

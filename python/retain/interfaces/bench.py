@@ -107,7 +107,9 @@ def opener(name: str, settings: Mapping[str, Any]) -> Opener:
     Raises:
         InvalidInput: no such contestant, or its file cannot be read.
     """
+    from retain.config import read_settings
     from retain.referee import contestants, peers
+    from retain.retrieval.models import model_folder
 
     ungated = {**settings, "recall_confidence": 0, "context_confidence": 0}
     known: dict[str, Opener] = {
@@ -116,6 +118,9 @@ def opener(name: str, settings: Mapping[str, Any]) -> Opener:
         "retain-context": lambda home: contestants.RetainServed(home, settings, "context"),
         "retain-ungated": lambda home: contestants.RetainServed(home, ungated),
         "retain-api": lambda home: contestants.RetainApi(home, settings),
+        "retain-model": lambda home: contestants.RetainModel(
+            home, settings, model_folder(read_settings()[0])
+        ),
     }
     if name in known:
         return known[name]

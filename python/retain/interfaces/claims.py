@@ -23,9 +23,15 @@ def listed(arguments: Namespace, out: Output) -> int:
     for one in shown:
         state = (out.paint.good if one["state"] == FRESH else out.paint.doubtful)(one["state"].ljust(12))
         lines += [f"{state}  {one_line(one['title'], 100)}", out.paint.dim(f"              {one['id']}")]
-        lines += [f"              {line}" for claim in one["claims"] for line in _told(claim, arguments.all)]
+        if one["outcome"]:
+            lines.append(f"              {out.paint.doubtful(one_line(one['outcome'], 200))}")
+        told = (tuple(_told(claim, arguments.all)) for claim in one["claims"])
+        lines += [f"              {line}" for claim in dict.fromkeys(told) for line in claim]
     counts = ", ".join(f"{count:,} {state}" for state, count in sorted(report["counts"].items()))
-    lines.append(f"Memories with claims: {counts or 'none'}")
+    withheld = replies.hidden_text(report["hidden"])
+    lines.append(
+        f"Memories with claims: {counts or 'none'}" + (f"; not listed: {withheld}" if withheld else "")
+    )
     if any(one["state"] != FRESH for one in shown):
         lines.append("Put one right: `retain reconcile ID keep|revise|supersede|forget`")
     out.answer({**report, "memories": shown}, "\n".join(lines))

@@ -79,13 +79,13 @@ class Output:
         self.as_json = as_json
         self.paint = replies.Paint.for_stream(sys.stdout)
 
-    def say(self, text: str) -> None:
-        """Prints text for people, whatever the encoding of the terminal."""
-        sys.stdout.write(replies.encodable(text, sys.stdout.encoding) + "\n")
+    def say(self, text: str, *, as_is: bool = False) -> None:
+        """Prints text for people, whatever the encoding of the terminal; ``as_is`` breaks no line that is too wide."""
+        replies.write(sys.stdout, text, as_is=as_is)
 
     def aside(self, text: str) -> None:
         """Prints a remark to stderr, so that stdout holds nothing but the answer."""
-        sys.stderr.write(replies.encodable(text, sys.stderr.encoding) + "\n")
+        replies.write(sys.stderr, text)
 
     def value(self, value: object) -> None:
         """Prints a value for programs: on one line, or indented where a person looks."""
@@ -93,12 +93,12 @@ class Output:
         indent = 2 if sys.stdout.isatty() else None
         sys.stdout.write(replies.as_json(value, ascii_only=ascii_only, indent=indent) + "\n")
 
-    def answer(self, value: object, text: str) -> None:
+    def answer(self, value: object, text: str, *, as_is: bool = False) -> None:
         """Prints the value with ``--json``, else the text."""
         if self.as_json:
             self.value(value)
         else:
-            self.say(text)
+            self.say(text, as_is=as_is)
 
 
 PLACES = {
@@ -113,6 +113,8 @@ PLACES = {
     "retain.interfaces.doctor": ("doctor",),
     "retain.interfaces.claims": ("reconcile",),
     "retain.interfaces.scan": ("scan",),
+    "retain.interfaces.state": ("status",),
+    "retain.interfaces.encrypting": ("encrypt", "decrypt", "key"),
     "retain.interfaces.keeping": ("backup", "restore", "unforget", "erase"),
     "retain.interfaces.inspection": ("explain", "stats", "verify", "audit", "drain", "config"),
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from retain.errors import Conflict, InvalidInput
 from retain.home import CLIENT_FILES
+from retain.whole_files import create
 
 ABSENT = ".absent"
 BACKUPS_OF_A_SECOND = 100
@@ -45,7 +46,7 @@ class Backups:
                 path = self.folder / f"{stem}-{number:02d}{ABSENT if data is None else ''}"
                 with suppress(FileExistsError):
                     if not path.with_name(f"{stem}-{number:02d}").exists():
-                        create(path, content, 0o600)
+                        create(path, content)
                         return path
         except OSError as error:
             problem = f"no backup can be kept in {self.folder}: {error.strerror}"
@@ -77,16 +78,6 @@ def folders_made(marker: Path) -> list[Path]:
     except (OSError, ValueError):
         return []
     return [Path(path) for path in made if isinstance(path, str)] if isinstance(made, list) else []
-
-
-def create(path: Path, data: bytes, mode: int) -> None:
-    """Writes and syncs a file that must not be there yet."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fchmod(fd, mode)
-        os.fsync(fd)
 
 
 def _key(target: Path) -> str:

@@ -20,8 +20,9 @@ from typing import Any
 
 from retain.errors import Conflict, InvalidInput
 from retain.interfaces import json_text, toml_text
-from retain.interfaces.client_backups import Backups, create
+from retain.interfaces.client_backups import Backups
 from retain.interfaces.json_text import DEPTH_MAX, Verbatim
+from retain.whole_files import create, sync
 
 FILE_BYTES_MAX = 10 * 1024 * 1024
 JSON, JSON_WITH_COMMENTS, TOML = "json", "json with comments", "toml"
@@ -297,7 +298,7 @@ def overwrite(file: ClientFile, data: bytes) -> None:
             fresh.replace(target)
         finally:
             fresh.unlink(missing_ok=True)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise InvalidInput("file", f"{file.path} cannot be written: {error.strerror}") from None
 
@@ -306,7 +307,7 @@ def remove(file: ClientFile, made: Sequence[Path]) -> None:
     """Deletes a file that retain made and that holds nothing any more, and the empty folders made for it."""
     with suppress(FileNotFoundError):
         file.target.unlink()
-    _sync(file.target.parent)
+    sync(file.target.parent)
     for folder in made:
         with suppress(OSError):
             folder.rmdir()
@@ -318,11 +319,3 @@ def _keep_owner(old: Path, new: Path) -> None:
         owner = old.stat()
         if (owner.st_uid, owner.st_gid) != (os.getuid(), os.getgid()):
             os.chown(new, owner.st_uid, owner.st_gid)
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

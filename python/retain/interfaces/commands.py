@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import retain
@@ -16,12 +14,13 @@ from retain.config import read_settings
 from retain.errors import InvalidInput
 from retain.interfaces import replies
 from retain.retrieval.context import one_line
+from retain.storage.scratch import scratch
 
 if TYPE_CHECKING:
     from retain.interfaces.cli import Output
     from retain.memory.outcomes import Outcome
     from retain.memory.service import MemoryService
-    from retain.model import Memory
+    from retain.model import Memory, Timeline
 
 T = TypeVar("T")
 
@@ -48,8 +47,8 @@ def as_of(arguments: Namespace, action: Callable[[MemoryService], Awaitable[T]])
     async def go() -> T:
         async with retain.open(arguments.home, door="cli") as memory:
             await memory.drain.run()
-            with tempfile.TemporaryDirectory(dir=memory.settings.home, prefix="as-of-") as directory:
-                await memory.keeping.write_past(Path(directory, memory.settings.database.name), moment)
+            with scratch(memory.settings.home) as directory:
+                await memory.keeping.write_past(directory / memory.settings.database.name, moment)
                 async with retain.open(directory, door="cli") as past:
                     return await action(past)
 
@@ -106,7 +105,7 @@ def show(arguments: Namespace, out: Output) -> int:
     value = replies.memory_object(found)
     value["links"] = [{"kind": kind, "direction": way, "id": other} for kind, way, other in links]
     value["outcome"] = outcome.as_json()
-    out.answer(value, _whole(found, links, outcome, out.paint))
+    out.answer(value, _whole(found, links, outcome, out.paint), as_is=True)
     return replies.EXIT_OK
 
 
@@ -123,7 +122,8 @@ def timeline(arguments: Namespace, out: Output) -> int:
             workspace=arguments.workspace,
         ),
     )
-    out.answer({"memories": [replies.memory_object(memory) for memory in found]}, _timeline(found, out.paint))
+    told = [{**replies.memory_object(one.memory), "state": one.state, "note": one.note} for one in found.told]
+    out.answer({"memories": told, "hidden": dict(found.hidden)}, _timeline(found, out.paint))
     return replies.EXIT_OK
 
 
@@ -223,14 +223,13 @@ def read_text(arguments: Namespace) -> str:
     if arguments.text is None and sys.stdin.isatty():
         raise InvalidInput("text", "is missing", hint="give it as an argument, or pipe it in")
     chars_max = read_settings(arguments.home)[0].text_chars_max
-    data = sys.stdin.buffer.read(chars_max * UTF8_BYTES_MAX + 2)
+    bytes_max = chars_max * UTF8_BYTES_MAX + 1  # the line break at the end is dropped
+    data = sys.stdin.buffer.read(bytes_max + 1)
+    if len(data) > bytes_max:
+        raise InvalidInput("text", f"exceeds the limit of {chars_max:,} characters", limit=chars_max)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        if len(data) > chars_max * UTF8_BYTES_MAX:
-            raise InvalidInput(
-                "text", f"exceeds the limit of {chars_max:,} characters", limit=chars_max
-            ) from None
         raise InvalidInput("text", f"is not UTF-8 at byte {error.start}") from None
     return text.removesuffix("\n")
 
@@ -274,16 +273,21 @@ def _whole(memory: Memory, links: list[tuple[str, str, str]], outcome: Outcome, 
     return "\n".join([heading, "", replies.printable(memory.text), "", replies.table(shown, paint)])
 
 
-def _timeline(found: list[Memory], paint: replies.Paint) -> str:
-    if not found:
-        return paint.dim("Nothing found")
+def _timeline(found: Timeline, paint: replies.Paint) -> str:
+    withheld = replies.hidden_text(found.hidden)
+    last = [paint.dim(f"withheld: {withheld}")] if withheld else []
+    if not found.told:
+        return "\n".join([paint.dim("Nothing found"), *last])
     lines: list[str] = []
     day = ""
-    for memory in found:
-        moment = replies.local_time(memory.occurred_at)
-        if moment[:10] != day:
-            day = moment[:10]
-            lines += [*([""] if lines else []), paint.bold(day)]
-        lines.append(f"  {moment[11:]}  {paint.kind(memory.kind.ljust(11))}  {one_line(memory.title, 100)}")
+    for one in found.told:
+        memory = one.memory
+        date, clock, zone = replies.local_time(memory.occurred_at).split()
+        if f"{date}  {zone}" != day:
+            day = f"{date}  {zone}"
+            lines += [*([""] if lines else []), f"{paint.bold(date)}  {paint.dim(zone)}"]
+        lines.append(f"  {clock}  {paint.kind(memory.kind.ljust(11))}  {one_line(memory.title, 100)}")
+        if one.note:
+            lines.append(f"         {paint.doubtful(one_line(one.note, 200))}")
         lines.append(paint.dim(f"         {memory.id}"))
-    return "\n".join(lines)
+    return "\n".join([*lines, *last])

@@ -31,7 +31,11 @@ TABLES = ("retention",)
 
 
 def off(arguments: Namespace, out: Output) -> int:
-    """Switches capture off in a folder and below."""
+    """Switches capture off in a folder and below.
+
+    Raises:
+        InvalidInput: no such folder; a name with a slip in it would switch nothing off.
+    """
     return _switch(arguments, out, captured=False)
 
 
@@ -43,6 +47,8 @@ def on(arguments: Namespace, out: Output) -> int:
 def _switch(arguments: Namespace, out: Output, *, captured: bool) -> int:
     home = place_of(arguments.home)
     folder = _folder(arguments.path, here=arguments.here)
+    if not captured and not Path(folder).is_dir():
+        raise InvalidInput("path", f"{one_line(folder, 300)} is no folder")
     keys = ("projects", folder)
     settings_file.change(home, keys, None if captured else {"capture": False})
     project = with_memory(arguments, lambda memory: _state(memory, folder))

@@ -26,7 +26,7 @@ from retain.capture.transcript import replay
 from retain.errors import InvalidInput
 from retain.git import head
 from retain.git.repository import locate
-from retain.interfaces.replies import Paint, counted, duration, printable
+from retain.interfaces.replies import Paint, counted, duration, printable, write
 from retain.memory.drain import DrainReport
 from retain.memory.service import MemoryService
 from retain.model import Memory, Recall
@@ -50,10 +50,10 @@ def main(args: Namespace) -> int:
     """
     repo = Path(args.repo or Path.cwd()).resolve()
     if not repo.is_dir():
-        raise InvalidInput("--repo", f"{repo} is not a directory")
+        raise InvalidInput("repo", f"{repo} is not a directory")
     transcript = Path(args.transcript) if args.transcript else None
     if transcript is not None and not transcript.is_file():
-        raise InvalidInput("--transcript", f"{transcript} is not a file")
+        raise InvalidInput("transcript", f"{transcript} is not a file")
     with tempfile.TemporaryDirectory(prefix="retain-demo-") as home:
         return asyncio.run(_Demo(Path(home), repo, transcript).run())
 
@@ -70,18 +70,18 @@ class _Demo:
         branch, commit = head.read(str(self._root))
         self._title("Where")
         where = f"on {branch or 'a detached head'} at {commit[:10]}" if commit else "no commit yet"
-        print(f"repository {self._root} ({where}); data in {self._home}, removed at the end")
+        _print(f"repository {self._root} ({where}); data in {self._home}, removed at the end")
         events = self._events()
         self._capture(events)
         async with retain.open(self._home, folder=self._root) as first:
             report = await first.drain.run()
-            self._show_stored(report, await first.timeline(limit=first.settings.results_max))
+            self._show_stored(report, (await first.timeline(limit=first.settings.results_max)).memories)
             prompts = await self._prompts(first)
         # A new service on the same data: what a server started by the next session sees.
         async with retain.open(self._home, folder=self._root, origin="assistant") as second:
             self._title("The next session asks")
-            for prompt in prompts:
-                await self._ask(second, prompt)
+            for number, prompt in enumerate(prompts):
+                await self._ask(second, prompt, is_first=number == 0)
             checked = await second.verify()
         self._finish(checked)
         return 0
@@ -94,7 +94,7 @@ class _Demo:
             with resources.as_file(resources.files("retain").joinpath(SHIPPED)) as path:
                 events = list(replay(path))
         if not events:
-            raise InvalidInput("--transcript", "holds no event that a hook would see")
+            raise InvalidInput("transcript", "holds no event that a hook would see")
         cwd = next((e["cwd"] for e in events if isinstance(e.get("cwd"), str) and len(e["cwd"]) > 1), "")
         if not cwd:
             return events
@@ -118,9 +118,9 @@ class _Demo:
             )
             took.append((time.perf_counter() - started) * 1e6)
         names = Counter(str(event.get("hook_event_name")) for event in events)
-        print(", ".join(f"{count} {name}" for name, count in names.most_common()))
+        _print(", ".join(f"{count} {name}" for name, count in names.most_common()))
         took.sort()
-        print(
+        _print(
             f"{counted(len(events), 'hook process', 'hook processes')}: median {duration(took[len(took) // 2])}, "
             f"slowest {duration(took[-1])}, each synced to disk before it ended"
         )
@@ -128,17 +128,17 @@ class _Demo:
     def _show_stored(self, report: DrainReport, memories: Sequence[Memory]) -> None:
         self._title("What was stored")
         for memory in memories:
-            print(f"  {self._paint.kind(memory.kind.ljust(11))} {printable(one_line(memory.title, 96))}")
-        print(
+            _print(f"  {self._paint.kind(memory.kind.ljust(11))}  {printable(one_line(memory.title, 96))}")
+        _print(
             f"{counted(report.events, 'event', 'events')} became {counted(report.memories, 'memory', 'memories')}"
         )
         if report.redacted:
             rules = ", ".join(f"{count} {rule}" for rule, count in sorted(report.redacted.items()))
-            print(f"{self._paint.doubtful('redacted before anything was stored:')} {rules}")
+            _print(f"{self._paint.doubtful('redacted before anything was stored:')} {rules}")
             for memory in memories:
                 if memory.redacted:
                     line = next((part for part in memory.text.splitlines() if "[redacted:" in part), "")
-                    print(f"  {self._paint.dim(printable(one_line(line, 110)))}")
+                    _print(f"  {self._paint.dim(printable(one_line(line, 110)))}")
 
     async def _prompts(self, service: MemoryService) -> Sequence[str]:
         """Three prompts: about something decided, about something that failed, and about neither."""
@@ -150,49 +150,52 @@ class _Demo:
             prompts += [one_line(hit.memory.title, 120) for hit in found]
         return (*prompts, UNRELATED)
 
-    async def _ask(self, service: MemoryService, prompt: str) -> None:
+    async def _ask(self, service: MemoryService, prompt: str, *, is_first: bool) -> None:
         started = time.perf_counter()
         block, recall = await service.context(prompt, CONTEXT_TOKENS)
         took_us = (time.perf_counter() - started) * 1e6
         assert recall is not None, "a context for a prompt comes from a recall"
-        print(f"\n{self._paint.bold('> ' + printable(prompt))}")
-        self._show_answer(block, recall, took_us)
+        _print(f"\n{self._paint.bold('> ' + printable(prompt))}")
+        took = duration(took_us) + (", with nothing read yet" if is_first else "")
+        self._show_answer(block, recall, took)
 
-    def _show_answer(self, block: Block, recall: Recall, took_us: float) -> None:
+    def _show_answer(self, block: Block, recall: Recall, took: str) -> None:
         for line in block.text.splitlines():
-            print(f"  {printable(line)}")
+            _print(f"  {printable(line)}")
         plan = recall.plan
         why = (
-            f"plan {plan['name']} (estimated {plan['cost_us'][1]:.0f} µs, took {plan['truth']['us']:.0f} µs); "
+            f"plan {plan['name']} (estimated {duration(plan['cost_us'][1])}, took {duration(plan['truth']['us'])}); "
             f"{recall.confidence:.0%} likely to answer the question"
         )
         withheld = ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in recall.hidden.items())
         if block.over_budget:
             withheld = ", ".join(filter(None, (withheld, f"{block.over_budget} over the budget")))
         if not block.text:
-            print(f"  {self._paint.doubtful('nothing is injected')}: nothing fits")
-        print(
-            self._paint.dim(
-                f"  injected: {block.tokens} tokens in {took_us:.0f} µs · withheld: {withheld or 'none'}"
-            )
+            _print(f"  {self._paint.doubtful('nothing is injected')}: nothing fits")
+        _print(
+            self._paint.dim(f"  injected: {block.tokens} tokens in {took} · withheld: {withheld or 'none'}")
         )
         for hit in recall.hits[:1]:
             parts = ", ".join(f"{name} {value:g}" for name, value in hit.parts.items())
             why += f"; first one scores {hit.score:.2f} ({parts})"
-        print(self._paint.dim(f"  why: {why}"))
+        _print(self._paint.dim(f"  why: {why}"))
 
     def _finish(self, checked: Mapping[str, Any]) -> None:
         self._title("And now")
         items = sum(check["checked"] for check in checked["checks"])
         verdict = self._paint.good("ok") if checked["ok"] else self._paint.bad("problems found")
-        print(
+        _print(
             f"verified: {verdict} ({items:,} pages, rows and records); "
             f"{time.perf_counter() - self._started:.1f} s in all"
         )
-        print(f"Install into Claude Code with:  {self._paint.bold('retain install')}")
+        _print(f"Install into Claude Code with:  {self._paint.bold('retain install')}")
 
     def _title(self, text: str) -> None:
-        print(f"\n{self._paint.bold(text)}")
+        _print(f"\n{self._paint.bold(text)}")
+
+
+def _print(text: str) -> None:
+    write(sys.stdout, text)
 
 
 def hook_command() -> list[str]:

@@ -8,13 +8,13 @@ import shutil
 import stat
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from retain.capture import losses
-from retain.config import Settings, client_files, managed_settings, read_settings
+from retain.config import Settings, client_files, managed_settings, place_of, read_settings
 from retain.errors import RetainError
 from retain.interfaces import client_checks, replies, surroundings
 from retain.interfaces.findings import FAIL, OK, WARN, Finding, report
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FREE_BYTES_LOW = 200 * 1024 * 1024
 FREE_BYTES_LEAST = 20 * 1024 * 1024
 WAITING_BYTES_MANY = 64 * 1024 * 1024
+_NEEDS = {"read": os.R_OK, "written to": os.W_OK, "entered": os.X_OK}
 
 
 def doctor(arguments: Namespace, out: Output) -> int:
@@ -39,19 +40,49 @@ def doctor(arguments: Namespace, out: Output) -> int:
 def examine(arguments: Namespace) -> Iterator[Finding]:
     """The findings in the order in which their causes follow each other."""
     yield from versions()
-    settings, _ = read_settings(arguments.home)
-    yield from data_directory(settings.home)
-    yield from store(settings)
-    yield from spool(settings)
+    settings = yield from _settings(arguments)
     hooks_file = Path(arguments.settings or client_files()[0])
     servers_file = Path(arguments.mcp or client_files()[1])
-    yield from client_checks.hooks(hooks_file, spawn=not arguments.no_spawn)
-    yield from client_checks.server(servers_file, hooks_file, spawn=not arguments.no_spawn)
-    yield from client_checks.one_store(hooks_file, servers_file, settings.home)
-    yield from surroundings.switches(hooks_file, managed_settings())
-    yield from surroundings.trust(servers_file)
-    yield from surroundings.sweeping(hooks_file, settings)
-    yield from surroundings.other_clients()
+    spawn = not arguments.no_spawn
+    checks = {
+        "data directory": data_directory(settings.home),
+        "encryption": encryption(settings),
+        "store": store(settings),
+        "spool": spool(settings),
+        "project": surroundings.project(),
+        "hooks": client_checks.hooks(hooks_file, spawn=spawn),
+        "mcp server": client_checks.server(servers_file, hooks_file, spawn=spawn),
+        "one store": client_checks.one_store(hooks_file, servers_file, settings.home),
+        "switches": surroundings.switches(hooks_file, managed_settings()),
+        "trust": surroundings.trust(servers_file),
+        "past sessions": surroundings.sweeping(hooks_file, settings),
+        "other clients": surroundings.other_clients(),
+    }
+    for name, findings in checks.items():
+        yield from _whatever_fails(name, findings)
+
+
+def _settings(arguments: Namespace) -> Generator[Finding, None, Settings]:
+    """The settings; where they cannot be read, that is a finding, and what they are without."""
+    try:
+        return read_settings(arguments.home)[0]
+    except RetainError as error:
+        settings = Settings(home=place_of(arguments.home))
+        yield Finding(check="settings", verdict=FAIL, detail=str(error), mend=error.hint)
+        return settings
+
+
+def _whatever_fails(check: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """What a check finds; where it could not look, that is its finding, and the checks after it go on."""
+    try:
+        yield from findings
+    except RetainError as error:
+        yield Finding(check=check, verdict=FAIL, detail=str(error), mend=error.hint)
+    except OSError as error:
+        detail = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        yield Finding(
+            check=check, verdict=FAIL, detail=f"could not look: {detail}", mend="let yourself read it"
+        )
 
 
 def versions() -> Iterator[Finding]:
@@ -73,6 +104,35 @@ def versions() -> Iterator[Finding]:
         yield Finding(check="sqlite", verdict=FAIL, detail=str(error), mend=error.hint)
     else:
         yield Finding(check="sqlite", verdict=OK, detail=f"{version} through apsw {apsw.apsw_version()}")
+
+
+def encryption(settings: Settings) -> Iterator[Finding]:
+    """Whether the data directory is encrypted, its key is here, and the SQLite that is loaded has ciphers."""
+    from importlib.metadata import distributions
+
+    from retain.memory.reports import encryption as state
+    from retain.storage.connection import CIPHER_BUILD, check_ciphers
+
+    name = "encryption"
+    builds = {found.name.lower().replace("_", "-") for found in distributions()} & {"apsw", "apsw-sqlite3mc"}
+    if len(builds) > 1:
+        detail = "apsw and apsw-sqlite3mc are both installed: they are one module, and the last one wins"
+        yield Finding(check="sqlite", verdict=WARN, detail=detail, mend=CIPHER_BUILD)
+    try:
+        found = state(settings)
+        if found["encrypted"]:
+            check_ciphers()
+    except RetainError as error:
+        yield Finding(check=name, verdict=FAIL, detail=str(error), mend=error.hint)
+        return
+    if found["encrypted"] and found["place"] is None:
+        mend = "`retain key import FILE`, or set RETAIN_KEYS to the folder of the key"
+        yield Finding(check=name, verdict=FAIL, detail=replies.at_rest(found), mend=mend)
+    elif found["unfinished"]:
+        mend = "run `retain encrypt`, `retain key rotate` or `retain decrypt` again"
+        yield Finding(check=name, verdict=WARN, detail="the last change was cut short", mend=mend)
+    else:
+        yield Finding(check=name, verdict=OK, detail=replies.at_rest(found))
 
 
 def data_directory(home: Path) -> Iterator[Finding]:
@@ -97,8 +157,9 @@ def data_directory(home: Path) -> Iterator[Finding]:
     elif status.st_uid != os.getuid():
         mend = f"chown it to you, or set RETAIN_HOME (its owner is user {status.st_uid})"
         yield Finding(check=name, verdict=FAIL, detail=f"{home} belongs to another user", mend=mend)
-    elif not os.access(home, os.W_OK | os.X_OK):
-        yield Finding(check=name, verdict=FAIL, detail=f"{home} is not writable", mend=f"chmod 700 {home}")
+    elif missing := [what for what, need in _NEEDS.items() if not os.access(home, need)]:
+        detail = f"{home} cannot be {' or '.join(missing)}"
+        yield Finding(check=name, verdict=FAIL, detail=detail, mend=f"chmod 700 {home}")
     elif mode := stat.S_IMODE(status.st_mode) & 0o077:
         detail = f"{home} can be entered by others (mode {mode | 0o700:o})"
         yield Finding(check=name, verdict=WARN, detail=detail, mend=f"chmod 700 {home}")

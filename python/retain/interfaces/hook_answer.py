@@ -15,18 +15,14 @@ from retain.capture.parse import load_json
 from retain.capture.spool import PAYLOAD_BYTES_MAX
 from retain.config import read_settings
 from retain.errors import RetainError
-from retain.interfaces.hook import read_bounded, with_warning
+from retain.interfaces.hook import read_bounded
 from retain.interfaces.questions import EMPTY, allowed, rendered, told_event
 
 START = "SessionStart"
 
 
-def main(warning: str = "") -> int:
-    """Answers the event on stdin; returns 0, always.
-
-    Args:
-        warning: what the user is told beside the answer.
-    """
+def main() -> int:
+    """Answers the event on stdin; returns 0, always."""
     printed = False
     try:
         settings, _ = read_settings()
@@ -38,14 +34,14 @@ def main(warning: str = "") -> int:
 
             answer = answer_start(settings, event)
             if answer is not None:
-                printed = _print(with_warning(rendered(START, answer.block.text), warning))
+                printed = _print(rendered(START, answer.block.text))
                 keep_receipt(settings, answer)
     except RetainError as error:
         sys.stderr.write(f"retain: hook.unanswered code={error.code}\n")
     except Exception as error:  # noqa: BLE001 - the outermost frame of a hook: it must not fail a session
         sys.stderr.write(f"retain: hook.unanswered type={type(error).__name__}\n")
     if not printed:
-        _print(with_warning(EMPTY, warning))
+        _print(EMPTY)
     return 0
 
 

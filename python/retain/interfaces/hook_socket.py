@@ -1,7 +1,7 @@
 """The socket on which one server of a user answers hooks: election by a lock, frames, peers.
 
 There is no daemon. Every server asks for the lock of ``run/hook.lock`` four times a second; the one that holds
-it listens on ``run/hook.sock``. When it ends, in whatever way, the system lets the lock go, and another server
+it listens on ``run/hook.sock``. When it ends, in whatever way, or does not answer any more, another server
 puts a socket of its own in place of the old one. A question and its answer are one frame each: four bytes of
 length, little-endian, and as many bytes of JSON.
 """
@@ -9,7 +9,6 @@ length, little-endian, and as many bytes of JSON.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import socket
@@ -19,12 +18,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from retain.home import HOOK_LOCK, HOOK_SOCKET, RUN
+from retain.home import HOOK_SOCKET, RUN
+from retain.interfaces.hook_election import Election, inode
 
 logger = logging.getLogger(__name__)
 
 ELECTION_S = 0.25
 """How often the lock is asked for: a server that died is followed within about this time."""
+
+ELECTIONS_A_PING = 8
+"""How many are lost before the one that holds the lock is asked for a sign of life: it may be stopped, or hang."""
 
 QUESTION_BYTES_MAX = 16 * 1024 * 1024
 QUESTION_S = 2.0
@@ -62,27 +65,33 @@ class HookSocket:
 
     async def keep_running(self) -> None:
         """Answers whenever this process is elected; returns where the place cannot be used."""
+        election = Election(self._folder)
         try:
-            lock = self._open_lock()
-        except OSError as error:
-            logger.warning("hook_socket.unusable errno=%s", error.errno)
-            return
-        try:
+            self._make_folder()
             while True:
-                await self._standing.wait()
-                if not _locked(lock):  # the system tells nobody when it is let go
-                    await asyncio.sleep(ELECTION_S)
-                    continue
+                await self._elected(election)
                 self._silent.clear()
                 try:
-                    await self._listen()
+                    await self._listen(election)
                 finally:
-                    fcntl.flock(lock, fcntl.LOCK_UN)
+                    election.let_go()
                     self._silent.set()
         except OSError as error:
             logger.warning("hook_socket.failed errno=%s", error.errno)
         finally:
-            os.close(lock)
+            election.let_go()
+
+    async def _elected(self, election: Election) -> None:
+        """Waits until the lock is had; the system tells nobody when it is let go."""
+        lost = 0
+        await self._standing.wait()
+        while not election.won():
+            await asyncio.sleep(ELECTION_S)
+            await self._standing.wait()
+            lost += 1
+            if lost >= ELECTIONS_A_PING:
+                with short_name(self._folder) as short:
+                    lost = 0 if await election.is_answered(f"{short}/{HOOK_SOCKET}") else lost
 
     async def while_silent(self, stop: Callable[[], None]) -> None:
         """Leaves hooks to another server, calls ``stop``, which stops this process, and stands again once it goes on.
@@ -96,27 +105,27 @@ class HookSocket:
         self._withdrawing.clear()
         self._standing.set()
 
-    def _open_lock(self) -> int:
+    def _make_folder(self) -> None:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         if self._folder.stat().st_uid != os.getuid():
             raise PermissionError(1, "the folder belongs to another user")
-        return os.open(self._folder / HOOK_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
-    async def _listen(self) -> None:
+    async def _listen(self, election: Election) -> None:
         listener = bound(self._folder)
         path = self._folder / HOOK_SOCKET
         own = path.lstat().st_ino
         try:
             server = await asyncio.start_unix_server(self._connected, sock=listener, backlog=CONNECTIONS_MAX)
             try:
-                await self._withdrawing.wait()
+                while election.is_held() and inode(path) == own and not self._withdrawing.is_set():
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._withdrawing.wait(), ELECTION_S)
             finally:
                 server.close()
         finally:
             listener.close()
-            with suppress(OSError):
-                if path.lstat().st_ino == own:  # while the lock is held, nobody else puts another one there
-                    path.unlink()
+            if inode(path) == own:
+                path.unlink(missing_ok=True)
             for task in self._serving:
                 task.cancel()
 
@@ -138,21 +147,15 @@ class HookSocket:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(QUESTION_S):
             size = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "little")
-            if not 0 < size <= QUESTION_BYTES_MAX:
+            if size == 0:
+                return  # a sign of life was asked for
+            if size > QUESTION_BYTES_MAX:
                 raise ValueError(f"{size:,} bytes exceed the limit of {QUESTION_BYTES_MAX:,}")
             question = await reader.readexactly(size)
         answer = await self._answer(question)
         writer.write(len(answer).to_bytes(LENGTH_BYTES, "little") + answer)
         async with asyncio.timeout(QUESTION_S):
             await writer.drain()
-
-
-def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def bound(folder: Path) -> socket.socket:

@@ -66,11 +66,13 @@ def verify(arguments: Namespace, out: Output) -> int:
         lines += [f"{out.paint.bad('Set apart')} {one}: no backup has it whole" for one in done["set_apart"]]
         lines += [f"Mended {done['index_rows']:,} rows of the full-text index"] if done["index_rows"] else []
     report = with_memory(arguments, lambda memory: memory.verify())
+    width = max(len(check["name"]) for check in report["checks"])
     for check in report["checks"]:
         verdict = out.paint.bad("damaged") if check["problems"] else out.paint.good("ok     ")
         looked_at = out.paint.dim(f"{check['checked']:,} checked")
-        lines.append(f"{verdict}  {check['name']}  {looked_at}")
+        lines.append(f"{verdict}  {check['name'].ljust(width)}  {looked_at}")
         lines += [f"           {one_line(problem, 300)}" for problem in check["problems"]]
+    lines.append(f"The store is {replies.at_rest(report['encryption'])}.")
     lines.append(
         "Everything is as it was stored."
         if report["ok"]
@@ -178,6 +180,7 @@ def stats_text(counts: Mapping[str, Any], paint: replies.Paint) -> str:
         ("home", str(counts["home"])),
         ("version", f"retain {counts['version']}, SQLite {counts['sqlite']}"),
         ("size", replies.size(counts["bytes"])),
+        ("at rest", replies.at_rest(counts["encryption"])),
         ("memories", _listed(counts["memories"])),
         ("kinds", _listed(counts["kinds"])),
         ("origins", _listed(counts.get("origins", {}))),
@@ -191,11 +194,8 @@ def stats_text(counts: Mapping[str, Any], paint: replies.Paint) -> str:
         ("damaged files", f"{spool['damaged_files']:,}"),
         ("failed hooks", f"{spool['failures']:,}"),
     ]
-    lines = [
-        replies.table([(name, value) for name, value in rows if value], paint),
-        "",
-        paint.bold("Workspaces"),
-    ]
+    lines = [replies.table([(name, value) for name, value in rows if value], paint)]
+    lines += ["", paint.bold("Workspaces")] if counts["workspaces"] else []
     for place in counts["workspaces"]:
         name = one_line(place["name"], 40)
         lines.append(f"  {place['memories']:>9,}  {name}  {paint.dim(one_line(place['root'], 120))}")

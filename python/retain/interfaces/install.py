@@ -253,7 +253,7 @@ def carry_out(
         backup = None
         if change.names and arguments.dry_run:
             if not out.as_json:
-                out.say("\n".join(difference(change, out.paint)))
+                out.say("\n".join(difference(change, out.paint)), as_is=True)
         elif change.names and change.data is None:
             files.remove(change.file, change.made)
         elif change.names and change.data is not None:
@@ -274,7 +274,7 @@ def _print(places: list[Place], here: entries.Installation, arguments: Namespace
         assert change.data is not None, "an installation deletes nothing"
         shown.append({"path": str(place.file.path), "part": place.part, "text": change.data.decode()})
     lines = [f"# {one_line(one['path'], 300)}\n{one['text']}" for one in shown]
-    out.answer({"files": shown}, "\n".join(lines).rstrip("\n"))
+    out.answer({"files": shown}, "\n".join(lines).rstrip("\n"), as_is=True)
 
 
 def difference(change: Change, paint: replies.Paint) -> Iterator[str]:

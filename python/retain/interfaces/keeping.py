@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from retain.config import read_settings
+from retain.config import read_settings, session_id
 from retain.interfaces import replies
 from retain.interfaces.commands import with_memory
+from retain.storage.audit import Author
 
 if TYPE_CHECKING:
     from retain.interfaces.cli import Output
@@ -35,15 +37,18 @@ def restore(arguments: Namespace, out: Output) -> int:
     """Goes back to a moment, or puts a backup in the place of the store."""
     if arguments.backup is not None:
         from retain.memory.keeping import restore_backup
+        from retain.memory.opening import speaking
 
-        done = restore_backup(read_settings(arguments.home)[0], arguments.backup)
+        author = Author(door="cli", actor=speaking("user"), session=session_id() or "")
+        done = restore_backup(read_settings(arguments.home)[0], arguments.backup, author)
         said = f"{out.paint.good('Restored')} {_line(done)}\nThe store before it: {done['set_aside']}; of what came "
         said += f"later {done['salvaged']:,} memories were saved, {done['unreadable']:,} could not be read"
         out.answer(done, said)
         return replies.EXIT_OK
     done = with_memory(arguments, lambda memory: memory.keeping.restore(arguments.at))
     counts = ", ".join(f"{done[name]:,} now {name}" for name in ("active", "superseded", "forgotten"))
-    said = f"{out.paint.good('As it was at')} {done['at']}: {counts}"
+    moment = replies.local_time(datetime.fromisoformat(done["at"]), seconds=True)
+    said = f"{out.paint.good('As it was at')} {moment}: {counts}"
     out.answer(done, f"{said}\nTo undo it: retain restore --at with the moment before this one.")
     return replies.EXIT_OK
 
@@ -71,8 +76,11 @@ def erase(arguments: Namespace, out: Output) -> int:
         lines.append(
             out.paint.doubtful("A session still reads the write-ahead log: run it again when it ends.")
         )
+    if not done["caches_emptied"]:
+        lines.append(out.paint.doubtful(replies.CACHE_AWAY))
     out.answer(done, "\n".join(lines))
-    return replies.EXIT_FAILED if proof["found_in"] or not done["log_emptied"] else replies.EXIT_OK
+    whole = not proof["found_in"] and done["log_emptied"] and done["caches_emptied"]
+    return replies.EXIT_OK if whole else replies.EXIT_FAILED
 
 
 def _line(one: Mapping[str, Any]) -> str:

@@ -18,6 +18,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from retain.interfaces.reserve import Reserve
+
 if TYPE_CHECKING:
     import mcp_types as types
     from mcp.server.lowlevel import Server
@@ -33,6 +35,10 @@ TOOLS_TTL_MS = 3_600_000
 PARENT_LOOK_S = 1.0
 STACK_BYTES = 2 << 20
 """Of each thread; the usual 8 MiB count in full against RLIMIT_DATA and RLIMIT_AS."""
+
+YOUNG_OBJECTS_MAX = 10_000
+"""So many new objects are made before garbage is looked for among them: a recall makes thousands of tuples, which no
+cycle holds, and the usual 700 look through them several times."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -52,6 +58,12 @@ files in `paths`. Commands, edits and errors are captured by themselves.
 - context: the state of the repository, or what fits a prompt, within a token budget. status: whether memory \
 works."""
 
+EXIT_NO_ROOM = 71
+"""Of a process that finds no room even to say so; what it had acknowledged is on disk."""
+NO_ROOM = (
+    "out of memory: the limit of this process is reached, and what it holds is being given up; try again"
+)
+
 T = TypeVar("T")
 
 
@@ -61,6 +73,7 @@ class Door:
     def __init__(self) -> None:
         self._stack = contextlib.AsyncExitStack()
         self._opening: asyncio.Task[MemoryService] | None = None
+        self.reserve = Reserve()
 
     @functools.cached_property
     def table(self) -> tuple[Tool, ...]:
@@ -116,25 +129,56 @@ class Door:
         from retain.errors import RetainError
         from retain.interfaces.mcp_tools import call, problem_of
 
-        failed = True
+        failed, tries = True, 0
+        while True:
+            tries += 1
+            self.reserve.refill()
+            try:
+                text = _sendable(await call(self.table, params.name, params.arguments or {}, self.service))
+                failed = False
+            except RetainError as error:
+                text = _sendable(problem_of(error))
+            except MemoryError:
+                self.reserve.spend()
+                if tries == 1 and await self._made_room(params.name):
+                    continue
+                logger.warning("serve.no_room tool=%s", params.name)
+                text = NO_ROOM
+            except Exception:
+                logger.exception("serve.call_failed")
+                text = "internal error, see stderr"
+            return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=failed)
+
+    async def _made_room(self, name: str) -> bool:
+        """Gives up what can be given up for a call that found no room; whether it may be made once more."""
+        opening = self._opening
+        if opening is None or not opening.done() or opening.cancelled() or opening.exception():
+            return False
+        pressure = opening.result().pressure
+        if pressure is None or not any(tool.name == name and tool.repeatable for tool in self.table):
+            return False
+        logger.info("serve.made_room tool=%s", name)
         try:
-            text = await call(self.table, params.name, params.arguments or {}, self.service)
-            failed = False
-        except RetainError as error:
-            text = problem_of(error)
-        except Exception:
-            logger.exception("serve.call_failed")
-            text = "internal error, see stderr"
-        clean = text.encode("utf-8", "replace").decode()
-        return types.CallToolResult(content=[types.TextContent(type="text", text=clean)], is_error=failed)
+            await pressure.exhausted()
+        except MemoryError:
+            return False
+        return True
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
 
 
 def _load_service() -> Callable[..., Any]:
     """Imports what a call needs; on a thread, so that messages are answered meanwhile."""
-    import retain.interfaces.mcp_tools
-    import retain.memory.opening
 
-    return retain.memory.opening.open
+    def load() -> Callable[..., Any]:
+        import retain.interfaces.mcp_tools
+        import retain.memory.opening
+
+        return retain.memory.opening.open
+
+    return _quickly(load)
 
 
 def make_server(door: Door) -> Server[Any]:
@@ -167,8 +211,9 @@ async def serve() -> None:
     door = Door()
     server = make_server(door)
     with claimed() as (stdin, stdout):
-        transport = StdioTransport(stdin, stdout)
+        transport = StdioTransport(stdin, stdout, door.reserve)
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(functools.partial(_failed, door.reserve))
         for number in SIGNALS:
             loop.add_signal_handler(number, transport.stop)
         beside = [
@@ -183,6 +228,13 @@ async def serve() -> None:
                 task.cancel()
             await asyncio.wait(beside)
             await door.close()
+
+
+def _failed(reserve: Reserve, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What fails outside of any call. A loop without room would turn on the spot, so then the process ends."""
+    if isinstance(context.get("exception"), MemoryError) and not reserve.spend():
+        os._exit(EXIT_NO_ROOM)
+    loop.default_exception_handler(context)
 
 
 async def _prepare(door: Door, transport: StdioTransport) -> None:
@@ -248,6 +300,7 @@ def main() -> int:
     for number in SIGNALS:
         signal.signal(number, _leave)
     threading.stack_size(STACK_BYTES)
+    gc.set_threshold(YOUNG_OBJECTS_MAX, *gc.get_threshold()[1:])
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="retain: %(message)s")
     _quickly(_load_sdk)
     try:

@@ -15,6 +15,7 @@ from retain.config import Settings
 from retain.errors import InvalidInput, NotFound, RetainError
 from retain.interfaces.arguments import Argument, checked, schema_of
 from retain.interfaces.replies import UNSEEN, hidden_text, hint_of
+from retain.interfaces.state import NAMES_SHOWN, counts_text, status_text
 from retain.memory.inputs import (
     IDS_CHARS_MAX,
     PATHS_MAX,
@@ -22,6 +23,7 @@ from retain.memory.inputs import (
     TAGS_MAX,
     TITLE_CHARS_MAX,
 )
+from retain.memory.recalling import within_budget
 from retain.memory.service import MemoryService
 from retain.model import KINDS, Memory
 from retain.retrieval.context import count_tokens, fit, line_of, one_line, provenance_of
@@ -33,7 +35,6 @@ TEXTS_TOKENS_MAX = 16_000
 """Most tokens of the texts of one ``get``, shared by the memories asked for; the client cuts at 25,000."""
 
 ERROR_CHARS_MAX = 600
-NAMES_SHOWN = 20
 OUTCOME_CHARS_MAX = 200
 
 LIMIT = 10
@@ -229,7 +230,9 @@ async def call(
         known = ", ".join(tool.name for tool in table)
         raise InvalidInput("name", f"unknown tool {one_line(name, 64)!r}; known: {known}")
     arguments = checked(tool.arguments, given)
-    return await tool.call(await service(), arguments)
+    opened = await service()
+    with opened.precedence.question():
+        return await tool.call(opened, arguments)
 
 
 def problem_of(error: RetainError) -> str:
@@ -258,7 +261,7 @@ async def _remember(service: MemoryService, arguments: Mapping[str, Any]) -> str
     if memory.near:
         lines.append(f"similar, not merged: {_ids(memory.near)}; revise or forget what is out of date")
     if memory.created and memory.redacted:
-        lines.append(f"redacted before storing: {_counts(memory.redacted)}")
+        lines.append(f"redacted before storing: {counts_text(memory.redacted)}")
     return "\n".join(lines)
 
 
@@ -267,9 +270,9 @@ async def _recall(service: MemoryService, arguments: Mapping[str, Any]) -> str:
         arguments["query"],
         filter=arguments.get("filter"),
         limit=arguments.get("limit", min(LIMIT, service.settings.results_max)),
-        budget_tokens=LINES_TOKENS_MAX,
     )
-    lines = [f"{line_of(hit.memory, hit.snippet, hit.note)} {hit.score:.2f}" for hit in recall.hits]
+    recall, told = within_budget(recall, LINES_TOKENS_MAX)
+    lines = [f"{line} {hit.score:.2f}" for line, hit in zip(told, recall.hits, strict=True)]
     ids = [hit.memory.id for hit in recall.hits]
     await service.receipts.shown("recall", ids, tokens=recall.tokens or 0, hidden=recall.hidden)
     return "\n".join([*([HEADING, *lines] if lines else [NOTHING]), *_hidden(recall.hidden)])
@@ -289,20 +292,24 @@ async def _get(service: MemoryService, arguments: Mapping[str, Any]) -> str:
 
 
 async def _timeline(service: MemoryService, arguments: Mapping[str, Any]) -> str:
-    memories = await service.timeline(
+    found = await service.timeline(
         arguments.get("around"),
         since=arguments.get("since"),
         until=arguments.get("until"),
         path=arguments.get("path"),
     )
-    lines = ((memory.id, f"{memory.occurred_at:%H:%M} {line_of(memory)}") for memory in memories)
+    lines = (
+        (one.memory.id, f"{one.memory.occurred_at:%H:%MZ} {line_of(one.memory, note=one.note)}")
+        for one in found.told
+    )
     block = fit(lines, LINES_TOKENS_MAX)
-    return "\n".join([block.text or NOTHING, *_hidden({"over_budget": block.over_budget})])
+    hidden = {**found.hidden, "over_budget": block.over_budget}
+    return "\n".join([block.text or NOTHING, *_hidden(hidden)])
 
 
 async def _revise(service: MemoryService, arguments: Mapping[str, Any]) -> str:
     memory = await service.revise(arguments["id"], arguments["text"], arguments.get("reason", ""))
-    redacted = f"\nredacted before storing: {_counts(memory.redacted)}" if memory.redacted else ""
+    redacted = f"\nredacted before storing: {counts_text(memory.redacted)}" if memory.redacted else ""
     return f"Revised: [{memory.id}] replaces [{memory.supersedes}]{redacted}"
 
 
@@ -320,38 +327,8 @@ async def _context(service: MemoryService, arguments: Mapping[str, Any]) -> str:
     return "\n".join([block.text or NOTHING, *_hidden(hidden)])
 
 
-def _review(waiting: Mapping[str, int]) -> list[str]:
-    if not waiting:
-        return []
-    why = ", ".join(f"{count} {reason}" for reason, count in sorted(waiting.items()))
-    return [f"{sum(waiting.values())} memories wait for a review by the user ({why}): retain review"]
-
-
 async def _status(service: MemoryService, _: Mapping[str, Any]) -> str:
-    status = await service.status()
-    place = status["workspace"]
-    lines = [
-        f"retain {status['version']}, data in {status['home']}",
-        f"workspace {one_line(place['name'], 80)} at {place['root']}: {place['memories']} active memories",
-        f"all workspaces: {status['memories']} active memories ({_counts(status['kinds'])})",
-        f"{status['sessions']} sessions, {status['events']} events ({status['redacted']} secrets redacted)",
-        f"{status['spool_waiting_bytes']} bytes wait in the spool",
-        *([] if status["capture"] == "on" else [f"capture is {status['capture']} here"]),
-        *_review(status["review"]),
-        *_pressure(status["pressure"]),
-        *(f"problem: {problem}" for problem in status["problems"]),
-    ]
-    return "\n".join(lines if status["problems"] else [*lines, "no problems"])
-
-
-def _pressure(last: Mapping[str, Any]) -> list[str]:
-    """Footprint and limit, where somebody watches them."""
-    if last["level"] in {"off", "unknown"}:
-        return []
-    used, limit = last["used_bytes"] >> 20, last["limit_bytes"] >> 20
-    return [
-        f"RAM: pressure {last['level']}, {used} of {limit} MiB ({last['source']}), relieved {last['reliefs']} times"
-    ]
+    return status_text(await service.status())
 
 
 def _whole(memory: Memory, outcome: Sequence[str], tokens: int) -> str:
@@ -366,7 +343,7 @@ def _whole(memory: Memory, outcome: Sequence[str], tokens: int) -> str:
     if memory.tags:
         facts.append(f"tags: {', '.join(one_line(tag, 64) for tag in memory.tags)}")
     if memory.redacted:
-        facts.append(f"redacted: {_counts(memory.redacted)}")
+        facts.append(f"redacted: {counts_text(memory.redacted)}")
     facts += [f"outcome: {one_line(line, OUTCOME_CHARS_MAX)}" for line in outcome]
     return "\n".join([*facts, _indented(memory.text, tokens)])
 
@@ -391,10 +368,6 @@ def _cut(text: str, tokens: int) -> str:
 def _hidden(counts: Mapping[str, int]) -> list[str]:
     reasons = hidden_text(counts)
     return [f"hidden: {reasons}"] if reasons else []
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in list(counts.items())[:NAMES_SHOWN]) or "none"
 
 
 def _ids(ids: Sequence[str]) -> str:

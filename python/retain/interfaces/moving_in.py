@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
-import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from retain.config import CONFIG_FILE, client_files, codex_directory, user_direc
 from retain.errors import InvalidInput
 from retain.interfaces import replies
 from retain.model import from_us
+from retain.storage.scratch import scratch
 
 if TYPE_CHECKING:
     from retain.capture.moving.records import Source
@@ -42,8 +42,8 @@ def move_in(arguments: Namespace, out: Output) -> int:
             await memory.drain.run()  # what the hooks have captured must be known before it is met again
             if not arguments.dry_run:
                 return await _read(memory, arguments, place, bar.show)
-            with tempfile.TemporaryDirectory(prefix="retain-dry-run-") as directory:
-                await memory.imports.copy_to(Path(directory, memory.settings.database.name))
+            with scratch(memory.settings.home) as directory:
+                await memory.imports.copy_to(directory / memory.settings.database.name)
                 with suppress(FileNotFoundError):  # the rules hold for a trial as well
                     shutil.copy(memory.settings.home / CONFIG_FILE, directory)
                 async with retain.open(directory) as copy:
@@ -74,8 +74,8 @@ def list_imports(arguments: Namespace, out: Output) -> int:
         for run in found
     ]  # fmt: skip
     lines = [
-        f"{one['import']}  {one['started_at']}  {one['status']:<7}  {one['source']}  {one['place']}"
-        for one in value
+        f"{run.id}  {replies.local_time(from_us(run.started_us))}  {run.status:<7}  {run.source}  {run.place}"
+        for run in found
     ]
     out.answer(value, "\n".join(lines) or "No import was made.")
     return replies.EXIT_OK

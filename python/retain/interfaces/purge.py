@@ -12,12 +12,12 @@ from typing import Any, Self
 
 from retain.config import CONFIG_FILE, Settings
 from retain.errors import Conflict, InvalidInput
-from retain.home import CLIENT_FILES, DATABASE, RUN, SPOOL
+from retain.home import CLIENT_FILES, DATABASE, PUBLIC_KEY, RUN, SPOOL
 from retain.interfaces import replies
 from retain.storage.removal import alone
 
-_OURS = "backups cache git controls model model-* search-* as-of-* mend-* *.lock *.sock"
-OWN = (f"{DATABASE}*", SPOOL, RUN, CLIENT_FILES, CONFIG_FILE, *_OURS.split())
+_OURS = "backups cache git controls model model-* scratch-* *.lock *.sock"
+OWN = (f"{DATABASE}*", PUBLIC_KEY, SPOOL, RUN, CLIENT_FILES, CONFIG_FILE, *_OURS.split())
 """What retain makes in its data directory; whatever else lies there is left, and named."""
 
 UNREADABLE = "unreadable"

@@ -1,6 +1,6 @@
 """From the question of a hook to its event, and from the text for the model to what the client reads.
 
-A question is ``{"v": 1, "event": what the client sent, "cwd", "branch", "commit", "record"}``; an answer is the
+A question is ``{"v": 1, "event": what the client sent, "cwd", "branch", "commit"}``; an answer is the
 bytes to print.
 """
 
@@ -23,12 +23,12 @@ ANSWER_BYTES_MAX = 64 * 1024
 _FRAME = re.compile(r"<(?=\s*/?\s*system-reminder)", re.IGNORECASE)
 
 DEADLINES_S: Mapping[str, float] = {
-    "SessionStart": 1.8,
+    "SessionStart": 1.1,
     "UserPromptSubmit": 0.04,
     "PreToolUse": 0.04,
     "PostToolUseFailure": 0.04,
 }
-"""How long an answer may take from the moment its question was read: less than clients wait (2 s, 50 ms)."""
+"""How long an answer may take from the moment its question was read: less than clients wait (1.2 s, 50 ms)."""
 
 
 def asked_event(frame: bytes) -> Event | None:

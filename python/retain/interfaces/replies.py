@@ -9,8 +9,10 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import IO, Any
+from datetime import datetime, timedelta, timezone
+from shutil import get_terminal_size
+from typing import IO, Any, TextIO
+from unicodedata import east_asian_width
 
 from retain.config import colour_refused
 from retain.errors import RetainError
@@ -23,6 +25,10 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+CACHE_AWAY = (
+    "A level of the cache could not be reached: what it holds stays there until it can, or its time is over."
+)
+
 MESSAGE_CHARS_MAX = 2_000
 SNIPPET_CHARS_MAX = 200
 
@@ -32,6 +38,8 @@ feed, zero-width and direction marks, tag characters and the selectors that can 
 
 _UNSAFE = re.compile(f"[{UNSEEN}]")
 _LONE = re.compile("[\ud800-\udfff]")
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+_COLUMN = re.compile(r"^ *- |^ +|(?<=\S) {2,}(?=\S)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +59,7 @@ REPLIES: Mapping[str, Reply] = {
     "conflict": Reply(exit=EXIT_FAILED),
     "store_error": Reply(exit=EXIT_FAILED, hint="run `retain doctor`"),
     "store_unusable": Reply(exit=EXIT_FAILED, hint="run `retain doctor`"),
+    "key_missing": Reply(exit=EXIT_FAILED, hint="`retain key import` brings a key that was exported"),
     "store_busy": Reply(exit=EXIT_FAILED, hint="another process is writing; try again"),
     "store_full": Reply(exit=EXIT_FAILED, hint="free some space and try again"),
     "store_corrupt": Reply(exit=EXIT_FAILED, hint="run `retain verify`"),
@@ -107,6 +116,13 @@ def error_text(error: RetainError) -> str:
     hint = hint_of(error)
     text = f"retain: {one_line(str(error), MESSAGE_CHARS_MAX)}"
     return f"{text}\n  {one_line(hint, MESSAGE_CHARS_MAX)}" if hint else text
+
+
+def at_rest(found: Mapping[str, Any]) -> str:
+    """What ``memory.reports.encryption`` found, as a sentence."""
+    if not found["encrypted"]:
+        return "not encrypted (`retain encrypt`)"
+    return f"encrypted with key {found['key']}, which is in {found['place'] or 'no place that is known'}"
 
 
 def memory_object(memory: Memory, score: float | None = None) -> dict[str, Any]:
@@ -220,15 +236,58 @@ def printable(text: str) -> str:
     return _UNSAFE.sub("�", text.replace("\r\n", "\n"))
 
 
+def folded(text: str, width: int) -> str:
+    """Text whose lines fit a terminal: broken between words, and gone on with below their last column.
+
+    A word that is wider than the room for it stays whole, so that a path or an id can be copied. Colours take none.
+    """
+    return "\n".join(_folded(line, width) for line in text.split("\n"))
+
+
+def _folded(line: str, width: int) -> str:
+    if _columns(line) <= width:
+        return line
+    indent = " " * _indent_of(_COLOUR.sub("", line), width // 2)
+    lines, words = [], line.split(" ")
+    current = words[0]
+    for word in words[1:]:
+        if _columns(f"{current} {word}") > width and current.strip():
+            lines.append(current)
+            current = indent + word
+        else:
+            current += f" {word}"
+    return "\n".join([*lines, current])
+
+
+def _columns(line: str) -> int:
+    seen = _COLOUR.sub("", line)
+    return len(seen) + (0 if seen.isascii() else sum(east_asian_width(sign) in "WF" for sign in seen))
+
+
+def _indent_of(line: str, most: int) -> int:
+    """Where the last column of a line begins, or its text behind the dash of a list."""
+    begins = [gap.end() for gap in _COLUMN.finditer(line) if gap.end() <= most]
+    return begins[-1] if begins else 0
+
+
 def encodable(text: str, encoding: str | None) -> str:
     """Text that a stream can take; what its encoding does not know is shown as an escape."""
     name = encoding or "utf-8"
     return text.encode(name, "backslashreplace").decode(name)
 
 
-def local_time(moment: datetime) -> str:
-    """A moment in the zone of the reader, to the minute."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+def write(stream: TextIO, text: str, *, as_is: bool = False) -> None:
+    """Prints text to a stream, whatever its encoding; on a terminal in lines that fit it, unless ``as_is``."""
+    if not as_is and stream.isatty():
+        text = folded(text, get_terminal_size().columns)
+    stream.write(encodable(text, stream.encoding) + "\n")
+
+
+def local_time(moment: datetime, *, seconds: bool = False) -> str:
+    """A moment in the zone of the reader, to the minute or second, and which zone that is: ``UTC``, ``UTC+01:00``."""
+    local = moment.astimezone()
+    clock = f"{local:%Y-%m-%d %H:%M:%S}" if seconds else f"{local:%Y-%m-%d %H:%M}"
+    return f"{clock} {timezone(local.utcoffset() or timedelta())}"
 
 
 def duration(us: float) -> str:

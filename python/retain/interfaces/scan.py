@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ def scan(arguments: Namespace, out: Output) -> int:
         else:
             text = arguments.text
         if len(text) > FILE_BYTES_MAX:
-            raise InvalidInput("--text", f"longer than {FILE_BYTES_MAX:,} bytes", limit=FILE_BYTES_MAX)
+            raise InvalidInput("text", f"longer than {FILE_BYTES_MAX:,} bytes", limit=FILE_BYTES_MAX)
         return _told(list(_of_text(text, "-")), {"searched": "text"}, out)
     return _files(Path(arguments.path or "."), out)
 
@@ -51,8 +51,9 @@ def _files(place: Path, out: Output) -> int:
     if not place.exists():
         raise InvalidInput("path", f"there is no {str(place)[:200]!r}")
     found: list[dict[str, Any]] = []
+    unread: list[OSError] = []
     counts = {"files": 0, "bytes": 0, "skipped": 0}
-    for path in _below(place):
+    for path in _below(place, unread.append):
         try:
             size = path.stat().st_size
             data = path.read_bytes() if size <= FILE_BYTES_MAX else None
@@ -64,14 +65,16 @@ def _files(place: Path, out: Output) -> int:
             counts["files"] += 1
             counts["bytes"] += len(data)
             found += _of_text(data.decode("utf-8", "replace"), str(path))
+    counts["skipped"] += len(unread)
     return _told(found, counts, out)
 
 
-def _below(place: Path) -> Iterator[Path]:
-    """The files at and below a place; links are not followed."""
+def _below(place: Path, refused: Callable[[OSError], None]) -> Iterator[Path]:
+    """The files at and below a place; links are not followed, and folders that cannot be listed are told of."""
     if place.is_file():
         yield place
-    for folder, names, files in os.walk(place):
+        return
+    for folder, names, files in os.walk(place, onerror=refused):
         names[:] = sorted(name for name in names if name not in PASSED_OVER)
         yield from (
             path for name in sorted(files) if (path := Path(folder, name)).is_file() and not path.is_symlink()
@@ -96,7 +99,7 @@ def _told(found: list[dict[str, Any]], counts: dict[str, Any], out: Output) -> i
         lines.append(f"and {len(found) - SHOWN_MAX:,} more; --json shows all")
     told = replies.counted(len(found), "secret", "secrets")
     where = f" in {counts['files']:,} files" if "files" in counts else ""
-    skipped = f"; {counts['skipped']:,} files could not be read" if counts.get("skipped") else ""
+    skipped = f"; {counts['skipped']:,} files or folders could not be read" if counts.get("skipped") else ""
     lines.append((out.paint.bad(told) if found else out.paint.good("No secret")) + where + skipped)
     out.answer({"found": found, **counts}, "\n".join(lines))
     return replies.EXIT_FAILED if found or counts.get("skipped") else replies.EXIT_OK
@@ -115,29 +118,32 @@ def _scrub(arguments: Namespace, out: Output) -> int:
     said = (
         f"{out.paint.good('Scrubbed')}: {replies.counted(secrets, 'secret', 'secrets')} out of {memories} "
         f"({done['merged']:,} then said what another says) and {done['rows']:,} other rows; "
-        f"{replies.counted(done['backups_rewritten'], 'backup', 'backups')} and "
+        f"{replies.counted(done['backups_rewritten'] + done['copies_rewritten'], 'backup', 'backups')} and "
         f"{replies.counted(done['files_rewritten'], 'file', 'files')} rewritten"
     )
     lines = [said]
-    if done["unreadable"] or done["backups_unreadable"]:
-        missed = f"{done['unreadable']:,} memories, {done['backups_unreadable']:,} backups"
+    copies = done["backups_unreadable"] + done["copies_unreadable"]
+    if done["unreadable"] or copies:
+        missed = f"{done['unreadable']:,} memories, {copies:,} backups"
         lines.append(out.paint.bad(f"Not readable, so not searched: {missed}"))
     if not done["log_emptied"]:
         lines.append(
             out.paint.doubtful("A session still reads the write-ahead log: run it again when it ends.")
         )
+    if not done["caches_emptied"]:
+        lines.append(out.paint.doubtful(replies.CACHE_AWAY))
     lines.append(
         out.paint.dim("Files that were exported, and copies of the store made by hand, are not reached.")
     )
     out.answer(done, "\n".join(lines))
-    incomplete = done["unreadable"] or done["backups_unreadable"] or not done["log_emptied"]
-    return replies.EXIT_FAILED if incomplete else replies.EXIT_OK
+    whole = not (done["unreadable"] or copies) and done["log_emptied"] and done["caches_emptied"]
+    return replies.EXIT_OK if whole else replies.EXIT_FAILED
 
 
 def _allow(settings: Settings, said: str, out: Output) -> int:
     rule, fingerprint = allowances((said,))[0]
     if rule not in redact.rule_names():
-        raise InvalidInput("--allow", f"there is no rule {rule[:64]!r}")
+        raise InvalidInput("allow", f"there is no rule {rule[:64]!r}")
     settings_file.change(settings.home, ("redact_allow",), [*settings.redact_allow, said])
     answer = {"rule": rule, "fingerprint": f"{fingerprint:016x}"}
     out.answer(answer, f"{out.paint.good('Allowed')}: {rule} {fingerprint:016x}; it is no longer taken out")

@@ -37,6 +37,8 @@ from mcp_types.jsonrpc import (
 )
 from pydantic import BaseModel, ValidationError
 
+from retain.interfaces.reserve import Reserve
+
 logger = logging.getLogger(__name__)
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
@@ -258,10 +260,13 @@ class StdioTransport:
     Args:
         stdin: a descriptor to read from, of any kind.
         stdout: a descriptor to write to.
+        reserve: room for a message where there is no other.
     """
 
-    def __init__(self, stdin: int, stdout: int) -> None:
+    def __init__(self, stdin: int, stdout: int, reserve: Reserve) -> None:
+        self._reserve = reserve
         self._stdin = stdin
+        self._buffer = bytearray(READ_BYTES)  # made once: a server at its limit must still be able to read
         self._stdout = stdout
         self._inbox, self._incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
         self._outgoing, self._outbox = anyio.create_memory_object_stream[SessionMessage](0)
@@ -314,10 +319,20 @@ class StdioTransport:
         if not _ready(self._stdin, select.POLLIN):
             await anyio.wait_readable(self._stdin)
         try:
-            return os.read(self._stdin, READ_BYTES)
+            count = os.readv(self._stdin, [self._buffer])
+            return self._with_room(lambda: bytes(memoryview(self._buffer)[:count]))
         except OSError as error:
             logger.warning("stdio.read_failed errno=%s", error.errno)
             return b""
+
+    def _with_room(self, make: Callable[[], bytes]) -> bytes:
+        """What ``make`` gives; where it finds no room, once more with that of the reserve."""
+        try:
+            return make()
+        except MemoryError:
+            if not self._reserve.spend():
+                raise
+            return make()
 
     async def _take(self, line: bytes | Oversized) -> None:
         if isinstance(line, bytes) and not line.strip():
@@ -348,7 +363,8 @@ class StdioTransport:
         try:
             async with self._outbox:
                 async for item in self._outbox:
-                    await self._write_all(_line_of(item.message))
+                    message = item.message
+                    await self._write_all(self._with_room(lambda: _line_of(message)))  # noqa: B023 - called at once
                     if isinstance(item.message, JSONRPCResponse | JSONRPCError):
                         self.answered.set()
                         await self._settled()
@@ -373,10 +389,16 @@ def _ready(descriptor: int, event: int) -> bool:
 
 
 def _line_of(message: JSONRPCMessage) -> bytes:
-    """The message as a line; one that cannot be written becomes an error, so its id is still answered."""
+    """The message as a line; one that cannot be written becomes an error, so its id is still answered.
+
+    Raises:
+        MemoryError: there is no room for the line.
+    """
     try:
         return _dumped(message)
-    except ValueError:
+    except ValueError as unwritable:
+        if "MemoryError" in str(unwritable):  # pydantic says so in its own error
+            raise MemoryError from unwritable
         logger.exception("stdio.unwritable type=%s", type(message).__name__)
         if not isinstance(message, JSONRPCResponse):
             return b""

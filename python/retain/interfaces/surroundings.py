@@ -18,12 +18,14 @@ from retain.config import (
     search_path,
 )
 from retain.errors import RetainError
+from retain.git.repository import locate
 from retain.interfaces import client_entries as entries
 from retain.interfaces import client_files as files
 from retain.interfaces.clients import CLAUDE_CODE, CLIENTS, servers_file
 from retain.interfaces.findings import FAIL, OK, WARN, Finding
 from retain.interfaces.replies import counted
 from retain.model import from_us
+from retain.project_file import read_project_file
 
 PLUGIN = "retain@"
 """How the plugin's id begins; its marketplace follows."""
@@ -34,6 +36,14 @@ SOON_DAYS = 7
 DAY_S = 86_400
 VERSION_LIMIT_S = 10
 SESSIONS_LOOKED_AT = 10_000
+
+
+def project() -> Iterator[Finding]:
+    """A file of this project that cannot be understood: it keeps everything out."""
+    file = read_project_file(locate(str(project_directory())).root)
+    if file.problem:
+        detail = f"nothing is captured here: {file.path} {file.problem}"
+        yield Finding(check="project file", verdict=WARN, detail=detail, mend=f"mend or remove {file.path}")
 
 
 def plugin_enabled(settings: Path) -> str | None:

@@ -80,10 +80,11 @@ class Answering:
         """The answer to an effective query, as of the state of the store and of git when it was asked."""
         started = time.perf_counter_ns()
         version, token = self._store.state()
-        key: RecallKey = (query, version, token, asker.state)
+        place = (asker.session, asker.state, 0) if asker.session else asker.state
+        key: RecallKey = (query, version, token, place)
         cached: Recall | None = self._recalls.get_nowait(key)
         if cached is not None and (now := self._claims.changed(asker, cached.files)) is not None:
-            key = (query, version, token, ("files", asker.state, now))
+            key = (query, version, token, (f"files {asker.session}", asker.state, now))
             cached = self._recalls.get_nowait(key)
             if cached is not None and self._claims.changed(asker, cached.files) is not None:
                 await self._recalls.delete(key)

@@ -47,3 +47,7 @@ class Audit:
             )
         )
         return {"entries": [asdict(row) for row in rows], "head": {"number": number, "hash": last}}
+
+    async def published(self, memories: int) -> None:
+        """Notes that so many memories were written into a file of the user, or with 0 that they were taken out."""
+        await self._store.write(lambda db: audit.note(db, "published", "store", {"memories": memories}))

@@ -12,6 +12,7 @@ import os
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,20 @@ from retain.capture import past_sessions
 from retain.capture.parse import event_of
 from retain.capture.past_sessions import Told, Transcript
 from retain.memory.controls import WHOLE_PROJECT, Controls, keep_marks, keep_out
-from retain.memory.drain import Digested, Kept, digest, keep
+from retain.memory.digesting import Digested, digest
+from retain.memory.drain import Kept, keep
 from retain.memory.sessions import SessionStates
 from retain.memory.workspaces import Workspaces
 from retain.model import Event
 from retain.storage import imports
 from retain.storage.audit import BY_IMPORT
+from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
 
 BATCH_EVENTS = 256
 BATCH_BYTES_MAX = 8 * 1024 * 1024
+BATCHES_MAX = 4
+"""As many times as large may a batch become that must not end yet."""
 QUIET_US = 10 * 60 * 1_000_000
 """A transcript that was written to within this time may go on: its last turn is left for the next run."""
 TWIN_US = 10 * 1_000_000
@@ -161,7 +166,7 @@ class Backfill:
         for told, read in past_sessions.tell(transcript, is_over=is_over):
             if told is not None:
                 batch.append(told)
-            if len(batch) >= BATCH_EVENTS or read - flushed >= BATCH_BYTES_MAX:
+            if _may_end(batch, read - flushed):
                 await self._keep_all(batch)
                 yield read - before
                 batch, before, flushed = [], read, read
@@ -225,51 +230,87 @@ class Backfill:
                 imports.with_receipts(reader.connection, ids),
             )
         )
-        fresh: list[_Placed] = []
-        by_hooks: list[tuple[bytes, str]] = []
+        new: dict[bytes, _Placed] = {}
         for one in placed:
-            if one.told.copy in told:
-                continue
-            told.add(one.told.copy)
-            twin = one.event.id if one.event.id in known else await self._twin(one)
-            if twin is None:
-                fresh.append(one)
-            else:
-                by_hooks.append((one.told.copy, twin))
+            if one.told.copy not in told:
+                new.setdefault(one.told.copy, one)
+        twins = await self._paired([one for one in new.values() if one.event.id not in known])
+        by_hooks = [
+            (copy, one.event.id if one.event.id in known else twins[copy])
+            for copy, one in new.items()
+            if one.event.id in known or copy in twins
+        ]
         if by_hooks:
             await self._store.write(lambda db: self._note(db, by_hooks))
-        return fresh
+        captured = {copy for copy, _ in by_hooks}
+        return [one for copy, one in new.items() if copy not in captured]
 
     def _note(self, db: apsw.Connection, by_hooks: Sequence[tuple[bytes, str]]) -> None:
         for copy, event in by_hooks:
             imports.note_event(db, self._run.key, copy, event, own=False)
 
-    async def _twin(self, one: _Placed) -> str | None:
-        """The receipt of the hook that brought this event under an id of its own; calls of tools have the same."""
-        if one.event.payload.get("tool_use_id"):
-            return None
-        key = (one.workspace, one.event.session)
-        if key not in self._twins:
-            rows = await self._store.read(lambda reader: imports.captured_by_hooks(reader.connection, *key))
-            self._twins[key] = _Twins(rows)
-        return self._twins[key].take(one.event.name, one.told.at_us)
+    async def _paired(self, events: Sequence[_Placed]) -> dict[bytes, str]:
+        """The receipts of events that hooks brought under an id of their own; calls of tools have the same."""
+        sessions: dict[tuple[int, str], list[_Placed]] = {}
+        for one in events:
+            if _has_own_id(one.told):
+                sessions.setdefault((one.workspace, one.event.session), []).append(one)
+        found: dict[bytes, str] = {}
+        for key, theirs in sessions.items():
+            if key not in self._twins:
+                self._twins[key] = _Twins(await self._store.read(partial(_captured, *key)))
+            found |= self._twins[key].pair(theirs)
+        return found
+
+
+def _captured(workspace: int, session: str, reader: Reader) -> list[tuple[str, str, int]]:
+    return imports.captured_by_hooks(reader.connection, workspace, session)
 
 
 class _Twins:
-    """What hooks captured of a session; each is given away once, to the event nearest in time."""
+    """What hooks captured of a session; each is given away once."""
 
     def __init__(self, rows: Sequence[tuple[str, str, int]]) -> None:
         self._by_name: dict[str, list[tuple[int, str]]] = {}
         for event, name, at_us in rows:
             self._by_name.setdefault(name, []).append((at_us, event))
 
-    def take(self, name: str, at_us: int) -> str | None:
+    def pair(self, events: Sequence[_Placed]) -> dict[bytes, str]:
+        """Receipts by what they were given to, the nearest in time first.
+
+        So what hooks missed takes none from another event soon after it.
+        """
+        near = sorted(
+            (abs(row[0] - one.told.at_us), row, place)
+            for place, one in enumerate(events)
+            for row in self._near(one.event.name, one.told.at_us)
+        )
+        found: dict[bytes, str] = {}
+        for _, row, place in near:
+            one = events[place]
+            rows = self._by_name[one.event.name]
+            if one.told.copy not in found and row in rows:
+                rows.remove(row)
+                found[one.told.copy] = row[1]
+        return found
+
+    def _near(self, name: str, at_us: int) -> Sequence[tuple[int, str]]:
         rows = self._by_name.get(name, [])
-        place = bisect_left(rows, (at_us, ""))
-        near = [(abs(rows[i][0] - at_us), i) for i in (place - 1, place) if 0 <= i < len(rows)]
-        if not near or min(near)[0] > TWIN_US:
-            return None
-        return rows.pop(min(near)[1])[1]
+        return rows[bisect_left(rows, (at_us - TWIN_US, "")) : bisect_left(rows, (at_us + TWIN_US + 1, ""))]
+
+
+def _has_own_id(told: Told) -> bool:
+    """Whether hook and transcript know an event by different ids."""
+    return not told.payload.get("tool_use_id")
+
+
+def _may_end(batch: Sequence[Told], read: int) -> bool:
+    """Whether a batch is large enough, and none that follows may be the twin of what one in it could be."""
+    size = max(len(batch) / BATCH_EVENTS, read / BATCH_BYTES_MAX)
+    if size < 1 or not batch:
+        return size >= 1
+    last_us = next((one.at_us for one in reversed(batch) if _has_own_id(one)), None)
+    return size >= BATCHES_MAX or last_us is None or batch[-1].at_us - last_us > TWIN_US
 
 
 def _is_folder(path: str) -> bool:

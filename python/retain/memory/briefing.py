@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from retain.git import head
 from retain.git.since import COMMITS_MAX, Commit, commits_since
 from retain.memory.digest import DIGEST_HEADING, open_tasks, workspace_state
+from retain.memory.prompts import question_of
 from retain.memory.sight import Sight, titled
 from retain.model import All, Between, Filter, In, Memory, Not, Workspace
 from retain.retrieval.context import Block, fit, line_of, one_line
@@ -144,7 +145,8 @@ def _before_compaction(reader: Reader, visit: Visit) -> Iterator[tuple[str, str]
         yield "", f"- files changed, and how often: {named}{more}"
     for kinds, most in OWN:
         where = both(own, In(field="kind", values=kinds))
-        yield from _lines(_loaded(reader, visit, where, most))
+        found = _loaded(reader, visit, where, most)
+        yield from _lines(one for one in found if one.kind != "prompt" or question_of(one.text))
     others = (memory for memory in _state(reader, visit, SHORT) if memory.session != visit.session)
     yield from _lines(others)
 

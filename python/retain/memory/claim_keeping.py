@@ -6,21 +6,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
 from retain.errors import InvalidInput, NotFound, RetainError
 from retain.git.checking import DRIFTED, FRESH, STALE, worst
+from retain.git.lineage import OTHER_BRANCH, Verdict
 from retain.memory import inputs
-from retain.memory.claims import ClaimCheck, Found, claim_of, derived
-from retain.memory.truth import Asker
+from retain.memory.claims import ClaimCheck, Deriver, Found, claim_of
+from retain.memory.precedence import STRETCH, Precedence
+from retain.memory.truth import Asker, CommitCheck
 from retain.model import Draft
 from retain.storage import claims as rows
 from retain.storage import writes
 from retain.storage.audit import note
+from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
-from retain.storage.truth import key_of
+from retain.storage.truth import key_of, provenance
 
 if TYPE_CHECKING:
     from retain.memory.service import MemoryService
@@ -46,12 +50,24 @@ class ClaimKeeping:
         store: where.
         check: finds out what became of them.
         asker: gives from where is asked.
+        precedence: of the questions, to which the background gives way.
+        commits: knows which memories are of another branch, whose claims are not about these files.
     """
 
-    def __init__(self, store: SqliteStore, check: ClaimCheck, asker: Callable[[], Awaitable[Asker]]) -> None:
+    def __init__(
+        self,
+        store: SqliteStore,
+        check: ClaimCheck,
+        asker: Callable[[], Awaitable[Asker]],
+        precedence: Precedence,
+        commits: CommitCheck,
+    ) -> None:
         self._store = store
         self._check = check
         self._asker = asker
+        self._precedence = precedence
+        self._above, self._below, self._newest = 0, rows.KEY_MAX, 0
+        self._commits = commits
 
     async def keep_running(self) -> None:
         """Derives what is new after every change of the store, until cancelled."""
@@ -60,15 +76,15 @@ class ClaimKeeping:
         while True:
             version = self._store.version()
             if version != seen:
-                started = time.thread_time()
+                started = time.perf_counter()
                 try:
-                    if not await self.step():
+                    if not await self.step(self._precedence):
                         seen = version
                     wait_s = INTERVAL_S
                 except RetainError as error:
                     logger.warning("claims.not_derived error=%s", error.code)
                     wait_s = min(60.0, 2 * wait_s)
-                await asyncio.sleep(REST * (time.thread_time() - started))
+                await asyncio.sleep(REST * (time.perf_counter() - started))
             await asyncio.sleep(wait_s if version == seen else 0.05)
 
     async def catch_up(self) -> int:
@@ -78,15 +94,22 @@ class ClaimKeeping:
             count += done
         return count
 
-    async def step(self) -> int:
-        """Derives the claims of the next memories, the newest first; returns of how many."""
+    async def step(self, precedence: Precedence | None = None) -> int:
+        """Derives the claims of the next memories, the newest first; returns of how many.
+
+        Args:
+            precedence: of the questions to which it gives way; None does not.
+        """
         asker = await self._asker()
-        waiting = await self._store.read(
-            lambda reader: rows.unclaimed(reader.connection, asker.workspace, BATCH)
-        )
+        waiting = await self._next(asker.workspace)
         if not waiting:
             return 0
-        found = await asyncio.to_thread(derived, asker, waiting)
+        found: list[Found] = []
+        deriver = Deriver(asker)
+        for start in range(0, len(waiting), STRETCH):
+            if precedence:
+                await precedence.quiet()
+            found += await asyncio.to_thread(deriver.of, waiting[start : start + STRETCH])
         now_us = time.time_ns() // 1000
 
         def put(db: apsw.Connection) -> None:
@@ -95,7 +118,25 @@ class ClaimKeeping:
                     rows.put_claims(db, key, claims, commit=commit, at_us=now_us)
 
         await self._store.write(put)
+        self._below = waiting[-1].key
         return len(waiting)
+
+    async def _next(self, workspace: int) -> list[rows.Unclaimed]:
+        """The next memories without claims; what was looked through is not looked through again after each commit."""
+        while True:
+            below = self._below
+            waiting, newest = await self._store.read(partial(self._look, workspace=workspace))
+            if below == rows.KEY_MAX:
+                self._newest = newest
+            if waiting:
+                return waiting
+            self._above, self._below = self._newest, rows.KEY_MAX
+            if below == rows.KEY_MAX:
+                return []
+
+    def _look(self, reader: Reader, workspace: int) -> tuple[list[rows.Unclaimed], int]:
+        db, above, below = reader.connection, self._above, self._below
+        return rows.unclaimed(db, workspace, BATCH, above=above, below=below), reader.total()
 
     async def of(self, drafts: Sequence[Draft]) -> list[Found]:
         """The claims of new memories, to be stored with them; of many none, they are derived behind."""
@@ -112,7 +153,7 @@ class ClaimKeeping:
             )
             for one in drafts
         ]
-        return await asyncio.to_thread(derived, asker, waiting)
+        return await asyncio.to_thread(Deriver(asker).of, waiting)
 
     @staticmethod
     def put(db: apsw.Connection, added: Sequence[writes.Added], claims: Sequence[Found], now_us: int) -> None:
@@ -124,15 +165,20 @@ class ClaimKeeping:
     async def report(self) -> dict[str, Any]:
         """Every memory of the workspace that has claims, with the state of each, as JSON values.
 
-        ``counts`` says how many memories have which state.
+        ``counts`` says how many memories have which state, ``hidden`` how many belong to another branch.
         """
         await self.catch_up()
         asker = await self._asker()
+        hidden: dict[str, int] = {}
 
         def look(reader: Any) -> list[dict[str, Any]]:
             db = reader.connection
             known = rows.claimed(db, asker.workspace)
-            keys = [one.key for one in known]
+            fates = self._fates(reader, asker, [one.key for one in known])
+            keys = [one.key for one in known if fates[one.key].state != OTHER_BRANCH]
+            if len(keys) < len(known):
+                hidden[OTHER_BRANCH] = len(known) - len(keys)
+                known = [one for one in known if fates[one.key].state != OTHER_BRANCH]
             claims = rows.claims_of(db, keys)
             findings, _ = self._check.findings(reader, asker, keys, None)
             listed = []
@@ -146,15 +192,24 @@ class ClaimKeeping:
                     for claim, found in zip(map(claim_of, claims[one.key][1]), findings[one.key], strict=True)
                 ]  # fmt: skip
                 listed.append(
-                    {"id": one.id, "kind": one.kind, "title": one.title, "state": state.state, "claims": told}
-                )
+                    {
+                        "id": one.id, "kind": one.kind, "title": one.title, "state": state.state,
+                        "outcome": fates[one.key].why, "claims": told,
+                    }
+                )  # fmt: skip
             return listed
 
         listed = await self._store.read(look)
         counts: dict[str, int] = {}
         for one in listed:
             counts[one["state"]] = counts.get(one["state"], 0) + 1
-        return {"memories": listed, "counts": counts}
+        return {"memories": listed, "counts": counts, "hidden": hidden}
+
+    def _fates(self, reader: Any, asker: Asker, keys: Sequence[int]) -> dict[int, Verdict]:
+        """What became of the work of memories, by their keys."""
+        known = provenance(reader.connection, keys)
+        verdicts, _ = self._commits.verdicts(asker, known)
+        return {row.key: verdict for row, verdict in zip(known, verdicts, strict=True)}
 
     async def reconcile(
         self,
@@ -179,6 +234,7 @@ class ClaimKeeping:
         Raises:
             InvalidInput: a field is wrong, or there is nothing to revise by itself.
             NotFound: no such memory.
+            Conflict: an assistant would take away what the user said, as in ``supersede``, ``revise`` and ``forget``.
         """
         if how not in HOWS:
             raise InvalidInput("how", f"must be one of {', '.join(HOWS)}", limit=", ".join(HOWS))
@@ -187,15 +243,13 @@ class ClaimKeeping:
             await service.forget(memory.id, "its claims no longer hold")
             return {"id": memory.id, "how": how}
         if how == "supersede":
+            if by is None:
+                raise InvalidInput("by", "is missing; say which memory supersedes it")
             other = await service.get(inputs.id_field(by, "by"))
-            if other.id == memory.id:
-                raise InvalidInput("by", "must be another memory")
-            await self._store.write(
-                lambda db: writes.supersede_by(db, memory.id, other.id, "its claims no longer hold")
-            )
+            await service.supersede(memory.id, other.id, "its claims no longer hold")
             return {"id": memory.id, "how": how, "by": other.id}
         if how == "keep":
-            return {"id": memory.id, "how": how, "dropped": await self._keep(memory.id)}
+            return {"id": memory.id, "how": how, "dropped": await self._keep(service, memory.id)}
         if text is None:
             text = await self._followed(memory.id, memory.text)
         new = await service.revise(memory.id, text, "its claims no longer held")
@@ -215,7 +269,7 @@ class ClaimKeeping:
 
         return await self._store.read(look)
 
-    async def _keep(self, memory_id: str) -> int:
+    async def _keep(self, service: MemoryService, memory_id: str) -> int:
         key, found = await self._broken(memory_id)
         holding = [claim for claim, one in found if one.state == FRESH]
         now_us = time.time_ns() // 1000
@@ -224,7 +278,7 @@ class ClaimKeeping:
             rows.put_claims(db, key, holding, commit="", at_us=now_us)
             note(db, "kept", memory_id, {"claims_dropped": len(found) - len(holding)})
 
-        await self._store.write(put)
+        await service.keep_as_is(memory_id, put)
         return len(found) - len(holding)
 
     async def _followed(self, memory_id: str, text: str) -> str:

@@ -32,6 +32,9 @@ NOTE_CHARS_MAX = 160
 TOLD_ON_PURPOSE = frozenset({"note"})
 """Kinds that say how things are: withheld where none of it holds. The others say what happened, and are marked."""
 
+Found = tuple[int, str, list[ClaimRow]]
+"""Key of a memory, the commit in which its claims are true, the claims."""
+
 _Known = tuple[object, Finding, bool]
 """The stamp of the file, what was found, and whether it was looked for elsewhere."""
 
@@ -42,7 +45,7 @@ class _Place:
 
     tree: WorkTree
     commit: str = ""
-    known: OrderedDict[Claim, _Known] = field(default_factory=OrderedDict)
+    known: OrderedDict[ClaimRow, _Known] = field(default_factory=OrderedDict)
     renamed: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -61,7 +64,8 @@ class ClaimCheck:
     def marks(self, reader: Reader, asker: Asker, rows: Sequence[Provenance]) -> tuple[list[Mark], bool]:
         """A mark for each row, and whether all were checked in time."""
         findings, whole = self.findings(reader, asker, [row.key for row in rows], self._budget_s)
-        return [_mark(worst(findings.get(row.key, [])), row) for row in rows], whole
+        marks = [_mark(worst(findings[row.key]), row) if row.key in findings else CLEAR for row in rows]
+        return marks, whole
 
     def changed(self, asker: Asker, files: Mapping[str, str]) -> int | None:
         """None where files are as they were; else a number for how they are now."""
@@ -86,7 +90,7 @@ class ClaimCheck:
             place = self._place(asker)
             checking = _Checking(place, asker, None if budget_s is None else time.perf_counter() + budget_s)
             found = {
-                key: [checking.finding(claim_of(row), commit) for row in claims]
+                key: [checking.finding(row, commit) for row in claims]
                 for key, (commit, claims) in known.items()
             }
             while len(place.known) > FINDINGS_MAX:
@@ -103,8 +107,8 @@ class ClaimCheck:
         if place.commit != commit:
             place.commit, place.renamed, place.tree.listed = commit, {}, frozenset()
             # Where the rest of the tree has changed, what has gone may have come back elsewhere.
-            for claim in [claim for claim, (_, found, _) in place.known.items() if found.state != FRESH]:
-                del place.known[claim]
+            for row in [row for row, (_, found, _) in place.known.items() if found.state != FRESH]:
+                del place.known[row]
         self._places.move_to_end(asker.root)
         return place
 
@@ -117,20 +121,22 @@ class _Checking:
         self._stamps: dict[str, object] = {}
         self.whole = True
 
-    def finding(self, claim: Claim, commit: str) -> Finding:
-        stamp = self._stamp(claim.path)
-        known = self._place.known.get(claim)
+    def finding(self, row: ClaimRow, commit: str) -> Finding:
+        """What became of the claim of a row, by what is kept where its file is as it was then."""
+        stamp = self._stamp(row[1])
+        known = self._place.known.get(row)
         if known is not None and known[0] == stamp and (known[2] or known[1].state == FRESH):
             return known[1]
         if self._is_over():
             self.whole = False
             return known[1] if known is not None and known[0] == stamp else Finding(state=UNVERIFIABLE)
+        claim = claim_of(row)
         found = check(claim, self._place.tree)
         followed = found.state == FRESH
         if not followed and not self._is_over():
             found, followed = check(claim, self._with_names(), lambda path: self._renamed(path, commit)), True
         self.whole = self.whole and followed
-        self._place.known[claim] = (stamp, found, followed)
+        self._place.known[row] = (stamp, found, followed)
         return found
 
     def _is_over(self) -> bool:
@@ -205,6 +211,17 @@ class Deriver:
         self._now = WorkTree(asker.root)
         self._trees: OrderedDict[str, CommitTree | None] = OrderedDict()
 
+    def of(self, waiting: Sequence[Unclaimed]) -> list[Found]:
+        """Key, commit and claims of each."""
+        found = []
+        for one in waiting:
+            try:
+                commit, claims = self.derive(one.text, one.paths, one.symbols, one.commit)
+            except Unreadable:
+                commit, claims = "", []
+            found.append((one.key, commit, [row_of(claim) for claim in claims]))
+        return found
+
     def derive(
         self, text: str, paths: Sequence[str], symbols: Sequence[str], commit: str
     ) -> tuple[str, list[Claim]]:
@@ -241,20 +258,3 @@ class _Either:
 
     def names(self) -> frozenset[str]:
         return self._then.names()
-
-
-Found = tuple[int, str, list[ClaimRow]]
-"""Key of a memory, the commit in which its claims are true, the claims."""
-
-
-def derived(asker: Asker, waiting: Sequence[Unclaimed]) -> list[Found]:
-    """Key, commit and claims of each."""
-    deriver = Deriver(asker)
-    found = []
-    for one in waiting:
-        try:
-            commit, claims = deriver.derive(one.text, one.paths, one.symbols, one.commit)
-        except Unreadable:
-            commit, claims = "", []
-        found.append((one.key, commit, [row_of(claim) for claim in claims]))
-    return found

@@ -32,6 +32,7 @@ from retain.rules import PATTERN_CHARS_MAX, Act
 from retain.storage import controls as stored
 from retain.storage.controls import Stretch
 from retain.storage.sqlite import SqliteStore
+from retain.whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -263,16 +264,7 @@ def write_compiled(home: Path, data: bytes) -> None:
     with suppress(FileNotFoundError):
         if path.read_bytes() == data:
             return
-    fresh = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}")
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    write_whole(path, data)
 
 
 def _with_real_paths(projects: Sequence[tuple[str, bool]]) -> Mapping[str, bool]:

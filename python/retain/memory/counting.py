@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+import apsw
+
 from retain.retrieval.planner import Statistics
 from retain.storage.reads import FieldCounts, Reader
 from retain.storage.sqlite import SqliteStore
-from retain.storage.writes import STATISTICS_FACT
+from retain.storage.writes import STATISTICS_FACT, removals, set_facts
 
 T = TypeVar("T")
 
@@ -41,6 +43,24 @@ async def count(store: SqliteStore) -> Statistics:
         counts[name] = await _with_rest(store, partial(Reader.field_counts, field=name))
     bounds = await _with_rest(store, Reader.time_bounds)
     return together(total, counts, bounds)
+
+
+async def count_and_keep(store: SqliteStore, kept_from: int = KEPT_FROM) -> Statistics:
+    """The same, kept for later processes where it took long; not after texts were erased, whose tags it may name.
+
+    Raises:
+        StoreError: the store could not be read or written.
+    """
+    mark = await store.read(lambda reader: removals(reader.connection))
+    known = await count(store)
+
+    def keep(db: apsw.Connection) -> None:
+        if removals(db) == mark:
+            set_facts(db, [(STATISTICS_FACT, as_fact(known))])
+
+    if known.total >= kept_from:
+        await store.write(keep)
+    return known
 
 
 def together(total: int, counts: Mapping[str, FieldCounts], bounds: Sequence[int]) -> Statistics:

@@ -8,8 +8,9 @@ from typing import Any
 
 from retain.capture.client_memory import Loaded
 from retain.errors import StoreCorrupt
-from retain.memory.sight import Sight, titled
-from retain.model import All, Between, Filter, In, Memory, Query, Recall, Workspace
+from retain.memory.sight import OVERFETCH, Sight, titled
+from retain.memory.truth import CLEAR, WITHHELD, Asker, Gate
+from retain.model import All, Between, Filter, In, Memory, Query, Recall, Timeline, Told, Workspace
 from retain.retrieval.context import Block, block_of, fenced, fit, line_of
 from retain.retrieval.filters import both
 from retain.storage.reads import Reader
@@ -24,6 +25,8 @@ UNFIXED_MAX = 3
 TASKS_MAX = 4
 TASKS_LOOKED_AT = 60
 """The newest memories of tasks among which the open ones are looked for."""
+TIMELINE_LOOKED_AT = 2_000
+"""About so many memories are looked at for a timeline, where most are withheld."""
 
 SECTIONS: tuple[tuple[tuple[str, ...], int], ...] = (
     (("decision",), 6),
@@ -36,21 +39,61 @@ SECTIONS: tuple[tuple[tuple[str, ...], int], ...] = (
 TASK_STATES_CLOSED = frozenset({"completed", "cancelled", "deleted"})
 
 
-def timeline(reader: Reader, query: Query, moment_us: int | None) -> list[Memory]:
-    """Memories in order of time, oldest first: the newest ones, or half before a moment and half from it on."""
+def timeline(
+    reader: Reader, query: Query, moment_us: int | None, gate: Gate | None, asker: Asker
+) -> Timeline:
+    """Memories in order of time: the newest ones, or half before a moment and half from it on.
+
+    What does not hold where the question comes from is withheld, what is doubtful is marked, as in a recall.
+    """
     assert query.filter is not None, "an effective query has a filter"
+    around = _Around(reader, gate, asker)
     if moment_us is None:
-        keys = [c.key for c in reader.filtered(query.filter, query.limit)]
+        around.take(query.filter, query.limit)
     else:
         before = both(query.filter, Between(field="time", high=moment_us))
-        earlier = reader.filtered(before, query.limit // 2)
+        around.take(before, query.limit // 2)
         after = both(query.filter, Between(field="time", low=moment_us))
-        later = reader.filtered(after, query.limit - len(earlier), newest_first=False)
-        keys = [c.key for c in (*earlier, *later)]
-    found = reader.load(keys)
-    if damaged := sum(key not in found for key in keys):
-        raise StoreCorrupt(f"{damaged} of these memories are damaged", hint="run `retain verify --mend`")
-    return sorted((found[key] for key in keys), key=lambda memory: (memory.occurred_at, memory.id))
+        around.take(after, query.limit - len(around.told), newest_first=False)
+    told = sorted(around.told, key=lambda one: (one.memory.occurred_at, one.memory.id))
+    return Timeline(told=told, hidden=around.hidden)
+
+
+class _Around:
+    """Collects memories that may be told, from one moment outwards."""
+
+    def __init__(self, reader: Reader, gate: Gate | None, asker: Asker) -> None:
+        self._reader, self._gate, self._asker = reader, gate, asker
+        self.told: list[Told] = []
+        self.hidden: dict[str, int] = {}
+
+    def take(self, where: Filter, most: int, *, newest_first: bool = True) -> None:
+        """Takes the first ``most`` of a filter that hold; what is passed over on the way is counted."""
+        left, looked, wanted = most, 0, most
+        while left:
+            keys = [c.key for c in self._reader.filtered(where, wanted, newest_first=newest_first)]
+            left -= self._tell(keys[looked:], left)
+            if len(keys) < wanted or wanted >= TIMELINE_LOOKED_AT:
+                return
+            looked, wanted = wanted, wanted * OVERFETCH
+
+    def _tell(self, keys: Sequence[int], most: int) -> int:
+        marks = self._gate.marks(self._reader, self._asker, keys)[0] if self._gate else {}
+        chosen: list[int] = []
+        for key in keys:
+            if len(chosen) == most:
+                break
+            if (state := marks.get(key, CLEAR).state) in WITHHELD:
+                self.hidden[state] = self.hidden.get(state, 0) + 1
+            else:
+                chosen.append(key)
+        found = self._reader.load(chosen)
+        if damaged := sum(key not in found for key in chosen):
+            raise StoreCorrupt(f"{damaged} of these memories are damaged", hint="run `retain verify --mend`")
+        for key in chosen:
+            mark = marks.get(key, CLEAR)
+            self.told.append(Told(memory=found[key], state=mark.state, note=mark.note))
+        return len(chosen)
 
 
 def workspace_block(reader: Reader, place: Workspace, budget: int, sight: Sight) -> Block:

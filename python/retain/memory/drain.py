@@ -9,52 +9,54 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import logging
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeAlias
 
 import apsw
-import orjson
 
+from retain import keys
 from retain.batching import BatchProcessor
 from retain.capture import spool
-from retain.capture.distil import can_tell, distil, prepare
-from retain.capture.file_changes import content_after
 from retain.capture.parse import parse_event
-from retain.capture.redact import redact, redact_json
 from retain.capture.taint import taint_of
 from retain.config import Settings
 from retain.errors import RetainError
-from retain.git.patches import blob_id
 from retain.memory.controls import Controls, Verdict, keep_marks, keep_out
+from retain.memory.digesting import Digested, digest
+from retain.memory.precedence import Precedence
 from retain.memory.receipts import Receipts, watch_uses
 from retain.memory.serving import Serving
-from retain.memory.sessions import SessionStates
+from retain.memory.sessions import SessionStates, Trackers
 from retain.memory.workspaces import Workspaces
 from retain.model import Draft, Event, new_id, to_us
-from retain.storage import writes
+from retain.sealing import ID_BYTES, Unsealable
+from retain.storage import aside, writes
 from retain.storage.audit import BY_HOOK
 from retain.storage.sqlite import SqliteStore
-from retain.storage.trust import Taint, taint, taint_known
+from retain.storage.trust import taint, taint_known
 
 logger = logging.getLogger(__name__)
 
 DRAIN_LOCK = "drain.lock"
 DAMAGED = "damaged"
-LETTER_BYTES_MAX = 256 * 1024
-ERROR_CHARS_MAX = 1_000
-UNREADABLE = Taint(source="text", detail="an event that could not be read")
 
 BACKLOG_EVENTS, BACKLOG_TIMES = 2_000, 4
 """From so many events on, a transaction takes more of them: fewer of them cost less, and who remembers waits longer."""
 
 TIME_US_MAX = to_us(datetime(9998, 1, 1, tzinfo=UTC))
 """The clock of a hook may stand beyond what a date can hold; its events are then from this moment."""
+
+
+_Placed: TypeAlias = tuple[spool.Record, Event, Verdict, str, int]
+"""What an event was read from, the event, what is said of it, and the top and the key of its workspace."""
 
 
 @dataclass(slots=True)
@@ -68,25 +70,6 @@ class DrainReport:
     dead: int = 0
     damaged_bytes: int = 0
     redacted: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Digested:
-    """An event, redacted, with the drafts made of it and the key of its workspace.
-
-    ``context`` is what the drafts are about; None asks the store for the last prompt of the session. ``taint`` is what
-    it brought into its session that anybody may have written, ``trust`` the tier of where the event itself came from.
-    """
-
-    event: Event
-    workspace: int
-    root: str
-    drafts: tuple[Draft, ...]
-    context: str | None = None
-    error: str | None = None
-    payload: bytes = b""
-    taint: Taint | None = None
-    trust: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +94,7 @@ class Drain:
         serving: Serving,
         controls: Controls,
     ) -> None:
+        self.precedence = Precedence()
         self._settings = settings
         self._serving = serving
         self._controls = controls
@@ -127,6 +111,7 @@ class Drain:
             dead_max=0,  # a record that fails stays in its segment
         )
         self._share = 1.0
+        self._trackers = Trackers()
         self.totals = DrainReport()
 
     def waiting_bytes(self) -> int:
@@ -166,6 +151,7 @@ class Drain:
     async def keep_running(self) -> None:
         """Looks into the spool again and again until cancelled."""
         while True:
+            await self.precedence.quiet()
             if self.waiting_bytes():
                 try:
                     await self.run()
@@ -199,6 +185,7 @@ class Drain:
                 await self._segments([Path(self._directory, name) for name in group], report)
             await self._controls.refresh()  # hooks learn which sessions are private now
         finally:
+            self._trackers = Trackers()
             os.close(lock)
             self._add(report)
         return report
@@ -224,21 +211,20 @@ class Drain:
             await asyncio.to_thread(path.unlink)
 
     async def _digest_batch(self, records: Sequence[spool.Record]) -> list[Kept]:
-        events = await asyncio.to_thread(lambda: [_parse(record) for record in records])
+        events = await asyncio.to_thread(_parsed, records)
         verdicts = await self._controls.judge(events)
-        placed: list[tuple[spool.Record, Event, Verdict, str, int]] = []
+        placed: list[_Placed] = []
+        places: dict[str, tuple[str, int]] = {}
         for record, event, verdict in zip(records, events, verdicts, strict=True):
             if verdict.rule:  # not even where it happened is kept
                 placed.append((record, event, verdict, "", 0))
                 continue
-            workspace, key = await self._workspaces.at(event.cwd or "/")
-            placed.append((record, event, verdict, workspace.root, key))
-        ready = await asyncio.to_thread(
-            lambda: [
-                (verdict, None if verdict.rule else digest(event, record.payload, root, key), event)
-                for record, event, verdict, root, key in placed
-            ]
-        )
+            folder = event.cwd or "/"
+            if folder not in places:
+                workspace, key = await self._workspaces.at(folder)
+                places[folder] = (workspace.root, key)
+            placed.append((record, event, verdict, *places[folder]))
+        ready = await asyncio.to_thread(_digested, placed)
         await self._store.read(self._serving.prepare)
         return await self._store.write(lambda db: self._keep(db, ready), BY_HOOK)
 
@@ -246,9 +232,11 @@ class Drain:
         self, db: apsw.Connection, ready: Sequence[tuple[Verdict, Digested | None, Event]]
     ) -> list[Kept]:
         """Stores a batch; what is new can be found by meaning at once, where a fitted space serves."""
-        sessions = SessionStates()
-        kept = [judged(db, *item, sessions) for item in ready]
-        sessions.flush(db)
+        sessions = SessionStates(self._trackers)
+        with _uncollected():
+            sessions.later.look_up_receipts(db, [event.id for _, _, event in ready])
+            kept = [judged(db, *item, sessions) for item in ready]
+            sessions.flush(db)
         self._serving.add(db, [added for each in kept for added in each.added])
         return kept
 
@@ -276,27 +264,64 @@ def _try_lock(directory: Path) -> int | None:
 
 
 def _scanned(path: Path) -> list[spool.Record | spool.Damage]:
-    return list(spool.scan(path.read_bytes()))
+    """What stands in a segment, sealed records opened.
+
+    Raises:
+        KeyMissing: the key of one is not here; the segment stays.
+    """
+    return [one for item in spool.scan(path.read_bytes()) for one in _opened(item)]
+
+
+def _opened(item: spool.Record | spool.Damage) -> Iterator[spool.Record | spool.Damage]:
+    if not isinstance(item, spool.Record) or not item.sealed:
+        yield item
+        return
+    key = keys.find(item.payload[:ID_BYTES].hex())
+    try:
+        yield from spool.scan(key.open_event(item.payload[ID_BYTES:]))
+    except Unsealable:
+        yield spool.Damage(0, spool.encode(item))
 
 
 def _set_aside(path: Path, damage: Sequence[spool.Damage]) -> int:
     """Keeps damaged stretches beside the spool, named after segment and place, and says how many bytes."""
     directory = path.parent / DAMAGED
     directory.mkdir(mode=0o700, exist_ok=True)
+    key = keys.of_home(path.parent.parent)
     for stretch in damage:
-        fd = os.open(
-            directory / f"{path.stem}-{stretch.offset}",
-            os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC,
-            0o600,
-        )
-        try:
-            os.write(fd, stretch.data)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+        aside.write(directory / f"{path.stem}-{stretch.offset}", stretch.data, key)
     total = sum(len(stretch.data) for stretch in damage)
     logger.warning("drain.damaged segment=%s stretches=%d bytes=%d", path.name, len(damage), total)
     return total
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Holds the collector of cycles off for part of a batch: 0.1 s at most.
+
+    What a batch makes dies by its counts at its end. Until then there is much of it, and it grows fast: that is what
+    starts a collection, which walks all of it, and at last all of the process, for nothing.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _parsed(records: Sequence[spool.Record]) -> list[Event]:
+    with _uncollected():
+        return [_parse(record) for record in records]
+
+
+def _digested(placed: Sequence[_Placed]) -> list[tuple[Verdict, Digested | None, Event]]:
+    with _uncollected():
+        return [
+            (verdict, None if verdict.rule else digest(event, record.payload, root, key), event)
+            for record, event, verdict, root, key in placed
+        ]
 
 
 def _parse(record: spool.Record) -> Event:
@@ -308,63 +333,6 @@ def _parse(record: spool.Record) -> Event:
         commit=record.commit or None,
         truncated=record.truncated,
     )
-
-
-def digest(
-    event: Event, payload: bytes, root: str, workspace: int, *, context: str | None = None
-) -> Digested:
-    """Redacts and distils; an event on which that fails becomes a dead letter, never a failed batch."""
-    try:
-        # A tool that gives no memory leaves a receipt alone: nothing of what it said is kept, or searched for secrets.
-        silent = event.name == "PostToolUse" and not event.damaged and not can_tell(event.payload)
-        clean = event if silent else prepare(event)
-        drafts = tuple(_with_blobs(draft, event) for draft in distil(clean, root=root))
-        found = taint_of(clean, root)
-        if found is not None:  # of an event that gives no memory nothing was searched for secrets
-            found = replace(found, detail=redact(found.detail).text)
-        return Digested(
-            event=clean, workspace=workspace, root=root, drafts=drafts, context=context, taint=found
-        )
-    except Exception as error:  # noqa: BLE001 - one event must not stop the spool; it is kept and shown
-        logger.warning("drain.dead event=%s error=%s", event.name, type(error).__name__)
-        return Digested(
-            event=event,
-            workspace=workspace,
-            root=root,
-            drafts=(),
-            taint=UNREADABLE,
-            error=_without_secrets(f"{type(error).__name__}: {error}")[:ERROR_CHARS_MAX],
-            payload=_letter(event, payload),
-        )
-
-
-def _with_blobs(draft: Draft, event: Event) -> Draft:
-    """A change of a file with the blob that git makes of the file as the event left it."""
-    if draft.kind != "file_change":
-        return draft
-    content = content_after(event.payload)
-    blobs = {} if content is None else {draft.paths[0]: blob_id(content.encode("utf-8", "replace"))}
-    return replace(draft, dirty=True, blobs=blobs)
-
-
-def _letter(event: Event, payload: bytes) -> bytes:
-    """What is kept of an event that could not be digested: its text without secrets, up to a limit.
-
-    Secrets are looked for in the strings of the event; where that is what failed, in the text as it came.
-    """
-    try:
-        text = orjson.dumps(redact_json(dict(event.payload)).value)
-    except Exception:  # noqa: BLE001 - the text as it came is left
-        text = _without_secrets(payload.decode("utf-8", "replace")).encode()
-    return text[:LETTER_BYTES_MAX]
-
-
-def _without_secrets(text: str) -> str:
-    """A text without secrets; nothing of it where redaction itself fails."""
-    try:
-        return redact(text).text
-    except Exception:  # noqa: BLE001 - what could not be searched for secrets is not kept
-        return ""
 
 
 def judged(
@@ -389,15 +357,14 @@ def keep(db: apsw.Connection, item: Digested, sessions: SessionStates) -> Kept:
         sessions: of this transaction; to be flushed before its end.
     """
     event = item.event
-    if writes.has_receipt(db, event.id):
+    if sessions.later.has_receipt(db, event.id):
         return Kept(outcome="replayed", memories=0, redacted={})
     at_us = to_us(event.received_at)
     _touch_session(db, item, at_us, sessions)
     if item.taint is not None:
         taint(db, item.workspace, event.session, item.taint, at_us)
     kept = _dead(db, item, at_us) if item.error else _memories(db, item, at_us, sessions)
-    writes.add_receipt(
-        db,
+    sessions.later.add_receipt(
         event_id=event.id,
         workspace=item.workspace,
         session=event.session,
@@ -447,23 +414,27 @@ def _memories(db: apsw.Connection, item: Digested, at_us: int, sessions: Session
     for draft in drafts:
         for rule, count in draft.redacted.items():
             redacted[rule] = redacted.get(rule, 0) + count
-    added = tuple(_store_draft(db, item, draft, context, at_us) for draft in drafts)
+    added = tuple(_store_draft(db, item, draft, context, at_us, sessions) for draft in drafts)
     created = sum(one.created for one in added)
-    if any(draft.kind == "prompt" for draft in drafts):
-        sessions.prompted(item.workspace, event.session)
-    watch_uses(db, event, item.workspace, item.drafts, fixes)
+    for draft, one in zip(drafts, added, strict=True):
+        if draft.kind == "prompt":
+            is_new = one.created and draft.occurred_at in {None, event.received_at}
+            sessions.prompted(item.workspace, event.session, at_us, draft.title if is_new else None)
+    if sessions.was_shown(db, item.workspace, event.session):
+        watch_uses(db, event, item.workspace, item.drafts, fixes)
     outcome = "damaged" if event.damaged else "kept" if created else "merged" if drafts else "empty"
     return Kept(outcome=outcome, memories=created, redacted=redacted, added=added)
 
 
-def _store_draft(db: apsw.Connection, item: Digested, draft: Draft, context: str, at_us: int) -> writes.Added:
+def _store_draft(
+    db: apsw.Connection, item: Digested, draft: Draft, context: str, at_us: int, sessions: SessionStates
+) -> writes.Added:
     event = item.event
     commit = draft.commit or event.commit
     dirty = draft.dirty
-    if dirty is None and commit and writes.has_edits(db, item.workspace, event.session, commit):
+    if dirty is None and commit and sessions.has_edits(db, item.workspace, event.session, commit):
         dirty = True
-    placed = replace(
-        draft,
+    placed = draft.changed(
         branch=draft.branch or event.branch,
         commit=commit,
         worktree=item.root if commit or event.branch else None,
@@ -473,17 +444,16 @@ def _store_draft(db: apsw.Connection, item: Digested, draft: Draft, context: str
         context=draft.context or context,
         trust=draft.trust if item.trust is None else item.trust,
     )
-    added = writes.add_memory(
-        db, writes.NewMemory(id=new_id(), workspace=item.workspace, draft=placed, now_us=max(at_us, 0))
-    )
+    new = writes.NewMemory(id=new_id(), workspace=item.workspace, draft=placed, now_us=max(at_us, 0))
+    added = writes.add_memory(db, new, sessions.later)
+    if placed.kind == "file_change":
+        sessions.edited(item.workspace, event.session)
     if added.created and placed.kind == "fix":
-        writes.link_to_error(
-            db,
-            added.key,
-            item.workspace,
-            source_id=str(placed.extra.get("error_source_id", "")),
-            signature=str(placed.extra.get("signature", "")),
-        )
+        last = (placed.extra.get("error_source_id", ""), placed.extra.get("signature", ""))
+        for source_id, signature in (*placed.extra.get("earlier_errors", ()), last):
+            writes.link_to_error(
+                db, added.key, item.workspace, source_id=str(source_id), signature=str(signature)
+            )
     return added
 
 

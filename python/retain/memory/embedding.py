@@ -23,11 +23,12 @@ from retain.batching import BatchProcessor
 from retain.config import Settings
 from retain.errors import RetainError
 from retain.memory.embedding_cache import EmbeddingCache
+from retain.memory.precedence import STRETCH, Precedence
 from retain.memory.serving import kept, passages_of
 from retain.pressure import MemoryManager
 from retain.retrieval.space import CORPUS, MODEL, NAME, TEXTS_MAX, CorpusEmbedder, Embedder, Fit
 from retain.retrieval.vectors import floats, row_of
-from retain.storage import spaces
+from retain.storage import spaces, writes
 from retain.storage.reads import Reader
 from retain.storage.spaces import SpaceRow
 from retain.storage.sqlite import SqliteStore
@@ -96,6 +97,7 @@ class Embedding:
         open_model: gives the embedder of the model that is installed or configured, or None; may take long.
         on_progress: called after each batch.
         cache: keeps what a model made of a text; None keeps it in RAM, for this service alone.
+        precedence: of the questions, to which it gives way; None knows of none.
     """
 
     def __init__(
@@ -105,7 +107,9 @@ class Embedding:
         open_model: Callable[[], Embedder | None],
         on_progress: Callable[[EmbeddingProgress], None] = lambda _: None,
         cache: EmbeddingCache | None = None,
+        precedence: Precedence | None = None,
     ) -> None:
+        self._precedence = precedence or Precedence()
         self._lock_path = settings.home / EMBED_LOCK
         self._store = store
         self._open_model = open_model
@@ -199,6 +203,8 @@ class Embedding:
         serving, building, active = await self._store.read(_corpus_state)
         if building is None and _is_due(serving, active) and self._has_room(min(active, TEXTS_MAX)):
             building = await self._fit(active)
+            if building is None:  # texts were erased meanwhile, and it was made of them too
+                return await self._corpus_up_to_date()
         space = building or serving
         if space is None:
             return 0
@@ -219,18 +225,20 @@ class Embedding:
         room = last["limit_bytes"] - last["used_bytes"] if last["level"] != "unknown" else 0
         return bool(room > FIT_BYTES + texts * FIT_TEXT_BYTES)
 
-    async def _fit(self, active: int) -> SpaceRow:
+    async def _fit(self, active: int) -> SpaceRow | None:
+        mark = await self._store.read(_removals)
         keys = await self._store.read(lambda reader: spaces.sample(reader.connection, TEXTS_MAX))
         fit = await self._store.read(lambda reader: Fit(reader.tokens))
-        for start in range(0, len(keys), BATCH):
+        for start in range(0, len(keys), STRETCH):
+            await self._precedence.quiet()
             began = time.perf_counter()
-            await self._store.read(partial(_gather, fit=fit, keys=keys[start : start + BATCH]))
+            await self._store.read(partial(_gather, fit=fit, keys=keys[start : start + STRETCH]))
             await asyncio.sleep(self._rest * (time.perf_counter() - began))
         started = time.perf_counter()
         embedder = await asyncio.to_thread(fit.embedder)
         logger.info("embedding.fitted memories=%d seconds=%.2f", len(keys), time.perf_counter() - started)
         model = await asyncio.to_thread(embedder.to_bytes)
-        return await self._begin(CORPUS, embedder, model, active)
+        return await self._begin(CORPUS, embedder, model, active, mark)
 
     async def _model_up_to_date(self) -> int:
         if self._model is None:
@@ -249,10 +257,15 @@ class Embedding:
         assert space is not None
         return await self._fill(_Target(space=space, embedder=self._model))
 
-    async def _begin(self, kind: str, embedder: Embedder, model: bytes, active: int) -> SpaceRow:
+    async def _begin(
+        self, kind: str, embedder: Embedder, model: bytes, active: int, mark: str | None = None
+    ) -> SpaceRow | None:
+        """Begins a space; not one that holds words of texts that left the store since ``mark``."""
         dim = await asyncio.to_thread(lambda: embedder.dim)  # an endpoint is asked for it
 
         def begin(db: apsw.Connection) -> SpaceRow | None:
+            if mark is not None and writes.removals(db) != mark:
+                return None
             now_us = time.time_ns() // 1000
             spaces.add_space(
                 db,
@@ -265,9 +278,7 @@ class Embedding:
             )
             return spaces.space_in(db, kind, "building")
 
-        space = await self._store.write(begin)
-        assert space is not None
-        return space
+        return await self._store.write(begin)
 
     async def _fill(self, target: _Target) -> int:
         """Gives a vector to all that lack one; a space that was being built serves when that is done."""
@@ -306,17 +317,21 @@ class Embedding:
         return [key in done for key in keys]
 
     async def _vectors(self, embedder: Embedder, keys: Sequence[int]) -> list[tuple[int, bytes]]:
-        def in_corpus(reader: Reader) -> list[tuple[int, bytes]]:
+        def in_corpus(reader: Reader, keys: Sequence[int]) -> list[tuple[int, bytes]]:
             assert isinstance(embedder, CorpusEmbedder)
             found = passages_of(reader, keys)
-            made = embedder.on(reader.tokens).embed_documents(list(found.values()))
-            return list(zip(found, made, strict=True))
+            vectors = embedder.on(reader.tokens).embed_documents(list(found.values()))
+            return list(zip(found, vectors, strict=True))
 
         if isinstance(embedder, CorpusEmbedder):
-            return await self._store.read(in_corpus)
+            made = []
+            for start in range(0, len(keys), STRETCH):
+                await self._precedence.quiet()
+                made += await self._store.read(partial(in_corpus, keys=keys[start : start + STRETCH]))
+            return made
         found = await self._store.read(lambda reader: passages_of(reader, keys))
-        made = await self._cache.documents(embedder, list(found.values()))
-        return list(zip(found, made, strict=True))
+        vectors = await self._cache.documents(embedder, list(found.values()))
+        return list(zip(found, vectors, strict=True))
 
 
 def _corpus_state(reader: Reader) -> tuple[SpaceRow | None, SpaceRow | None, int]:
@@ -336,6 +351,10 @@ def _state(reader: Reader, kind: str) -> tuple[SpaceRow | None, SpaceRow | None,
 
 def _has_retired_vectors(reader: Reader) -> bool:
     return spaces.has_retired_vectors(reader.connection)
+
+
+def _removals(reader: Reader) -> str:
+    return writes.removals(reader.connection)
 
 
 def _gather(reader: Reader, fit: Fit, keys: Sequence[int]) -> None:

@@ -18,11 +18,13 @@ from typing import IO, Any
 import apsw
 import orjson
 
+from retain import keys
 from retain.config import Settings
 from retain.errors import Conflict, InvalidInput
 from retain.memory import inputs
 from retain.memory.workspaces import Workspaces
 from retain.model import KINDS, ORIGINS, STATUSES, new_id
+from retain.sealing import SealedWriter, Unsealable, unsealed
 from retain.storage import exports, imports, writes
 from retain.storage.audit import BY_IMPORT
 from retain.storage.reads import Reader
@@ -80,13 +82,16 @@ class Exports:
         self._workspaces = workspaces
         self._folder = folder
 
-    async def write(self, file: IO[bytes], form: str = "jsonl", *, here: bool = False) -> int:
+    async def write(
+        self, file: IO[bytes], form: str = "jsonl", *, here: bool = False, plain: bool = False
+    ) -> int:
         """Writes every memory, also superseded and forgotten ones, in one snapshot; returns how many.
 
         Args:
             file: where to.
             form: one of ``FORMATS``.
             here: only the memories of the folder's workspace.
+            plain: do not seal the file, though the data directory is encrypted.
 
         Raises:
             InvalidInput: no such format.
@@ -95,7 +100,11 @@ class Exports:
         if form not in FORMATS:
             raise InvalidInput("format", f"unknown format {form[:64]!r}; known: {', '.join(FORMATS)}")
         workspace = (await self._workspaces.at(self._folder))[1] if here else None
-        return await self._store.read(partial(_write, file=file, form=form, workspace=workspace))
+        key = None if plain else await asyncio.to_thread(keys.of_home, self._settings.home)
+        if key is None:
+            return await self._store.read(partial(_write, put=file.write, form=form, workspace=workspace))
+        with SealedWriter(file, key) as sealed:
+            return await self._store.read(partial(_write, put=sealed.write, form=form, workspace=workspace))
 
     async def read(
         self, file: IO[bytes], place: str, *, trusted: bool, tell: Callable[[int], None] = lambda _: None
@@ -110,6 +119,7 @@ class Exports:
 
         Raises:
             Conflict: ``trusted``, and it is not the user who asks.
+            KeyMissing: it is sealed with a key that is not here.
             InvalidInput: no export, cut short, or a record that makes no sense (named by its number); what came
                 before it is stored.
         """
@@ -122,7 +132,7 @@ class Exports:
         )
         records = _records(file)
         linked: list[tuple[str, Sequence[Sequence[str]]]] = []
-        while batch := await asyncio.to_thread(lambda: list(islice(records, BATCH_RECORDS))):
+        while batch := await asyncio.to_thread(_next_of, records):
             ready = [self._checked(record, number, account, trusted=trusted) for number, record in batch]
             answers = await self._store.write(partial(_keep, run=run.key, records=ready), BY_IMPORT)
             for answer in answers:
@@ -154,20 +164,20 @@ class Exports:
         return known if trusted else {**known, "origin": "import", "trust": None, "held": None}
 
 
-def _write(reader: Reader, *, file: IO[bytes], form: str, workspace: int | None) -> int:
+def _write(reader: Reader, *, put: Callable[[bytes], object], form: str, workspace: int | None) -> int:
     digest = blake2b(digest_size=16)
     count = 0
 
-    def put(data: bytes) -> None:
+    def add(data: bytes) -> None:
         digest.update(data)
-        file.write(data)
+        put(data)
 
-    put(HEADER if form == "jsonl" else MARKDOWN_HEADER)
+    add(HEADER if form == "jsonl" else MARKDOWN_HEADER)
     for record in exports.export_rows(reader.connection, workspace):
         count += 1
-        put(exports.as_line(record) if form == "jsonl" else _as_markdown(record))
+        add(exports.as_line(record) if form == "jsonl" else _as_markdown(record))
     end = orjson.dumps({"memories": count, "sum": digest.hexdigest()})
-    file.write(end + b"\n" if form == "jsonl" else COMMENT + end + END)
+    put(end + b"\n" if form == "jsonl" else COMMENT + end + END)
     return count
 
 
@@ -186,6 +196,7 @@ def _records(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
     Raises:
         InvalidInput: no export, cut short or changed.
     """
+    file = unsealed(file, keys.find)
     first = file.readline(len(MARKDOWN_HEADER) + 1)
     if first not in {HEADER, MARKDOWN_HEADER}:
         raise InvalidInput("file", "is no export of retain")
@@ -198,6 +209,13 @@ def _records(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
         digest.update(data)
         yield number, record
     raise InvalidInput("file", "was cut short or changed: the sum in its last line does not fit")
+
+
+def _next_of(records: Iterator[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict[str, Any]]]:
+    try:
+        return list(islice(records, BATCH_RECORDS))
+    except Unsealable as error:
+        raise InvalidInput("file", f"cannot be opened with its key: {error}") from None
 
 
 def _lines(file: IO[bytes]) -> Iterator[tuple[bytes, dict[str, Any]]]:

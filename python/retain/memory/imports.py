@@ -30,6 +30,8 @@ from retain.memory.workspaces import Workspaces
 from retain.model import Draft, Workspace, new_id
 from retain.storage import imports, writes
 from retain.storage.audit import BY_IMPORT
+from retain.storage.backups import copy_store
+from retain.storage.later import Later
 from retain.storage.sqlite import SqliteStore
 from retain.trust import UNTRUSTED
 
@@ -237,9 +239,14 @@ class Imports:
                 continue
             stem = f"{name}:{found.item.record}"
             ready.append(_Ready(place=found.place, workspace=key, stem=stem, drafts=drafts))
-        outcomes = await self._store.write(
-            lambda db: [_keep_record(db, run.key, one) for one in ready], BY_IMPORT
-        )
+
+        def keep_all(db: apsw.Connection) -> list[tuple[bool, bool]]:
+            later = Later()
+            outcomes = [_keep_record(db, run.key, one, later) for one in ready]
+            later.flush(db)
+            return outcomes
+
+        outcomes = await self._store.write(keep_all, BY_IMPORT)
         for one, (created, replaced) in zip(ready, outcomes, strict=True):
             parity.stored += created
             parity.merged += not created
@@ -289,7 +296,7 @@ def _part_title(item: Item, number: int, count: int) -> str:
     return title[: inputs.TITLE_CHARS_MAX - len(ending)] + ending
 
 
-def _keep_record(db: apsw.Connection, run: int, one: _Ready) -> tuple[bool, bool]:
+def _keep_record(db: apsw.Connection, run: int, one: _Ready, later: Later) -> tuple[bool, bool]:
     """Stores the drafts of a record: whether anything is new, and whether it replaced an older version."""
     created = replaced = False
     for number, draft in enumerate(one.drafts):
@@ -303,10 +310,10 @@ def _keep_record(db: apsw.Connection, run: int, one: _Ready) -> tuple[bool, bool
         )
         older = imports.newest_version(db, run, one.workspace, stem)
         if older is not None and older[1] != source_id:
-            added = writes.supersede(db, older[0], new, "its source says it anew")
+            added = writes.supersede(db, older[0], new, "its source says it anew", later)
             replaced = True
         else:
-            added = writes.add_memory(db, new)
+            added = writes.add_memory(db, new, later)
         imports.note_memory(db, run, added)
         created |= added.created
     return created, replaced
@@ -324,11 +331,7 @@ def _nothing(_db: apsw.Connection) -> None:
 
 def _copy(connection: apsw.Connection, path: Path) -> None:
     connection.execute("COMMIT")
-    connection.execute("PRAGMA query_only = OFF")
-    try:
-        connection.execute("VACUUM INTO ?", (str(path),))
-    finally:
-        connection.execute("PRAGMA query_only = ON")
+    copy_store(connection, path)
 
 
 def _now_us() -> int:

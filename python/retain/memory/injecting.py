@@ -8,7 +8,6 @@ knows it too.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from retain.capture.client_memory import Loaded, loaded_in
-from retain.capture.distil import distil, is_prompt_noise, prepare, without_asides
+from retain.capture.distil import distil, prepare
 from retain.capture.file_changes import relative_path
 from retain.config import Settings
 from retain.errors import RetainError
@@ -29,6 +28,7 @@ from retain.memory.dating import named
 from retain.memory.digest import RECALL_HEADING
 from retain.memory.drain import Drain
 from retain.memory.hindsight import NOTHING
+from retain.memory.prompts import question_of
 from retain.memory.recalling import effective, gated
 from retain.memory.receipts import Receipts
 from retain.memory.sight import Sight
@@ -37,7 +37,6 @@ from retain.memory.workspaces import Workspaces
 from retain.model import Between, Event, Filter, Hit, In, Not, Query, Workspace
 from retain.retrieval.context import FENCE_TOKENS, Block, fenced, fit, line_of
 from retain.retrieval.filters import both
-from retain.retrieval.lexical import STOP_WORDS, words_of
 from retain.storage import sessions
 from retain.storage.reads import Reader
 from retain.storage.sessions import Earlier
@@ -55,13 +54,6 @@ SHOWN_MAX = 300
 SCORE_SHARE_MIN = 0.5
 """Of the best score; what fits less well than that is left for a recall that is asked for."""
 
-QUESTION_HEAD_CHARS = 1_500
-QUESTION_TAIL_CHARS = 500
-"""Of a longer prompt its beginning and its end are looked up; what lies between is often pasted."""
-
-PROMPT_WORDS_MIN = 2
-"""A prompt with fewer telling words ("go on") asks nothing that a memory could answer."""
-
 DRAIN_S = 0.5
 """How long a start may wait for events that are not drained yet."""
 
@@ -78,9 +70,6 @@ EDITORS = {
     "NotebookEdit": "notebook_path",
 }
 """Tools that change a file, and where their input names it."""
-
-_IDENTIFIER = re.compile(r"\w_\w|[a-z][A-Z]|[A-Za-z]\d")
-_COMMAND = re.compile(r"/[A-Za-z][\w:-]*(?:\s|\Z)")
 
 
 @dataclass(slots=True)
@@ -256,7 +245,7 @@ class Injector:
         fresh = sight.tells(recall.hits)
         near = [hit for hit in fresh if hit.score >= least and hit.memory.id not in shown]
         kept = _newest_lists(near)
-        lines = ((hit.memory.id, line_of(hit.memory, hit.snippet)) for hit in kept)
+        lines = ((hit.memory.id, line_of(hit.memory, hit.snippet, hit.note)) for hit in kept)
         block = fit(lines, budget, RECALL_HEADING, chars_max=room)
         left_out = {
             **sight.hidden,
@@ -295,18 +284,6 @@ class Injector:
             return hindsight.about_error(reader, earlier, error_of(event, root), ids, budget, scene.sight)
 
         return await self._store.read(look), None
-
-
-def question_of(prompt: str) -> str:
-    """What of a prompt is looked up; empty for commands of the client and for what asks nothing."""
-    text = without_asides(prompt).strip()
-    if is_prompt_noise(prompt) or _COMMAND.match(text):
-        return ""
-    if len(text) > QUESTION_HEAD_CHARS + QUESTION_TAIL_CHARS:
-        text = f"{text[:QUESTION_HEAD_CHARS]}\n{text[-QUESTION_TAIL_CHARS:]}"
-    telling = {word for word in words_of(text) if word.lower() not in STOP_WORDS}
-    asks = len(telling) >= PROMPT_WORDS_MIN or any(_IDENTIFIER.search(word) for word in telling)
-    return text if asks else ""
 
 
 def error_of(event: Event, root: str) -> Mapping[str, Any]:

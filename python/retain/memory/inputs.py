@@ -118,16 +118,16 @@ def count_field(value: object, field: str, low: int, high: int) -> int:
 
 
 def id_field(value: object, field: str) -> str:
-    """The id of a memory, as it is printed.
+    """An id, as it is printed.
 
     Raises:
         InvalidInput: not in the form of an id.
     """
     text = text_field(value, field, IDS_CHARS_MAX).strip().lower()
     if len(text) != 36 or [i for i, c in enumerate(text) if c == "-"] != [8, 13, 18, 23]:
-        raise InvalidInput(field, "not a memory id; ids look like 01a20852-fd2f-7000-a043-76db6ce6ea23")
+        raise InvalidInput(field, "not an id; ids look like 01a20852-fd2f-7000-a043-76db6ce6ea23")
     if not all(c in "0123456789abcdef-" for c in text):
-        raise InvalidInput(field, "not a memory id; it holds other characters than 0-9, a-f and dashes")
+        raise InvalidInput(field, "not an id; it holds other characters than 0-9, a-f and dashes")
     return text
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -16,17 +15,29 @@ from typing import Any
 import apsw
 import orjson
 
-from retain.cache import MultiLevelCache
 from retain.config import Settings
 from retain.errors import Conflict, InvalidInput, RetainError, StoreBusy, StoreCorrupt
 from retain.memory import inputs
-from retain.memory.drain import Drain
+from retain.memory.drain import DAMAGED
+from retain.memory.holdings import Holdings
 from retain.memory.moments import past_moment
 from retain.memory.scrubbing import Scrubbing
 from retain.model import to_us
-from retain.storage import audit, erasure, mending, rewind
-from retain.storage.backups import BACKUPS, Backup, Backups, alone, changed_file, copy_database
+from retain.storage import aside, audit, erasure, mending, rewind
+from retain.storage.audit import BY_RETENTION, Author
+from retain.storage.backups import (
+    BACKUPS,
+    Backup,
+    Backups,
+    alone,
+    changed_file,
+    copy_database,
+    copy_store,
+    pieces_of,
+)
+from retain.storage.connection import opened
 from retain.storage.reads import Reader
+from retain.storage.scratch import RESTORED, SET_ASIDE, scratch, set_aside, sweep
 from retain.storage.sqlite import SqliteStore
 
 logger = logging.getLogger(__name__)
@@ -46,25 +57,23 @@ NEEDLE_BYTES_MIN = 12
 """Shorter texts stand in other memories too; finding them would prove nothing."""
 
 
-class Keeping:
+class Keeping(Holdings):
     """What keeps a store for its user, and gives it up for good where he asks for that."""
-
-    def __init__(
-        self, settings: Settings, store: SqliteStore, drain: Drain, recalls: MultiLevelCache
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._drain = drain
-        self._recalls = recalls
-        self._backups = Backups(settings.home / BACKUPS)
 
     @property
     def scrubbing(self) -> Scrubbing:
         """Looks for secrets in what is stored, and takes them out."""
         return Scrubbing(self._settings, self._store, self._drain, self._recalls)
 
-    async def backup(self) -> dict[str, Any]:
+    async def empty_caches(self) -> None:
+        """Removes the answers that any level of the cache keeps."""
+        await self._recalls.clear()
+
+    async def backup(self, *, author: Author | None = None) -> dict[str, Any]:
         """Makes a backup now and drops those that are older than the settings keep.
+
+        Args:
+            author: who the audit says it was; None is who opened the store.
 
         Raises:
             StoreBusy: another process is making one.
@@ -74,7 +83,8 @@ class Keeping:
             made = await self._store.read(self._make)
             gone = self._backups.stale(self._settings.backups_kept)
             freed = await asyncio.to_thread(self._backups.drop, *gone)
-        await self._store.write(lambda db: audit.note(db, "backed up", "store", {"backup": made.name}))
+        detail = {"backup": made.name}
+        await self._store.write(lambda db: audit.note(db, "backed up", "store", detail), author)
         return {**_told(made), "dropped": gone, "freed_bytes": freed}
 
     async def backups(self, *, check: bool = False) -> dict[str, Any]:
@@ -112,7 +122,7 @@ class Keeping:
             InvalidInput: as ``restore``.
         """
         moment = self._moment(at, "as_of")
-        await self._store.read(lambda reader: copy_database(_of_snapshot(reader.connection), path))
+        await self._store.read(lambda reader: copy_store(_of_snapshot(reader.connection), path))
 
         def go(db: apsw.Connection) -> bool:
             rewind.rewind(db, to_us(moment), "not yet known then")
@@ -132,12 +142,15 @@ class Keeping:
         wanted = inputs.id_field(memory_id, "id")
         await self._store.write(lambda db: rewind.unforget(db, wanted))
 
-    async def erase(self, ids: Sequence[str] | None = None, *, anew: bool = True) -> dict[str, Any]:
+    async def erase(
+        self, ids: Sequence[str] | None = None, *, anew: bool = True, author: Author | None = None
+    ) -> dict[str, Any]:
         """Erases forgotten memories and their earlier versions for good: rows, index, vectors, log, caches, backups.
 
         Args:
             ids: of forgotten memories; None takes all whose time for undoing is over.
             anew: write every page anew, without which pieces may stay behind in the unused part of pages.
+            author: who the audit says it was; None is who opened the store.
 
         Returns:
             What was erased, and the proof: every file of the data directory searched for the texts.
@@ -153,13 +166,15 @@ class Keeping:
             memories, needles = await self._store.read(lambda r: self._doomed(r.connection, wanted))
             erased = [name for _, name in memories]
             if memories:
-                await self._store.write(lambda db: erasure.erase(db, memories))
-            await self._recalls.clear()
+                await self._store.write(lambda db: erasure.erase(db, memories), author)
+            caches = await self._recalls.clear()
             emptied = anew and await self._store.write_anew()
             backups = await asyncio.to_thread(self._erase_from_backups, erased) if erased else 0
+            await asyncio.to_thread(self._erase_from_set_aside, erased)
             found, files, size = await self._store.read(lambda r: self._search(r.connection, needles))
         return {
             "erased": erased, "backups_rewritten": backups, "log_emptied": emptied,
+            "caches_emptied": caches,
             "proof": {"texts": len(needles), "files": files, "bytes": size, "found_in": found},
         }  # fmt: skip
 
@@ -204,17 +219,17 @@ class Keeping:
 
     async def _mend_from(self, backup: Backup, left: Sequence[tuple[int, str]]) -> list[str]:
         """Ids of the memories that this backup could mend; a backup that is damaged itself mends none."""
-        with tempfile.TemporaryDirectory(dir=self._settings.home, prefix="mend-") as scratch:
-            path = Path(scratch, "copy.db")
+        with scratch(self._settings.home) as folder:
+            path = folder / "copy.db"
             try:
                 await asyncio.to_thread(self._backups.assemble, backup, path)
                 await asyncio.to_thread(changed_file, path, lambda _: False)  # its schema may be an older one
             except StoreCorrupt:
                 return []
-            other = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+            other = opened(path, flags=apsw.SQLITE_OPEN_READONLY)
             try:
                 return await self._store.write(
-                    lambda db: [name for key, name in left if mending.mend_from(db, key, other)]
+                    lambda db: [name for key, name in left if _mended(db, key, name, other)]
                 )
             finally:
                 other.close()
@@ -226,15 +241,26 @@ class Keeping:
             await asyncio.sleep(pause)
             pause = LOOK_S
             try:
-                if self._settings.backup_hours and await self._store.read(self._backup_due):
-                    await self.backup()
-                overdue = await self._store.read(self._overdue)
-                if overdue and self._settings.undo_days:
-                    await self.erase(anew=self._settings.database.stat().st_size <= ANEW_BYTES_MAX)
+                await self.look()
             except StoreBusy:
                 continue  # another server does it
             except (RetainError, OSError) as error:
                 logger.warning("keeping.failed error=%s", error)
+
+    async def look(self) -> None:
+        """Does what is due now, on behalf of the settings: a backup, an erasure.
+
+        Raises:
+            StoreBusy: another process is at it.
+            StoreError: it could not be done.
+        """
+        await asyncio.to_thread(sweep, self._settings.home)
+        if self._settings.backup_hours and await self._store.read(self._backup_due):
+            await self.backup(author=BY_RETENTION)
+        overdue = await self._store.read(self._overdue)
+        if overdue and self._settings.undo_days:
+            small = self._settings.database.stat().st_size <= ANEW_BYTES_MAX
+            await self.erase(anew=small, author=BY_RETENTION)
 
     def _make(self, reader: Reader) -> Backup:
         connection = _of_snapshot(reader.connection)
@@ -274,29 +300,49 @@ class Keeping:
         return memories, [needle for key, _ in memories for needle in _needles(db, key)]
 
     def _erase_from_backups(self, ids: Sequence[str]) -> int:
-        def change(db: apsw.Connection) -> bool:
-            return erasure.erase(db, erasure.known(db, ids)) > 0
-
+        change = partial(_erase_known, ids)
         return sum(self._backups.rewrite(one, change) for one in self._backups.known())
 
+    def _erase_from_set_aside(self, ids: Sequence[str]) -> None:
+        """What cannot be changed there is named by the search that follows, where it holds a text as it was."""
+        sweep(self._settings.home)
+        for path in set_aside(self._settings.database) if ids else ():
+            try:
+                changed_file(path, partial(_erase_known, ids), anew=True)
+            except (apsw.Error, RetainError) as error:
+                logger.warning("erasure.copy_failed error=%s", type(error).__name__)
+
     def _search(self, db: apsw.Connection, needles: Sequence[bytes]) -> tuple[list[str], int, int]:
-        """Searches every file; of the live database a copy, page by page, for nothing else may open it."""
+        """Searches every file; of the live database a copy, for nothing else may open it. What is sealed is opened."""
         home = self._settings.home
         live = {self._settings.database.name + end for end in ("", "-wal", "-shm")}
-        with tempfile.TemporaryDirectory(dir=home, prefix="search-") as scratch:
-            copy_database(_of_snapshot(db), Path(scratch, self._settings.database.name))
-            chunks = Path(scratch, "chunks")
-            chunks.mkdir()
-            for one in self._backups.known():
-                self._backups.assemble(one, chunks / one.name)
-            found, files, size = erasure.files_with(home, needles, passing=live)
-        return [one.partition("/")[2] if one.startswith("search-") else one for one in found], files, size
+        with scratch(home) as folder:
+            copy = folder / self._settings.database.name
+            copy_database(_of_snapshot(db), copy)
+            streams = {copy.name: pieces_of(copy)}
+            streams |= {f"{BACKUPS}/{one.name}": self._backups.pieces(one) for one in self._backups.known()}
+            apart = [*set_aside(self._settings.database), *(self._settings.spool / DAMAGED).glob("*")]
+            streams |= {str(one.relative_to(home)): aside.hidden(one) for one in apart}
+            held = {name: erasure.has_any(pieces, needles) for name, pieces in streams.items()}
+        found, files, size = erasure.files_with(home, needles, passing=live)
+        found += [name for name, (hit, _) in held.items() if hit and name not in found]
+        return sorted(found), files + len(held), size + sum(count for _, count in held.values())
 
 
-def restore_backup(settings: Settings, name: str) -> dict[str, Any]:
+def _mended(db: apsw.Connection, key: int, name: str, other: apsw.Connection) -> bool:
+    if mended := mending.mend_from(db, key, other):
+        audit.note(db, "mended", name)
+    return mended
+
+
+def _erase_known(ids: Sequence[str], db: apsw.Connection) -> bool:
+    return erasure.erase(db, erasure.known(db, ids)) > 0
+
+
+def restore_backup(settings: Settings, name: str, author: Author = Author()) -> dict[str, Any]:  # noqa: B008 - frozen
     """Puts a backup in the place of the store, for a store that is damaged; what came later is added where it is whole.
 
-    The store before it is set aside, not deleted.
+    The store before it is set aside, not deleted. The audit of the one that takes its place says so, and by whom.
 
     Raises:
         NotFound: no such backup.
@@ -306,17 +352,29 @@ def restore_backup(settings: Settings, name: str) -> dict[str, Any]:
     backups = Backups(settings.home / BACKUPS)
     chosen = backups.named(name)
     with alone(settings.home), SqliteStore.closed_everywhere(settings):
-        fresh = settings.database.with_name(f"{settings.database.name}.restored")
+        fresh = settings.database.with_name(settings.database.name + RESTORED)
         fresh.unlink(missing_ok=True)
         backups.assemble(chosen, fresh)
-        aside = f"{settings.database.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        kept = f"{settings.database.name}{SET_ASIDE}{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         for end in ("-wal", "-shm", ""):
             old = settings.database.with_name(settings.database.name + end)
             if old.exists():
-                old.rename(settings.database.with_name(aside + end))
-        saved, lost = _salvaged(settings.database.with_name(aside), fresh)
+                old.rename(settings.database.with_name(kept + end))
+        _note_in(fresh, author, "restored from a backup", {"backup": chosen.name})
+        saved, lost = _salvaged(settings.database.with_name(kept), fresh)
         fresh.replace(settings.database)
-    return {**_told(chosen), "set_aside": aside, "salvaged": saved, "unreadable": lost}
+    return {**_told(chosen), "set_aside": kept, "salvaged": saved, "unreadable": lost}
+
+
+def _note_in(path: Path, author: Author, action: str, detail: dict[str, Any]) -> None:
+    """Writes a row of the audit into a store that nobody has open."""
+
+    def note(db: apsw.Connection) -> bool:
+        audit.attach(db, lambda: author)
+        audit.note(db, action, "store", detail)
+        return True
+
+    changed_file(path, note)
 
 
 def _salvaged(damaged: Path, fresh: Path) -> tuple[int, int]:
@@ -325,7 +383,7 @@ def _salvaged(damaged: Path, fresh: Path) -> tuple[int, int]:
     if not damaged.exists():
         return 0, 0
     try:
-        source = apsw.Connection(str(damaged), flags=apsw.SQLITE_OPEN_READWRITE)
+        source = opened(damaged)
     except apsw.Error:
         return 0, 0
 

@@ -7,11 +7,12 @@ from datetime import datetime, timedelta
 
 from retain.errors import InvalidInput
 from retain.model import read_time
+from retain.retrieval.times import NUMBERS, WEEKDAYS
 
-WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+HINT = "say 'Tuesday 14:00', 'yesterday', '2 hours ago', or ISO 8601: 2026-11-23T14:00:00Z"
 SECONDS = {"second": 1, "minute": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 
-_AGO = re.compile(rf"(\d{{1,5}}|an?)\s+({'|'.join(SECONDS)})s?\s+ago")
+_AGO = re.compile(rf"(\d{{1,5}}|{'|'.join(NUMBERS)})\s+({'|'.join(SECONDS)})s?\s+ago")
 _DAY = re.compile(
     rf"(?:last\s+)?(today|yesterday|{'|'.join(WEEKDAYS)})?\s*(?:at\s+)?(?:(\d{{1,2}}):(\d{{2}})(?::(\d{{2}}))?)?"
 )
@@ -31,7 +32,7 @@ def past_moment(said: str, field: str, now: datetime) -> datetime:
     text = " ".join(said.lower().split())
     moment = _ago(text, now) or _day(text, now)
     if moment is None:
-        moment = read_time(said, field)
+        moment = _iso(said, field)
         if not re.search(r"(?:z|[+-]\d{2}:?\d{2})$", text):
             moment = moment.replace(tzinfo=now.tzinfo)
     if moment > now:
@@ -39,11 +40,18 @@ def past_moment(said: str, field: str, now: datetime) -> datetime:
     return moment
 
 
+def _iso(said: str, field: str) -> datetime:
+    try:
+        return read_time(said, field)
+    except InvalidInput as error:
+        raise InvalidInput(field, str(error).removeprefix(f"{field}: "), hint=HINT) from None
+
+
 def _ago(text: str, now: datetime) -> datetime | None:
     found = _AGO.fullmatch(text)
     if not found:
         return None
-    count = 1 if found[1].startswith("a") else int(found[1])
+    count = NUMBERS.get(found[1]) or int(found[1])
     return now - timedelta(seconds=count * SECONDS[found[2]])
 
 

@@ -17,6 +17,7 @@ from retain.memory import counting
 from retain.memory.claims import BUDGET_S as CLAIMS_BUDGET_S
 from retain.memory.claims import ClaimCheck
 from retain.memory.controls import Controls
+from retain.memory.conversation import ConversationCheck
 from retain.memory.drain import Drain
 from retain.memory.embedding import Embedding
 from retain.memory.embedding_cache import EmbeddingCache
@@ -29,6 +30,7 @@ from retain.memory.semantics import Semantics
 from retain.memory.service import MemoryService
 from retain.memory.serving import Serving
 from retain.memory.truth import BUDGET_S, GRAPHS, PATIENCE_S, CommitCheck, Gate
+from retain.memory.word_counts import WordCounts
 from retain.memory.workspaces import Workspaces
 from retain.model import Origin
 from retain.retrieval import calibration
@@ -43,14 +45,19 @@ from retain.storage.sqlite import SqliteStore
 FREQUENCY_ENTRIES = 16_384
 
 
-async def _planner(settings: Settings, store: SqliteStore) -> QueryPlanner:
+async def _planner(
+    settings: Settings, store: SqliteStore, frequencies: L1Cache
+) -> tuple[QueryPlanner, WordCounts]:
+    """The planner and the counts of words, with what earlier processes kept."""
+    counts = WordCounts(frequencies)
     learned, known = await store.read(
         lambda reader: (calibration.learned_before(reader), counting.kept(reader))
     )
+    await store.read(counts.load)
     planner = QueryPlanner(learned.coefficients, learned.corrections, enabled=bool(settings.planner))
     if known is not None:
         planner.update(known)
-    return planner
+    return planner, counts
 
 
 def _checks(settings: Settings, *, live: bool) -> tuple[CommitCheck, ClaimCheck]:
@@ -62,12 +69,12 @@ def _checks(settings: Settings, *, live: bool) -> tuple[CommitCheck, ClaimCheck]
 def _recaller(
     settings: Settings,
     planner: QueryPlanner,
-    frequencies: L1Cache,
+    counts: WordCounts,
     semantics: Semantics | None,
     gate: Gate,
 ) -> Recaller:
     sure = settings.recall_confidence / 100
-    return Recaller(planner, frequencies, sure, semantics=semantics, gate=gate)
+    return Recaller(planner, counts, sure, semantics=semantics, gate=gate)
 
 
 @asynccontextmanager
@@ -100,12 +107,12 @@ async def open(  # noqa: A001 - the public name is retain.open
     redact.configure(pii=bool(chosen.redact_pii), allowed=allowances(chosen.redact_allow))
     recalls, origin = open_recall_cache(chosen), speaking(origin)
     store = await SqliteStore.open(chosen, Author(door=door, actor=origin, session=session or ""))
-    planner = await _planner(chosen, store)
+    frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
+    planner, counts = await _planner(chosen, store, frequencies)
     workspaces, place = Workspaces(store), os.fspath(folder or project_directory())
     channel = Channel(origin=origin, folder=place, session=session)
     receipts = Receipts(store, workspaces, folder=place, session=session)
     controls = Controls(chosen, store, lambda: read_settings(home, settings)[0])
-    frequencies = L1Cache(FREQUENCY_ENTRIES, policy="wtinylfu")
     model, embeddings = partial(open_model, chosen), EmbeddingCache(recalls)
     semantics = Semantics(_serving(chosen, model, embeddings), VectorIndex(), planner, live=drain)
     checks = _checks(chosen, live=drain)
@@ -115,7 +122,7 @@ async def open(  # noqa: A001 - the public name is retain.open
         channel=channel,
         planner=planner,
         recalls=recalls,
-        recaller=_recaller(chosen, planner, frequencies, semantics, Gate(checks)),
+        recaller=_recaller(chosen, planner, counts, semantics, Gate((*checks, ConversationCheck()))),
         workspaces=workspaces,
         drain=Drain(chosen, store, workspaces, receipts, semantics.serving, controls),
         receipts=receipts,
@@ -123,10 +130,10 @@ async def open(  # noqa: A001 - the public name is retain.open
         semantics=semantics,
         checks=checks,
     )
-    embedding = Embedding(chosen, store, model, cache=embeddings) if drain and chosen.vectors else None
-    keeping = await _lasting(store, service, embedding) if drain else []
-    if drain:
-        keeping += [semantics.read_ahead(store, workspaces, place), service.prepare()]
+    embed = partial(Embedding, chosen, store, model, cache=embeddings, precedence=service.precedence)
+    embedding = embed() if drain and chosen.vectors else None
+    ahead = partial(semantics.read_ahead, store, workspaces, place)
+    keeping = await _lasting(store, service, embedding, ahead) if drain else []
     if drain and chosen.pressure_interval_ms:
         from retain.memory.relief import keep_watching, watched
 
@@ -149,13 +156,22 @@ def speaking(origin: Origin) -> Origin:
 
 
 async def _lasting(
-    store: SqliteStore, service: MemoryService, embedding: Embedding | None
+    store: SqliteStore,
+    service: MemoryService,
+    embedding: Embedding | None,
+    ahead: Callable[[], Coroutine[Any, Any, None]],
 ) -> list[Coroutine[Any, Any, None]]:
-    """What a live server does beside its answers."""
+    """What a live server does beside its answers; first it reads ahead."""
     await store.tend_readers()  # whoever lives long
     scrubbing = service.keeping.scrubbing
     lasting = (service.drain, service.keeping, service.retention, service.claims, scrubbing, embedding)
-    return [one.keep_running() for one in lasting if one]
+    return [*(one.keep_running() for one in lasting if one), _read_ahead(store, ahead), service.prepare()]
+
+
+async def _read_ahead(store: SqliteStore, vectors: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """One after the other: what is read ahead holds one reader, and leaves the others to questions."""
+    await vectors()
+    await store.read_lengths()
 
 
 @asynccontextmanager

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import apsw
+
 from retain.errors import RetainError
 from retain.memory import counting
 from retain.memory.recalling import Answer
+from retain.memory.word_counts import WordCounts
 from retain.model import Query
 from retain.retrieval import calibration
 from retain.retrieval.planner import Execution, QueryPlanner, Statistics, label
@@ -33,12 +36,16 @@ class PlannerUpkeep:
 
     Args:
         planner: what to feed.
+        counts: of words, kept with what was learned.
         store: where statistics come from and what was learned is kept.
         enabled: False does nothing but to observe: the planner is switched off.
     """
 
-    def __init__(self, planner: QueryPlanner, store: SqliteStore, *, enabled: bool) -> None:
+    def __init__(
+        self, planner: QueryPlanner, counts: WordCounts, store: SqliteStore, *, enabled: bool
+    ) -> None:
         self._planner = planner
+        self._counts = counts
         self._store = store
         self._enabled = enabled
         self._planned_for = planner.total
@@ -141,29 +148,34 @@ class PlannerUpkeep:
         known = await self._store.read(counting.kept)
         if known is not None and known.total * STATISTICS_GROWTH >= total:
             return known
-        known = await counting.count(self._store)
-        if known.total >= counting.KEPT_FROM:
-            fact = (writes.STATISTICS_FACT, counting.as_fact(known))
-            await self._store.write(lambda db: writes.set_facts(db, [fact]))
-        return known
+        return await counting.count_and_keep(self._store)
 
     async def _calibrate(self, known: Statistics) -> None:
         """Measures what the operators cost, once a machine and again in a store that has become another one."""
-        if self._calibrated_for is None:
-            self._calibrated_for = (await self._store.read(calibration.learned_before)).memories
-        if known.total < self._calibrated_for * CALIBRATION_GROWTH:
+        if known.total < await self._measured_at() * CALIBRATION_GROWTH:
             return
         if await self._store.read(lambda reader: calibration.calibrate(reader, self._planner, known)):
             self._calibrated_for = known.total
             await self._save()
 
+    async def _measured_at(self) -> int:
+        """How many memories the store had when the operators were measured; 0 where they were not."""
+        if self._calibrated_for is None:
+            self._calibrated_for = (await self._store.read(calibration.learned_before)).memories
+        return self._calibrated_for
+
     async def _save(self) -> None:
-        if not self._calibrated_for:
+        if not (memories := await self._measured_at()):
             return
         learned = {
-            "memories": self._calibrated_for,
+            "memories": memories,
             "coefficients": self._planner.coefficients(),
             "corrections": self._planner.corrections(),
         }
         self._unsaved = 0
-        await self._store.write(lambda db: writes.set_facts(db, [(calibration.fact_name(), learned)]))
+
+        def keep(db: apsw.Connection) -> None:
+            writes.set_facts(db, [(calibration.fact_name(), learned)])
+            self._counts.save(db)
+
+        await self._store.write(keep)

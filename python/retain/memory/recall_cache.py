@@ -27,7 +27,7 @@ TTL_S = 3_600.0
 
 RecallKey = tuple[Query, int, str | None, State | tuple[str, State | None, int] | None]
 """The query, the data version that this process sees, the store's token or None where it has none, and what is
-checked out where the question comes from; where files have changed that an answer rested on, their state too."""
+checked out where the question comes from; the session that asks, and the state of files that an answer rested on."""
 
 
 def open_recall_cache(settings: Settings) -> MultiLevelCache:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from itertools import combinations
 from typing import Any
 
-from retain.cache import L1Cache
 from retain.memory.dating import dated
 from retain.memory.semantics import NOTHING, Semantics
 from retain.memory.truth import CLEAR, LOOKED_AT, Asker, Gate, Sifted
+from retain.memory.word_counts import WordCounts
 from retain.model import Between, Hit, In, Memory, Query, Recall
-from retain.retrieval.confidence import JUDGED, Evidence, evidence_of, probability
+from retain.retrieval.confidence import JUDGED, closeness_of, evidence_of, probability
 from retain.retrieval.context import count_tokens, line_of, snippet_of
 from retain.retrieval.duplicates import distinct
 from retain.retrieval.filters import both, mentions
@@ -35,9 +35,6 @@ NEAR_JACCARD = 0.8
 NEAR_WORDS_COUNTED = 8
 NEAR_WORDS_MAX = 3
 NEAR_CANDIDATES = 5
-FREQUENCY_TTL_S = 60.0
-FREQUENT = 500
-"""Counting the memories of a word takes time in proportion to their number, so only large counts are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +59,7 @@ class Judged:
     confidence: float
     withheld: int
     damaged: int
-    evidence: Evidence | None
+    evidence: Mapping[str, float]
     repeats: int = 0
 
     def hidden(self) -> dict[str, int]:
@@ -83,8 +80,7 @@ class Recaller:
 
     Args:
         planner: plans them.
-        frequencies: cache of document frequencies of stems; they only steer plans and scores, so a
-            minute's age does no harm.
+        counts: of words that were counted before.
         confidence: how likely, in 0..1, the best hits must answer the question; below it nothing fits.
         weights: the numbers of the ranking.
         semantics: searches by meaning; None goes by words alone.
@@ -94,7 +90,7 @@ class Recaller:
     def __init__(
         self,
         planner: QueryPlanner,
-        frequencies: L1Cache,
+        counts: WordCounts,
         confidence: float,
         weights: Weights = WEIGHTS,
         semantics: Semantics | None = None,
@@ -103,7 +99,7 @@ class Recaller:
         self.gate = gate
         self._semantics = semantics
         self._planner = planner
-        self._frequencies = frequencies
+        self.counts = counts
         self._confidence = confidence
         self._weights = weights
 
@@ -112,14 +108,14 @@ class Recaller:
         started = time.perf_counter_ns()
         when = dated(reader, query)
         query = when.query
-        index = _Vocabulary(reader, self._frequencies)
+        index = _Vocabulary(reader, self.counts)
         words = text_query(query.text, index) if query.text.strip() else NO_WORDS
         plan = self._planner.create_plan(query, words.postings, words.reading)
         planned_us = (time.perf_counter_ns() - started) / 1000
         found = execute(reader, plan, query, words)
         if words.alone and not found.candidates:
             found = execute(reader, plan, query, replace(words, match=words.alone))
-        near = self._semantics.nearest(reader, query, plan) if self._semantics else NOTHING
+        near = self._semantics.nearest(reader, query, plan, found.keys) if self._semantics else NOTHING
         candidates = _with(found.candidates, near.candidates)
         rescored = 0
         if words.is_cut:
@@ -128,12 +124,14 @@ class Recaller:
             rescored = len(candidates)
         if when.wish:
             candidates = _with(candidates, self._of_that_time(reader, query, words, when.wish))
-        signals = replace(gather(reader, query, words, candidates, near.shares), period=when.wish)
+        signals = replace(
+            gather(reader, query, words, candidates, near.shares, self._weights), period=when.wish
+        )
         ranked = ordered(reader, plan.filter, candidates, signals, words.bound, self._weights)
         sifted = Sifted(ranked=ranked)
         if self.gate and asker:
             sifted = self.gate.sift(reader, asker, query.filter, ranked, max(query.limit, JUDGED))
-        judged = self._judge(reader, index, query, words, sifted, signals)
+        judged = self._judge(reader, index, query, words, sifted, signals, near.cosines)
         truth: dict[str, Any] = {
             **truth_of(found.execution),
             "planning_us": round(planned_us, 1),
@@ -145,7 +143,7 @@ class Recaller:
         if when.told:
             truth["time"] = when.told
         if judged.evidence:
-            truth["evidence"] = {name: round(value, 4) for name, value in asdict(judged.evidence).items()}
+            truth["evidence"] = {name: round(value, 4) for name, value in judged.evidence.items()}
         outside = {"outside_time": when.outside} if when.outside else {}
         recall = Recall(
             hits=judged.hits,
@@ -173,7 +171,7 @@ class Recaller:
         """The words of a text with their frequencies; None for an empty text."""
         if not text.strip():
             return None
-        return text_query(text, _Vocabulary(reader, self._frequencies))
+        return text_query(text, _Vocabulary(reader, self.counts))
 
     def near(self, reader: Reader, workspace: str, text: str) -> tuple[str, ...]:
         """Ids of active memories that share most of their words with a text."""
@@ -199,6 +197,7 @@ class Recaller:
         words: TextQuery,
         sifted: Sifted,
         signals: Signals,
+        cosines: Mapping[int, float],
     ) -> Judged:
         """Loads the best; where they are not likely to answer the question, nothing is said."""
         ranked = sifted.ranked
@@ -206,12 +205,14 @@ class Recaller:
         memories = reader.load([entry.candidate.key for entry in chosen])
         damaged = len(chosen) - len(memories)
         chosen = [entry for entry in chosen if entry.candidate.key in memories]
-        confidence, evidence = float(bool(chosen)), None
+        confidence, evidence = float(bool(chosen)), {}
         if words.stems and chosen:
             best = [(entry, memories[entry.candidate.key]) for entry in chosen[:JUDGED]]
             scores = [entry.candidate.bm25 for entry in ranked]
-            evidence = evidence_of(index, query.text, words, best, scores, signals)
-            confidence = probability(evidence, index.total())
+            evidence = asdict(found := evidence_of(index, query.text, words, best, scores, signals))
+            closeness = closeness_of(cosines, [entry.candidate.key for entry, _ in best])
+            confidence = probability(found, index.total(), closeness)
+            evidence |= asdict(closeness) if closeness else {}
         if confidence < self._confidence:
             return Judged((), confidence, len(ranked), damaged, evidence)
         repeats = 0
@@ -236,25 +237,25 @@ class Recaller:
 class _Vocabulary:
     """The vocabulary of a reader's snapshot for one question: each thing is looked up once.
 
-    Large counts come from a cache that outlives the question.
+    Large counts are kept beyond it.
     """
 
-    def __init__(self, reader: Reader, frequencies: L1Cache) -> None:
+    def __init__(self, reader: Reader, word_counts: WordCounts) -> None:
         self._reader = reader
-        self._frequencies = frequencies
+        self._word_counts = word_counts
         self._counts: dict[str, int] = {}
         self.tokens = cache(reader.tokens)
         self.phrase_frequency = cache(reader.phrase_frequency)
         self.terms_from = reader.terms_from
-        self.total = cache(reader.total)
+        self.total = cache(reader.indexed)
 
     def document_frequencies(self, terms: Sequence[str]) -> dict[str, int]:
         missing = [term for term in terms if term not in self._counts]
         if missing:
-            known: dict[str, int] = self._frequencies.get_many(missing)
+            known = self._word_counts.known(missing, self.total())
             asked = [term for term in missing if term not in known]
             fresh = self._reader.document_frequencies(asked) if asked else {}
-            self._frequencies.set_many({s: n for s, n in fresh.items() if n >= FREQUENT}, ttl=FREQUENCY_TTL_S)
+            self._word_counts.keep(fresh, self.total())
             self._counts |= dict.fromkeys(missing, 0) | known | fresh
         return {term: count for term in terms if (count := self._counts[term])}
 
@@ -277,18 +278,20 @@ def gated(recall: Recall, percent: int) -> Recall:
     return replace(recall, hits=(), hidden=hidden, abstained=True)
 
 
-def within_budget(recall: Recall, budget: int) -> Recall:
-    """The best hits that fit into a budget of tokens; the others are counted as hidden."""
-    used, kept = 0, []
+def within_budget(recall: Recall, budget: int) -> tuple[Recall, list[str]]:
+    """The best hits that fit into a budget of tokens, and their lines; the others are counted as hidden."""
+    used, kept, lines = 0, [], []
     for hit in recall.hits:
-        cost = count_tokens(line_of(hit.memory, hit.snippet, hit.note)) + 1
+        line = line_of(hit.memory, hit.snippet, hit.note)
+        cost = count_tokens(line) + 1
         if used + cost > budget:
             continue
         used += cost
         kept.append(hit)
+        lines.append(line)
     left_out = len(recall.hits) - len(kept)
     hidden = {**recall.hidden, "over_budget": left_out} if left_out else recall.hidden
-    return replace(recall, hits=tuple(kept), hidden=hidden, tokens=used)
+    return replace(recall, hits=tuple(kept), hidden=hidden, tokens=used), lines
 
 
 def _said(reader: Reader, memory: Memory) -> set[str]:

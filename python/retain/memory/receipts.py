@@ -158,7 +158,7 @@ def watch_uses(
 
     def asked() -> str:
         if not prompts:
-            prompts.append(writes.last_prompt(db, workspace, event.session))
+            prompts.append(writes.last_prompt(db, workspace, event.session)[1])
         return prompts[0]
 
     open_still = injections.unused(db, workspace, event.session, at_us - USE_WINDOW_US, at_us)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 
 import retain
+from retain import keys
 from retain.cache import MultiLevelCache
 from retain.capture import losses, spool
 from retain.config import Settings
@@ -18,6 +19,7 @@ from retain.model import Recall, Workspace
 from retain.retrieval.planner import QueryPlanner
 from retain.storage import expiry
 from retain.storage import trust as trusts
+from retain.storage.connection import encrypted_with
 from retain.storage.controls import excluded
 from retain.storage.integrity import Check
 from retain.storage.reads import Reader
@@ -55,6 +57,7 @@ def stats(
         "version": retain.__version__,
         "sqlite": apsw.sqlite_lib_version(),
         "bytes": _bytes_of(settings.database),
+        "encryption": encryption(settings),
         **reader.counts(),
         "excluded": excluded(reader.connection),
         "expired": expiry.counted(reader.connection),
@@ -101,12 +104,25 @@ def status(
         "sessions": counts["sessions"],
         "events": sum(counts["events"].values()),
         "redacted": sum(counts["redacted"].values()),
+        "encryption": encryption(settings),
         "spool_waiting_bytes": waiting_bytes,
         "trust": trust["trust"],
         "review": trust["review"],
         "pressure": _pressure(pressure),
         "problems": problems,
     }
+
+
+def encryption(settings: Settings) -> dict[str, Any]:
+    """Whether the data directory is encrypted, with which key, where that is, and whether files still lack it.
+
+    Raises:
+        StoreUnusable: its public key cannot be understood.
+    """
+    name = keys.declared(settings.home)
+    unfinished = settings.database.exists() and encrypted_with(settings.database) != name
+    place = keys.place_of(name) if name else None
+    return {"encrypted": name is not None, "key": name, "place": place, "unfinished": unfinished}
 
 
 def spool_check(settings: Settings) -> Check:
@@ -165,8 +181,9 @@ def _bytes_of(database: Path) -> int:
 
 def _told(lost: losses.Losses, settings: Settings) -> str:
     since = "" if lost.since_us is None else f" since {losses.moment(lost.since_us)}"
+    hooks = "1 hook" if lost.count == 1 else f"{lost.count} hooks"
     return (
-        f"{lost.count} hooks failed to write the spool{since}, the last because: {lost.reason} "
+        f"{hooks} failed to write the spool{since}, the last because: {lost.reason} "
         f"(see {settings.spool / losses.FAILURES})"
     )
 

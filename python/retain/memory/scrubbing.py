@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,22 @@ from typing import Any
 import apsw
 import orjson
 
-from retain.cache import MultiLevelCache
+from retain import keys
 from retain.capture import redact
-from retain.config import Settings
 from retain.errors import RetainError, StoreBusy
-from retain.memory.drain import Drain
-from retain.storage import audit, scrubbing, writes
+from retain.memory.holdings import Holdings
+from retain.storage import aside, audit, scrubbing, writes
 from retain.storage.audit import Author
-from retain.storage.backups import BACKUPS, Backups, alone
+from retain.storage.backups import alone, changed_file
 from retain.storage.reads import Reader
-from retain.storage.sqlite import SqliteStore
+from retain.storage.scratch import RESTORED, set_aside, sweep
 
 logger = logging.getLogger(__name__)
 
 BY_SCRUB = Author(door="upgrade", actor="user")
 FACT = "redacted_with"
+UNFINISHED = "scrub.unfinished"
+"""Rows were rewritten whose former bytes may still stand in the log, in freed pages and in caches."""
 STRETCH_KEYS = 200
 REST_MS = 50
 """Between two stretches of the background; a recall waits for none of them."""
@@ -43,24 +44,8 @@ DAMAGED = "damaged"
 FILE_BYTES_MAX = 64 * 1024 * 1024
 
 
-class Scrubbing:
-    """Searches one store for secrets, and rewrites what holds some.
-
-    Args:
-        settings: of the store.
-        store: where.
-        drain: empties the spool first, whose events become memories without secrets.
-        recalls: the cached answers, which hold texts too.
-    """
-
-    def __init__(
-        self, settings: Settings, store: SqliteStore, drain: Drain, recalls: MultiLevelCache
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._drain = drain
-        self._recalls = recalls
-        self._backups = Backups(settings.home / BACKUPS)
+class Scrubbing(Holdings):
+    """Searches one store for secrets, and rewrites what holds some; the spool is emptied first."""
 
     async def keep_running(self) -> None:
         """Searches the store once for each change of the rules, until cancelled."""
@@ -69,21 +54,33 @@ class Scrubbing:
             await asyncio.sleep(LOOK_S if looked else FIRST_S)
             looked = True
             try:
-                if await self._store.read(lambda r: r.fact(FACT)) != self._rules():
-                    await self.run(rest_ms=REST_MS)
+                await self.look()
             except StoreBusy:
                 pass  # another server does it, or makes a backup
             except (RetainError, OSError, apsw.Error) as error:
                 logger.warning("scrubbing.failed error=%s", type(error).__name__)
 
-    async def run(self, *, rest_ms: int = 0) -> dict[str, Any]:
+    async def look(self) -> None:
+        """Searches the store if its rules have changed since, and else finishes what was begun.
+
+        Raises:
+            StoreBusy, StoreError: as ``run``.
+        """
+        if await self._store.read(lambda r: r.fact(FACT)) != self._rules():
+            await self.run(rest_ms=REST_MS, author=BY_SCRUB)
+        else:
+            await self._finish()
+
+    async def run(self, *, rest_ms: int = 0, author: Author | None = None) -> dict[str, Any]:
         """Rewrites everything in reach that holds a secret: store, spool, dead letters, backups.
 
         Args:
             rest_ms: pause between two stretches.
+            author: who the audit says it was; None is who opened the store.
 
         Returns:
-            Counts of what was rewritten, merged and not readable, and of secrets by rule.
+            Counts of what was rewritten, merged and not readable, and of secrets by rule; whether the log was emptied,
+            and the caches.
 
         Raises:
             StoreBusy: another process is making a backup; what was rewritten stays so.
@@ -93,22 +90,28 @@ class Scrubbing:
         done = scrubbing.Scrubbed()
         above: int | None = 0
         while above is not None:
-            above = await self._stretch(above, done)
+            above = await self._stretch(above, done, author)
             await asyncio.sleep(rest_ms / 1000)
-        done.add(await self._store.write(lambda db: scrubbing.rewrite_rest(db, clean), BY_SCRUB))
-        changed = bool(done.rewritten or done.rows)
-        with alone(self._settings.home):
-            backups, skipped = await asyncio.to_thread(self._rewrite_backups)
-            files = await asyncio.to_thread(lambda: sum(map(_rewrite_file, self._set_aside())))
-            emptied = await self._store.write_anew() if changed else True
-        if changed or backups:
-            await self._recalls.clear()
-        await self._store.write(lambda db: self._noted(db, done), BY_SCRUB)
-        return {
+        done.add(await self._rewriting(lambda db: scrubbing.rewrite_rest(db, clean), author))
+        told: dict[str, Any] = {
             "rewritten": done.rewritten, "merged": done.merged, "rows": done.rows, "unreadable": done.unreadable,
-            "backups_rewritten": backups, "backups_unreadable": skipped, "files_rewritten": files,
-            "log_emptied": emptied, "secrets": dict(sorted(done.rules.items())),
+            "secrets": dict(sorted(done.rules.items())),
         }  # fmt: skip
+        with alone(self._settings.home):
+            told |= await asyncio.to_thread(self._rewrite_files)
+            await self._store.write(lambda db: self._noted(db, done), author)
+            told |= await self._finish()
+        return told
+
+    async def _finish(self) -> dict[str, bool]:
+        """Empties log, freed pages and caches where a secret may still stand in them; what fails is left to be done."""
+        if not await self._store.read(lambda r: r.fact(UNFINISHED)):
+            return {"log_emptied": True, "caches_emptied": True}
+        caches = await self._recalls.clear()
+        emptied = {"log_emptied": await self._store.write_anew(), "caches_emptied": caches}
+        if all(emptied.values()):
+            await self._store.write(lambda db: writes.drop_fact(db, UNFINISHED))
+        return emptied
 
     async def findings(self) -> list[dict[str, Any]]:
         """Every secret in the memories of the store: rule, memory, field, place and fingerprint; never the secret."""
@@ -119,14 +122,27 @@ class Scrubbing:
             found += part
         return found
 
-    async def _stretch(self, above: int, done: scrubbing.Scrubbed) -> int | None:
+    async def _stretch(self, above: int, done: scrubbing.Scrubbed, author: Author | None) -> int | None:
         last, keys, unreadable = await self._store.read(
             lambda r: scrubbing.suspects(r.connection, above, STRETCH_KEYS, clean)
         )
         done.unreadable += unreadable
         if keys:
-            done.add(await self._store.write(lambda db: scrubbing.rewrite(db, keys, clean), BY_SCRUB))
+            done.add(await self._rewriting(lambda db: scrubbing.rewrite(db, keys, clean), author))
         return last
+
+    async def _rewriting(
+        self, step: Callable[[apsw.Connection], scrubbing.Scrubbed], author: Author | None
+    ) -> scrubbing.Scrubbed:
+        """Takes a step, and notes that log and caches are still to be emptied, whoever will do that."""
+
+        def go(db: apsw.Connection) -> scrubbing.Scrubbed:
+            done = step(db)
+            if done.rewritten or done.rows:
+                writes.set_facts(db, [(UNFINISHED, True)])
+            return done
+
+        return await self._store.write(go, author)
 
     def _rules(self) -> str:
         """What the store was searched with: the rules, and the settings that change what they find."""
@@ -138,19 +154,20 @@ class Scrubbing:
         if done.rewritten or done.rows:
             audit.note(db, "scrubbed", "store", {"memories": done.rewritten, "rows": done.rows})
 
-    def _rewrite_backups(self) -> tuple[int, int]:
-        """How many backups were rewritten, and how many could not be read."""
-        rewritten = unreadable = 0
-        for one in self._backups.known():
-            try:
-                rewritten += self._backups.rewrite(one, _rewrite_all)
-            except (RetainError, apsw.Error) as error:
-                logger.warning("scrubbing.backup_failed error=%s", type(error).__name__)
-                unreadable += 1
-            time.sleep(REST_MS / 1000)
-        return rewritten, unreadable
+    def _rewrite_files(self) -> dict[str, int]:
+        """Rewrites what lies beside the store; how many of each could be, and could not."""
+        sweep(self._settings.home)
+        self._settings.database.with_name(self._settings.database.name + RESTORED).unlink(missing_ok=True)
+        backups = _counted(partial(self._backups.rewrite, one, _rewrite_all) for one in self._backups.known())
+        stores = set_aside(self._settings.database)
+        copies = _counted(partial(changed_file, one, _rewrite_all, anew=True) for one in stores)
+        return {
+            "backups_rewritten": backups[0], "backups_unreadable": backups[1],
+            "copies_rewritten": copies[0], "copies_unreadable": copies[1],
+            "files_rewritten": sum(map(_rewrite_file, self._damaged())),
+        }  # fmt: skip
 
-    def _set_aside(self) -> Iterator[Path]:
+    def _damaged(self) -> Iterator[Path]:
         folder = self._settings.spool / DAMAGED
         return (path for path in sorted(folder.glob("*")) if path.is_file() and not path.is_symlink())
 
@@ -162,6 +179,19 @@ def clean(value: Any) -> tuple[Any, dict[str, int]]:
         return text.text, dict(text.counts)
     cleaned = redact.redact_json(value)
     return cleaned.value, dict(cleaned.counts)
+
+
+def _counted(steps: Iterable[Callable[[], bool]]) -> tuple[int, int]:
+    """How many were rewritten, and how many could not be read."""
+    rewritten = unreadable = 0
+    for step in steps:
+        try:
+            rewritten += step()
+        except (RetainError, apsw.Error) as error:
+            logger.warning("scrubbing.copy_failed error=%s", type(error).__name__)
+            unreadable += 1
+        time.sleep(REST_MS / 1000)
+    return rewritten, unreadable
 
 
 def _rewrite_all(db: apsw.Connection) -> bool:
@@ -179,14 +209,12 @@ def _rewrite_file(path: Path) -> bool:
     """Rewrites a stretch of the spool that was set aside as damaged; its bytes are taken for characters."""
     if path.stat().st_size > FILE_BYTES_MAX:
         return False
-    text = path.read_bytes().decode("latin-1")
+    name = aside.sealer(path)
+    text = aside.read(path).decode("latin-1")
     done = redact.redact(text)
     if not done.counts:
         return False
-    part = path.with_name(path.name + ".part")
-    part.touch(mode=0o600)
-    part.write_bytes(done.text.encode("latin-1"))
-    part.replace(path)
+    aside.write(path, done.text.encode("latin-1"), keys.find(name) if name else None)
     return True
 
 

@@ -19,6 +19,7 @@ from retain.errors import EmbeddingFailed, RetainError
 from retain.memory.serving import Asks, Serving
 from retain.memory.workspaces import Workspaces
 from retain.model import Filter, In, Query
+from retain.retrieval.confidence import MODELS_FITTED
 from retain.retrieval.planner import Plan, QueryPlanner
 from retain.retrieval.space import MODEL
 from retain.retrieval.vector_plan import parts_of
@@ -26,7 +27,7 @@ from retain.retrieval.vectors import VectorIndex, floats
 from retain.storage import ways
 from retain.storage.conditions import condition
 from retain.storage.reads import Candidate, Reader
-from retain.storage.rows import to_json
+from retain.storage.rows import to_list
 from retain.storage.spaces import SpaceRow
 from retain.storage.sqlite import SqliteStore
 from retain.storage.vectors import vector_version
@@ -46,6 +47,7 @@ class Nearest:
 
     Attributes:
         shares: by kind of space, for each of the nearest memories how near it is against the first, in 0..1.
+        cosines: of the nearest in the space of a model whose cosines the gate knows.
         candidates: all of them, without words.
         us: microseconds that it took, loading left out.
         searches: of each space the plan of its search, with the truth beside its estimates.
@@ -53,6 +55,7 @@ class Nearest:
     """
 
     shares: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    cosines: Mapping[int, float] = field(default_factory=dict)
     candidates: Sequence[Candidate] = ()
     us: float = 0.0
     searches: Sequence[Mapping[str, Any]] = ()
@@ -134,18 +137,20 @@ class Semantics:
             self._index.load(reader, space, workspace)
         self.wanted = set()
 
-    def nearest(self, reader: Reader, query: Query, plan: Plan) -> Nearest:
+    def nearest(self, reader: Reader, query: Query, plan: Plan, keys: Sequence[int] | None = None) -> Nearest:
         """The memories nearest to a question among those that fit the filter of its plan.
 
         Args:
             reader: inside a snapshot.
             query: with a text.
             plan: of the same query; its filter is what memories must fit.
+            keys: of the active memories that fit it, ascending, where they were listed already.
         """
         if not query.text.strip() or not _takes_active(plan.filter):
             return NOTHING
         places = ways.workspaces_of(reader.connection, plan.filter)
         shares: dict[str, Mapping[int, float]] = {}
+        cosines: Mapping[int, float] = {}
         searches, left_out, taken = [], {}, 0.0
         for space, asks in self.serving.at(reader):
             ready = [place for place in places if self._is_ready(reader, space, place)]
@@ -159,12 +164,15 @@ class Semantics:
                 left_out[space.name] = str(error)
                 continue
             if any(vector) and ready:
-                shares[space.kind], search = self._search(reader, space, ready, vector, plan)
+                hits, search = self._search(reader, space, ready, vector, plan, keys)
+                shares[space.kind] = (against_first if space.kind == MODEL else between)(hits)
+                cosines = dict(hits) if space.name.startswith(MODELS_FITTED) else cosines
                 searches.append(search)
             taken += _since(started)
         keys = sorted({key for each in shares.values() for key in each})
         return Nearest(
             shares=shares,
+            cosines=cosines,
             candidates=ways.candidates_at(reader.connection, keys),
             us=round(taken, 1),
             searches=searches,
@@ -190,9 +198,15 @@ class Semantics:
         return vector
 
     def _search(
-        self, reader: Reader, space: SpaceRow, places: Sequence[int], vector: bytes, plan: Plan
-    ) -> tuple[Mapping[int, float], dict[str, Any]]:
-        """The nearest with their shares, by the cheapest way; and what that took, beside what was expected."""
+        self,
+        reader: Reader,
+        space: SpaceRow,
+        places: Sequence[int],
+        vector: bytes,
+        plan: Plan,
+        keys: Sequence[int] | None,
+    ) -> tuple[Sequence[tuple[int, float]], dict[str, Any]]:
+        """The nearest with their cosines, by the cheapest way; and what that took, beside what was expected."""
         for place in places:
             if not self._index.is_loaded(space.key, place):
                 self._index.load(reader, space.key, place)
@@ -202,7 +216,9 @@ class Semantics:
         if chosen.way == "all":
             found, rows = search(), None
         elif chosen.way == "listed":
-            allowed = ways.keys_fitting(reader.connection, plan.filter, chosen.driver)
+            allowed = keys
+            if allowed is None:
+                allowed = ways.keys_fitting(reader.connection, plan.filter, chosen.driver)
             found, rows = search(allowed=allowed), len(allowed)
         else:
             found = search(accepts=partial(_accepted, reader, plan.filter), share=chosen.share)
@@ -210,8 +226,7 @@ class Semantics:
         truth: dict[str, Any] = {"us": _since(started), "matrix": found.way}
         if rows is not None:
             truth["rows"] = rows
-        shares = against_first if space.kind == MODEL else between
-        return shares(found.hits), {"space": space.name, **chosen.as_json(), "truth": truth}
+        return found.hits, {"space": space.name, **chosen.as_json(), "truth": truth}
 
 
 def _since(started_ns: int) -> float:
@@ -239,7 +254,7 @@ def _accepted(reader: Reader, where: Filter, keys: Sequence[int]) -> Collection[
     sql, values = condition(where)
     rows = reader.connection.execute(
         f"SELECT m.key FROM json_each(?) k CROSS JOIN memory m NOT INDEXED ON m.key = k.value WHERE {sql}",
-        (to_json(keys), *values),
+        (to_list(keys), *values),
     )
     return {key for (key,) in rows}
 

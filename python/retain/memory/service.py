@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ from retain.model import (
     Origin,
     Query,
     Recall,
+    Timeline,
     Workspace,
     read_time,
     to_us,
@@ -53,6 +55,8 @@ from retain.storage.sqlite import SqliteStore
 from retain.trust import TOLD_UNASKED
 
 if TYPE_CHECKING:
+    import apsw
+
     from retain.memory.semantics import Semantics
     from retain.pressure import MemoryManager
 
@@ -82,7 +86,8 @@ class MemoryService:
     ) -> None:
         """Use ``retain.open``."""
         self._commits, claims = checks
-        self.claims = ClaimKeeping(store, claims, self._asker)
+        self.precedence = drain.precedence
+        self.claims = ClaimKeeping(store, claims, self._asker, self.precedence, self._commits)
         self.settings = settings
         self.drain = drain
         self._store = store
@@ -93,7 +98,7 @@ class MemoryService:
         self._semantics = semantics
         self._workspaces = workspaces
         self._storing = Storing(settings, store, channel, recaller, semantics.serving)
-        self._upkeep = PlannerUpkeep(planner, store, enabled=bool(settings.planner))
+        self._upkeep = PlannerUpkeep(planner, recaller.counts, store, enabled=bool(settings.planner))
         self.receipts = receipts
         self.controls = controls
         self.retention = Retention(store, lambda: controls.settings)
@@ -229,8 +234,9 @@ class MemoryService:
         if budget_tokens is not None:
             inputs.count_field(budget_tokens, "budget_tokens", 1, 1_000_000)
         await self.drain.before_recall()
-        recall = await self._answering.recall(recalling.effective(query), await self._asker())
-        return recall if budget_tokens is None else recalling.within_budget(recall, budget_tokens)
+        asker = replace(await self._asker(), session=self._channel.session or "")
+        recall = await self._answering.recall(recalling.effective(query), asker)
+        return recall if budget_tokens is None else recalling.within_budget(recall, budget_tokens)[0]
 
     async def get(self, memory_id: str) -> Memory:
         """One memory in any status, whole.
@@ -281,8 +287,10 @@ class MemoryService:
         path: str | None = None,
         limit: int = 20,
         workspace: str | None = None,
-    ) -> list[Memory]:
+    ) -> Timeline:
         """Memories in order of time, oldest first: the newest ``limit``, or those around a moment.
+
+        What does not hold here is withheld and counted, what is doubtful is marked, as in a recall.
 
         Args:
             around: id of a memory, or a time; half of the answer lies before it.
@@ -301,7 +309,9 @@ class MemoryService:
         moment = await self._moment(around)
         query = recalling.effective(await self._query("", tree, limit, workspace))
         await self.drain.before_recall()
-        return await self._store.read(lambda reader: digest.timeline(reader, query, moment))
+        asker = await self._asker()
+        gate = self._recaller.gate
+        return await self._store.read(lambda reader: digest.timeline(reader, query, moment, gate, asker))
 
     async def revise(self, memory_id: str, text: str, reason: str = "") -> Memory:
         """Stores a new version; the old one stays readable, marked as superseded.
@@ -329,6 +339,31 @@ class MemoryService:
         reason = inputs.reason_field(reason)
         _, key = await self._scope(None)
         await self._storing.forget(wanted, reason, key)
+
+    async def supersede(self, memory_id: str, by: str, reason: str = "") -> None:
+        """Puts another memory that is there in the place of one, which stays readable, marked as superseded.
+
+        Raises:
+            InvalidInput: a field is wrong.
+            NotFound: no such memory.
+            Conflict: one of them is not active, or an assistant would take away what the user said, because it has read
+                untrusted text or by an untrusted memory.
+        """
+        old, new = inputs.id_field(memory_id, "id"), inputs.id_field(by, "by")
+        if old == new:
+            raise InvalidInput("by", "must be another memory")
+        reason = inputs.reason_field(reason)
+        _, key = await self._scope(None)
+        await self._storing.supersede(old, new, reason, key)
+
+    async def keep_as_is(self, memory_id: str, put: Callable[[apsw.Connection], None]) -> None:
+        """Writes down that a memory is right as it is, unless an assistant that has read untrusted text may not say so.
+
+        Raises:
+            Conflict: it is the user's.
+        """
+        _, key = await self._scope(None)
+        await self._storing.keep_as_is(memory_id, key, put)
 
     async def context(
         self, prompt: str | None = None, budget_tokens: int | None = None, *, workspace: str | None = None
@@ -411,7 +446,8 @@ class MemoryService:
     async def verify(self) -> dict[str, Any]:
         """Checks the whole store and the spool; ``ok`` is False where anything is wrong."""
         checks = await self._store.read(verify)
-        return reports.verification((*checks, await asyncio.to_thread(reports.spool_check, self.settings)))
+        found = reports.verification((*checks, await asyncio.to_thread(reports.spool_check, self.settings)))
+        return {**found, "encryption": await asyncio.to_thread(reports.encryption, self.settings)}
 
     async def prepare(self) -> None:
         """Reads what the first questions would wait for, where the folder's workspace is known already.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 
@@ -18,8 +19,13 @@ from retain.memory.serving import Serving
 from retain.memory.trusting import Speaker
 from retain.model import Draft, Memory, Origin, Workspace, new_id
 from retain.storage import writes
+from retain.storage.later import Later
 from retain.storage.reads import Reader, memories_by_id
 from retain.storage.sqlite import SqliteStore
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 NEAR_ITEMS_MAX = 20
 """Near duplicates are looked for where at most this many memories are remembered at once."""
@@ -74,13 +80,17 @@ class Storing:
         """
         channel = replace(self._channel, origin=self._speaker.at_most(origin))
         drafts = inputs.drafts_at(items, place.root, channel, self._settings)
-        claims = await derive(drafts) if derive else ()
-        near = await self._near(place, drafts)
+        no_claims: Sequence[Found] = ()
+        claims = await _where_there_is_room(derive(drafts), no_claims) if derive else no_claims
+        no_hints: list[tuple[str, ...]] = [()] * len(drafts)
+        near = await _where_there_is_room(self._near(place, drafts), no_hints)
         now_us = time.time_ns() // 1000
         news = [writes.NewMemory(id=new_id(), workspace=key, draft=d, now_us=now_us) for d in drafts]
 
         def add(db: apsw.Connection) -> tuple[list[writes.Added], dict[str, Memory]]:
-            added = [writes.add_memory(db, self._speaker.lowered(db, new)) for new in news]
+            later = Later()
+            added = [writes.add_memory(db, self._speaker.lowered(db, new), later) for new in news]
+            later.flush(db)
             ClaimKeeping.put(db, added, claims, now_us)
             self._serving.add(db, added)
             return added, memories_by_id(db, [a.id for a in added])
@@ -112,6 +122,36 @@ class Storing:
 
         return await self._store.write(supersede)
 
+    async def supersede(self, memory_id: str, by: str, reason: str, key: int) -> None:
+        """Puts a memory that is there in the place of another one; what an assistant makes of both has the lower tier.
+
+        Raises:
+            NotFound: one of them is not there.
+            Conflict: one of them is not active, or the old one is the user's and the session is tainted, or the new one
+                untrusted.
+        """
+
+        def supersede(db: apsw.Connection) -> None:
+            self._speaker.refuse_tainted(db, key, memory_id)
+            self._speaker.refuse_untrusted(db, memory_id, by)
+            writes.supersede_by(db, memory_id, by, reason)
+            self._speaker.lower(db, by, memory_id)
+
+        await self._store.write(supersede)
+
+    async def keep_as_is(self, memory_id: str, key: int, put: Callable[[apsw.Connection], None]) -> None:
+        """Writes down that a memory is right as it is.
+
+        Raises:
+            Conflict: it is the user's and the session is tainted: what it says would no longer be checked.
+        """
+
+        def keep(db: apsw.Connection) -> None:
+            self._speaker.refuse_tainted(db, key, memory_id)
+            put(db)
+
+        await self._store.write(keep)
+
     async def forget(self, memory_id: str, reason: str, key: int) -> None:
         """Tombstones a memory.
 
@@ -136,3 +176,12 @@ class Storing:
             return [self._recaller.near(reader, place.id, f"{draft.title}\n{draft.text}") for draft in drafts]
 
         return await self._store.read(look)
+
+
+async def _where_there_is_room(found: Awaitable[T], nothing: T) -> T:
+    """What can be done without: claims are derived behind, and similar memories are a hint."""
+    try:
+        return await found
+    except MemoryError:
+        logger.warning("storing.no_room")
+        return nothing

@@ -53,9 +53,9 @@ class Speaker:
         """The draft of a new version, with what the old one was about."""
         if may_be_told(old.trust):
             # What the old version is about was checked when it came in; capture takes more than callers may say.
-            return replace(draft, paths=old.paths, symbols=old.symbols, tags=old.tags)
+            return replace(draft, paths=_paths(old, draft), symbols=old.symbols, tags=old.tags)
         if self.origin == "user":  # only what the user says now is the user's
-            return replace(draft, title=inputs.derived_title(draft.text), paths=old.paths)
+            return replace(draft, title=inputs.derived_title(draft.text), paths=_paths(old, draft))
         return replace(draft, trust=old.trust)
 
     def refuse_tainted(self, db: apsw.Connection, workspace: int, memory_id: str) -> None:
@@ -72,8 +72,33 @@ class Speaker:
                 hint="tell the user what should change; `retain revise` and `retain forget` are theirs",
             )
 
+    def refuse_untrusted(self, db: apsw.Connection, memory_id: str, by: str) -> None:
+        """Nor may an assistant let an untrusted memory take the place of what the user said.
+
+        Raises:
+            Conflict: it would.
+        """
+        if self.origin != "user" and trust.is_of_user(db, memory_id) and trust.is_untrusted(db, by):
+            raise Conflict(
+                f"by: memory {by} is untrusted, and {memory_id} is the user's",
+                hint="`retain review accept` and `retain reconcile` are the user's",
+            )
+
+    def lower(self, db: apsw.Connection, memory_id: str, source: str) -> None:
+        """Lowers what stands now in the place of a memory to the tier of that, unless the user said it or says so."""
+        if self.origin != "user" and trust.is_untrusted(db, source) and not trust.is_of_user(db, memory_id):
+            trust.distrust(db, memory_id)
+
     def _may_be_tainted(self, db: apsw.Connection, workspace: int) -> bool:
         return trust.may_be_tainted(db, workspace, self.session, time.time_ns() // 1000)
+
+
+def _paths(old: Memory, draft: Draft) -> tuple[str, ...]:
+    """The files of a new version: where its words name files, those take the place of what only the old ones named."""
+    if not draft.paths:
+        return old.paths
+    kept = (path for path in old.paths if path not in old.text or path in draft.text)
+    return tuple(dict.fromkeys((*kept, *draft.paths)))[: inputs.PATHS_MAX]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 States: ``fresh``; ``unverifiable`` (it could not be found out), ``drifted`` (what it says of files has changed),
 ``abandoned`` and ``reverted`` (its work is in no history, or was taken back) are shown with a note and ranked
-lower; ``other_branch`` and ``stale`` (a note of which nothing holds any more) are withheld and counted.
+lower; ``other_branch``, ``stale`` (a note of which nothing holds any more) and ``this_session`` (the session that
+asks did it itself) are withheld and counted.
 
 Not bound to a branch, and so never withheld: a note without files, and what the user said to hold always.
 """
@@ -34,6 +35,7 @@ from retain.storage.truth import Provenance, provenance
 LOOKED_AT = 64
 """Candidates that are checked at a time, best first, until enough may be shown."""
 
+THIS_SESSION = "this_session"
 FACTORS: Mapping[str, float] = {
     FRESH: 1.0,
     UNVERIFIABLE: 0.95,
@@ -42,10 +44,11 @@ FACTORS: Mapping[str, float] = {
     ABANDONED: 0.6,
     REVERTED: 0.6,
     OTHER_BRANCH: 0.5,
+    THIS_SESSION: 0.5,
 }
 """What a state leaves of a score; from the mildest to the worst."""
 
-WITHHELD = frozenset({OTHER_BRANCH, "stale"})
+WITHHELD = frozenset({OTHER_BRANCH, "stale", THIS_SESSION})
 SEVERITY = {state: place for place, state in enumerate(FACTORS)}
 
 PATIENCE_S = 0.4
@@ -68,6 +71,7 @@ class Asker:
         workspace: its key.
         root: top of the working tree.
         checkout: what is checked out there; None outside git. state: of its branches.
+        session: the client's id of the session whose model asks; empty where nobody's conversation matters.
         files: those that were looked at for this question, and how each was; filled while it is answered.
     """
 
@@ -75,6 +79,7 @@ class Asker:
     root: str
     checkout: Checkout | None = None
     state: State | None = None
+    session: str = ""
     files: dict[str, str] = field(default_factory=dict, compare=False)
 
     def same_repository(self, other: Asker) -> bool:
@@ -140,12 +145,14 @@ class Gate:
             found, checked = self.marks(reader, asker, [entry.candidate.key for entry in part])
             whole = whole and checked
             for entry in part:
-                mark = found.get(entry.candidate.key, CLEAR)
+                mark = found.get(entry.candidate.key)
+                if mark is None:
+                    shown.append(entry)
+                    continue
                 if mark.state in WITHHELD and not open_to_all:
                     hidden[mark.state] = hidden.get(mark.state, 0) + 1
                     continue
-                if mark is not CLEAR:
-                    marks[entry.candidate.key] = mark
+                marks[entry.candidate.key] = mark
                 shown.append(_lowered(entry, mark))
         if marks:
             shown.sort(key=lambda entry: -entry.score)
@@ -160,6 +167,8 @@ class Gate:
             found, checked = check.marks(reader, asker, rows)
             whole = whole and checked
             for row, mark in zip(rows, found, strict=True):
+                if mark is CLEAR:
+                    continue
                 if mark.state != FRESH and SEVERITY[mark.state] > SEVERITY[worst.get(row.key, CLEAR).state]:
                     worst[row.key] = mark
         return worst, whole
@@ -167,8 +176,6 @@ class Gate:
 
 def _lowered(entry: Ranked, mark: Mark) -> Ranked:
     factor = FACTORS[mark.state]
-    if factor == 1.0:
-        return entry
     return entry._replace(score=entry.score * factor, made=entry.made._replace(truth=factor))
 
 
@@ -191,6 +198,8 @@ class CommitCheck:
 
     def marks(self, _: Reader, asker: Asker, rows: Sequence[Provenance]) -> tuple[list[Mark], bool]:
         """A mark for each row; outside a repository all are clear."""
+        if asker.checkout is None:
+            return [CLEAR] * len(rows), True
         verdicts, whole = self.verdicts(asker, rows, self._budget_s)
         return [
             CLEAR if one.state == FRESH else Mark(state=one.state, note=one.why) for one in verdicts
@@ -255,7 +264,7 @@ def seen_of(row: Provenance) -> list[Seen]:
             paths=row.paths,
             change=row.kind in CHANGES and bool(row.paths),
             note=row.kind == "note",
-            done=row.kind in DONE,
+            done=row.kind in DONE and commit not in row.begun,
             blobs=row.blobs,
         )
         for branch, commit, at_us in row.places

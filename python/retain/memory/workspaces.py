@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import replace
 
+from retain.capture.redact import redact
 from retain.errors import NotFound
 from retain.git.repository import Place, identity, locate
 from retain.model import Workspace, new_id
@@ -60,13 +61,15 @@ class Workspaces:
 
     async def _make(self, place: Place) -> tuple[Workspace, int]:
         mark, name = await asyncio.to_thread(identity, place)
+        if mark.startswith("git:"):  # the address of a remote may hold a token
+            mark = redact(mark).text
         now_us = time.time_ns() // 1000
         await self._store.write(
             lambda db: add_workspace(
                 db,
                 workspace_id=new_id(),
                 identity=mark,
-                name=name,
+                name=redact(name).text,
                 root=place.root,
                 alias=place.alias,
                 now_us=now_us,

@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import bisect
 import re
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import apsw
 
-from retain.config import child_environment
+from retain.config import child_environment, read_settings
+from retain.errors import InvalidInput
+from retain.memory.embedding import Embedding
 from retain.memory.opening import open as open_memory
 from retain.referee.sets import Record
 from retain.referee.stdio_client import MEMORY_ID, Server
+from retain.retrieval.models import MODEL_FILE, model_folder, open_model
+from retain.storage.sqlite import SqliteStore
 
 TITLE_CHARS_MAX = 200
 CALL_S_MAX = 60.0
@@ -115,6 +121,35 @@ class RetainApi:
             self._runner.run(self._stack.aclose())
         finally:
             self._runner.close()
+
+
+class RetainModel(RetainApi):
+    """The same where a model serves: each record has its vector before a question is asked.
+
+    Args:
+        home: data directory, new.
+        settings: as for ``retain.open``.
+        model: folder of the model, copied as if it were installed.
+
+    Raises:
+        InvalidInput: no model lies there.
+    """
+
+    def __init__(self, home: Path, settings: Mapping[str, Any], model: Path) -> None:
+        if not (model / MODEL_FILE).exists():
+            raise InvalidInput("contestant", f"no model in {model}", hint="retain model install")
+        chosen = read_settings(home, dict(settings))[0]
+        shutil.copytree(model, model_folder(chosen))
+        super().__init__(home, settings)
+        store = self._runner.run(SqliteStore.open(chosen))
+        self._stack.push_async_callback(store.close)
+        self._embedding = Embedding(chosen, store, partial(open_model, chosen))
+        self._stack.push_async_callback(self._embedding.close)
+
+    def load(self, records: Sequence[Record]) -> None:
+        """Stores the records and makes their vectors, as a live server does in the background."""
+        super().load(records)
+        self._runner.run(self._embedding.run())
 
 
 class RetainServed:

@@ -127,7 +127,13 @@ def read_set(folder: Path, split: str | None = None) -> JudgedSet:
             for row in _rows(folder / QUERIES)
             if split is None or row.get("split", "test") == split
         ]  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+    except OSError as error:
+        raise InvalidInput(
+            "set",
+            f"{error.filename or folder}: {error.strerror or error}",
+            hint="`retain bench make` makes sets",
+        ) from None
+    except (ValueError, KeyError, TypeError, EOFError) as error:
         raise InvalidInput("set", f"{folder}: {type(error).__name__}: {error}") from None
     return JudgedSet(name=folder.name, records=records, questions=questions)
 

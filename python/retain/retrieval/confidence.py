@@ -1,7 +1,8 @@
 """How likely it is that the best hits answer the question: a logistic regression over what they hold of it.
 
-``benches/fit_confidence.py`` fits the coefficients on the tuning splits of a few histories and prints what
-the gate then does on the test splits of others.
+Where a model serves whose cosines are known, it has coefficients of its own and asks beside that how near the
+question lies to what was found. ``benches/fit_confidence.py`` fits the coefficients on the tuning splits of a few
+histories and prints what the gate then does on the test splits of others.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ MEMORIES_FITTED = 500
 
 HELD_POWER = 1.4
 """Brings the share that is held to the scale of the probability: 10 % of a question is as good as nothing."""
+
+MODELS_FITTED = "all-minilm-l6-v2"
+"""Models whose names begin so have the cosines that the coefficients are for; those of others lie elsewhere."""
 
 KNOWN_MIN = 2
 """A word of one memory is no word of the store."""
@@ -85,6 +89,21 @@ class Evidence:
     fitting: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closeness:
+    """How near the question lies to memories in the space of a model, in cosines.
+
+    Attributes:
+        nearest: of the nearest memory.
+        around: of the last of those that were searched for, as the usual nearness of this question to this store.
+        shown: the highest of the best hits; one that is not among those searched for counts as the last of them.
+    """
+
+    nearest: float
+    around: float
+    shown: float
+
+
 # Written by benches/fit_confidence.py.
 INTERCEPT = -0.775
 COEFFICIENTS: Mapping[str, float] = {
@@ -104,7 +123,43 @@ COEFFICIENTS: Mapping[str, float] = {
 }
 
 
-def probability(evidence: Evidence, memories: int) -> float:
+MODEL_INTERCEPT = -3.890
+MODEL_COEFFICIENTS: Mapping[str, float] = {
+    "held": 0.116,
+    "unknown": 0.000,
+    "pairs": 1.187,
+    "matched": 0.000,
+    "words": -0.514,
+    "rarest": 0.042,
+    "lead": 3.668,
+    "agreeing": 0.138,
+    "names": -0.881,
+    "absent": -1.265,
+    "literal": 1.981,
+    "own": 0.740,
+    "fitting": 1.365,
+    "nearest": 4.865,
+    "around": -4.760,
+    "shown": 5.884,
+}
+"""The same for answers that a model of ``MODELS_FITTED`` took part in."""
+
+
+def closeness_of(cosines: Mapping[int, float], best: Sequence[int]) -> Closeness | None:
+    """How near a question lies to the best hits and to what else there is; None where no model was asked.
+
+    Args:
+        cosines: of the memories nearest to the question, by key.
+        best: keys of the first hits.
+    """
+    if not cosines:
+        return None
+    around = min(cosines.values())
+    shown = max((cosines.get(key, around) for key in best), default=around)
+    return Closeness(nearest=max(cosines.values()), around=around, shown=shown)
+
+
+def probability(evidence: Evidence, memories: int, closeness: Closeness | None = None) -> float:
     """That the best hits answer the question, in 0..1; where one holds nearly all of it there is no doubt.
 
     A store of few memories knows few words, and a word that it does not know says little: there the share of
@@ -113,10 +168,16 @@ def probability(evidence: Evidence, memories: int) -> float:
     Args:
         evidence: what speaks for the hits.
         memories: how many the store has.
+        closeness: what a model says of them; None where none was asked whose cosines are known.
     """
     known = min(1.0, memories / MEMORIES_FITTED)
-    pairs = zip(COEFFICIENTS.values(), astuple(evidence), strict=True)
-    likely = 1 / (1 + math.exp(-INTERCEPT - sum(weight * value for weight, value in pairs)))
+    if closeness is None:
+        intercept, weights, values = INTERCEPT, COEFFICIENTS, astuple(evidence)
+    else:
+        values = (*astuple(evidence), *astuple(closeness))
+        intercept, weights = MODEL_INTERCEPT, MODEL_COEFFICIENTS
+    pairs = zip(weights.values(), values, strict=True)
+    likely = 1 / (1 + math.exp(-intercept - sum(weight * value for weight, value in pairs)))
     return max(known * likely + (1 - known) * math.pow(evidence.held, HELD_POWER), 2 * evidence.held - 1)
 
 

@@ -23,6 +23,9 @@ SNIPPET_WORDS_MAX = 64
 """Words of a query that are looked for in a text to choose its snippet."""
 
 _PIECE = re.compile(r"[^\W\d_]+|\d+|[^\w\s]+|_+|\n+")
+_ASCII_TOKEN = re.compile(r"[^\W\d_]{1,5}|\d{1,3}|[^\w\s]{1,2}|_{1,2}|\n{1,2}")
+"""The same pieces, cut into tokens."""
+
 _INVISIBLE = (
     "\x00-\x1f\x7f-\x9f\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180b-\u180f\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
@@ -31,7 +34,19 @@ _INVISIBLE = (
 """What has no place in a line of text: control characters, those that steer the direction of writing or hide
 (Unicode category Cf), line and paragraph separators, variation selectors, lone surrogates."""
 
+REPEATED_CHARS_MIN = 12
+"""A shorter end of a title is not looked for in the text: it may stand there by chance."""
+
+PLACE_CHARS_MAX = 200
+_PLACE_OF_RUN = re.compile(
+    rf"\(in /[^()]{{1,{PLACE_CHARS_MAX}}}, ((?:failed with )?exit code -?\d+|failed)\)"
+)
+"""Where a command ran is nearly always the project; in a line for the model it costs more than the outcome."""
+
 _VISIBLE = re.compile(f"[^\\s{_INVISIBLE}]+")
+_ASCII_BLANKS = dict.fromkeys([*range(0x20), 0x7F], " ")
+_READ_AHEAD = 4
+"""So many times the limit of a line are read at first: what lies behind is mostly cut off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +69,8 @@ def count_tokens(text: str) -> int:
     A word is one token for each 5 letters begun, a number one for each 3 digits, punctuation one for each
     2 characters; byte-pair encoders need at most that for Latin text, and one to two a character elsewhere.
     """
+    if text.isascii():
+        return len(_ASCII_TOKEN.findall(text))
     return sum(map(_tokens_of, _PIECE.findall(text)))
 
 
@@ -66,24 +83,74 @@ def _tokens_of(piece: str) -> int:
 
 def one_line(text: str, limit: int) -> str:
     """Text without control, bidi and zero-width characters, on one line, cut at the limit with an ellipsis."""
+    if (
+        len(text) <= limit
+        and text.isascii()
+        and text.isprintable()
+        and "  " not in text
+        and text == text.strip()
+    ):
+        return text  # most are, and to look for words takes twenty times as long
+    head = text[: _READ_AHEAD * limit]
+    if head.isascii():
+        flat = " ".join(head.translate(_ASCII_BLANKS).split())
+        if len(flat) > limit + 1 or len(head) == len(text):
+            return _cut(flat, limit)
     words: list[str] = []
     room = limit + 1
     for match in _VISIBLE.finditer(text):
         words.append(match[0][:room])
         room -= len(words[-1]) + 1
-        if room < 1:
+        if room < 0:
             break
-    flat = " ".join(words)
+    return _cut(" ".join(words), limit)
+
+
+def _cut(flat: str, limit: int) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1].rstrip() + "…"
 
 
 def summary_of(memory: Memory, snippet: str = "") -> str:
-    """Title and the telling part of the text, on one line."""
+    """Title and the telling part of the text, on one line; of a title that the text holds, what stands before it."""
     title = one_line(memory.title, TITLE_CHARS_MAX)
-    body = one_line(snippet or memory.text, LINE_CHARS_MAX)
+    before = _before(memory, snippet, title)
+    said = f"{before}{snippet[1:]}" if before else _without_echo(memory, snippet or memory.text)
+    most = LINE_CHARS_MAX + len(before)
+    body = one_line(said, most + PLACE_CHARS_MAX)
+    body = one_line(_PLACE_OF_RUN.sub(r"(\1)", body, count=1), most)
     if not title or title.rstrip("…") in body:
         return body
+    marks, colon, rest = title.partition(": ")
+    while colon:
+        if len(rest) >= REPEATED_CHARS_MIN and rest.rstrip("…") in body:
+            return f"{marks}: {body}"
+        mark, colon, rest = rest.partition(": ")
+        marks = f"{marks}: {mark}"
     return f"{title} — {body}" if body else title
+
+
+def _before(memory: Memory, snippet: str, title: str) -> str:
+    """What of the text stands before a snippet that begins within the title; empty where it does not.
+
+    The text begins with such a title, so beside it the snippet would say its end again.
+    """
+    at = memory.text.find(snippet[1:]) if snippet.startswith("…") else 0
+    if not 0 < at < 2 * TITLE_CHARS_MAX:
+        return ""
+    before, stem = memory.text[:at], title.rstrip("…")
+    begins = one_line(f"{before}{snippet[1:]}".lstrip("#* "), 2 * TITLE_CHARS_MAX).startswith(stem)
+    return before if begins and len(one_line(before.lstrip("#* "), at)) < len(stem) else ""
+
+
+def _without_echo(memory: Memory, said: str) -> str:
+    """A commit without its command and where git repeats its subject; a fix without the error, which is its title."""
+    if memory.kind == "commit" and said == memory.text:
+        subject, *report = said.partition("\n\n$ ")[0].split("\n")
+        return "\n".join([subject, *(line for line in report if subject not in line)])
+    error = memory.title.partition("Fixed: ")[2].rstrip("…") if memory.kind == "fix" else ""
+    if error:
+        return "\n".join(line for line in said.split("\n") if not line.startswith(f"With: {error}"))
+    return said
 
 
 def provenance_of(memory: Memory, note: str = "") -> str:

@@ -120,6 +120,16 @@ class TextQuery:
         """Whether memories are left out that hold some of the words."""
         return self.searched < len(self.terms) or bool(self.alone)
 
+    @property
+    def ranks_together(self) -> bool:
+        """Whether ``match`` asks for several words together."""
+        return bool(self.alone) and self.match != self.alone
+
+    def asked(self) -> list[tuple[str, ...]]:
+        """The stems of each word that ``match`` asks for; empty where it was not made of ``terms``."""
+        asked = self.terms[: 1 if self.match == self.alone else self.searched]
+        return [term.stems for term in asked]
+
 
 class Vocabulary(Terms, Protocol):
     """What a query needs to know of the index."""

@@ -168,7 +168,8 @@ class QueryPlanner:
                 self._estimator.set_values(name, list(common), distinct, rows, name in MULTI_VALUED)
             for name, (sample, entries) in statistics.samples.items():
                 self._estimator.set_sample(name, list(sample), entries)
-            self._estimator.set_histogram("time", list(statistics.time_bounds), statistics.total)
+            bounds = list(statistics.time_bounds)  # none where the last memory went while it was counted
+            self._estimator.set_histogram("time", bounds, statistics.total if bounds else 0)
 
     @property
     def total(self) -> int:

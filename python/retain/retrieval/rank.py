@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from retain.storage.structure import AGE_RANKS, File, Fix
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """Every number of the ranking. Fitted on the tuning splits of four histories (docs/decisions.md).
+    """Every number of the ranking. Fitted on the tuning splits of several histories (docs/decisions.md).
 
     Attributes:
         recency_files: how much a memory that names files gains by being the newest of all.
@@ -29,12 +29,15 @@ class Weights:
         recency_memories: in how many newer memories that gain falls to a third.
         neighbour: share of the better neighbour's words that a memory gains; neighbours were stored one
             after the other.
+        titled: what a title brings that has the words of the question and no others, in shares of the best words;
+            the less structure may say, the more of it counts.
         linked: what a file in common with the best memories brings, in shares of their scores.
         linking: how many of the best memories link.
         kept: how many of the best memories keep their places whatever is linked.
         sharers: in how many memories a file may stand to link them.
         words: up to so many words of a question structure has its full weight.
         literal: factor for a memory that holds an identifier of the question letter by letter.
+        said: factor for what somebody said whom the question names.
         quoted: factor for a memory that holds an error line of the question, but for what differs each time.
         mended: weight of a fix where the question quotes an error, in place of the usual one of its kind.
         corpus: what being the nearest in the space fitted to the memories brings, in shares of the best words.
@@ -48,12 +51,14 @@ class Weights:
     recency: float = 0.1
     recency_memories: float = 60.0
     neighbour: float = 0.1
+    titled: float = 2.5
     linked: float = 1.0
     linking: int = 3
     kept: int = 3
     sharers: int = 60
     words: int = 5
     literal: float = 1.6
+    said: float = 1.3
     quoted: float = 2.0
     mended: float = 2.0
     corpus: float = 0.25
@@ -99,12 +104,15 @@ class Ages:
     moments: tuple[int, ...] = ()
     newest_key: int = 0
 
+    @property
+    def oldest(self) -> float:
+        """How many memories are newer than the oldest one, as far as that is known."""
+        return float(AGE_RANKS[len(self.moments) - 1] if self.moments else self.newest_key)
+
     def of(self, candidate: Candidate) -> float:
         """The number of newer memories, between the known moments by straight lines."""
         if not self.moments:
             return float(max(0, self.newest_key - candidate.key))
-        if candidate.occurred_us < self.moments[-1]:  # most of them
-            return float(AGE_RANKS[len(self.moments) - 1])
         for place, moment in enumerate(self.moments):
             if candidate.occurred_us >= moment:
                 if place == 0:
@@ -112,7 +120,7 @@ class Ages:
                 low, high = AGE_RANKS[place - 1], AGE_RANKS[place]
                 newer = self.moments[place - 1]
                 return high - (high - low) * (candidate.occurred_us - moment) / (newer - moment)
-        return float(AGE_RANKS[len(self.moments) - 1])
+        return self.oldest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +132,8 @@ class Signals:
         files: the files that each one names.
         literal: keys of those that hold an identifier of the question letter by letter.
         quoted: keys of those that hold an error line of the question.
+        titles: how alike the titles and the question are, in 0..1.
+        said: keys of those that begin with a name of the question and a colon.
         words: how many words of the question were searched for.
         error: whether the question quotes an error: what is wanted then is what mended it.
         near: by kind of space, how near the memories point to where the question does, in 0..1.
@@ -135,6 +145,8 @@ class Signals:
     files: Mapping[int, tuple[File, ...]] = field(default_factory=dict)
     literal: Collection[int] = ()
     quoted: Collection[int] = ()
+    titles: Mapping[int, float] = field(default_factory=dict)
+    said: Collection[int] = ()
     words: int = 0
     error: bool = False
     near: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
@@ -157,6 +169,8 @@ class Made(NamedTuple):
     period: float | None = None
     quoted: float | None = None
     truth: float | None = None
+    titled: float | None = None
+    said: float | None = None
 
 
 class Ranked(NamedTuple):
@@ -188,9 +202,8 @@ def rank(
         return [Ranked(c, 1.0, Made(lexical=1.0)) for c in candidates]
     texts = {c.key: min(1.0, c.bm25 / bound) if bound else 0.0 for c in candidates}
     most = max(texts.values(), default=0.0) or WORDLESS
-    spaces = [(most * _weight(kind, signals, weights), near) for kind, near in signals.near.items()]
-    recency = _recency_most(signals, weights)
-    ranked = [_scored(candidate, texts, spaces, recency, signals, weights) for candidate in candidates]
+    scored = _scorer(texts, most, signals, weights)
+    ranked = [scored(candidate) for candidate in candidates]
     ranked.sort(key=_place, reverse=True)
     return ranked
 
@@ -208,32 +221,49 @@ def _place(entry: Ranked) -> tuple[float, int, int]:
     return entry.score, candidate.occurred_us, candidate.key
 
 
-def _scored(
-    candidate: Candidate,
-    texts: Mapping[int, float],
-    spaces: Sequence[tuple[float, Mapping[int, float]]],
-    recency_most: tuple[float, float],
-    signals: Signals,
-    weights: Weights,
-) -> Ranked:
-    key = candidate.key
-    text = texts[key]
-    neighbour = weights.neighbour * max(texts.get(key - 1, 0.0), texts.get(key + 1, 0.0))
-    meaning = sum([weight * near.get(key, 0.0) for weight, near in spaces])
-    recency = _recency(candidate, recency_most[key in signals.files], signals, weights)
-    kind = KIND_WEIGHTS.get(candidate.kind, 1.0)
-    if signals.error and candidate.kind == "fix":
-        kind = weights.mended
-    literal = weights.literal if key in signals.literal else None
-    feedback = 1 + weights.feedback * signals.feedback[key] if key in signals.feedback else None
-    score = ((text + meaning) * recency + neighbour) * kind * (literal or 1.0) * (feedback or 1.0)
-    made = Made(text, recency, kind, literal, feedback, meaning, neighbour)
-    if key in signals.quoted:
-        score *= weights.quoted
-        made = made._replace(quoted=weights.quoted)
-    if signals.period and not _is_in(candidate, signals.period):
-        return Ranked(candidate, score * weights.period, made._replace(period=weights.period))
-    return Ranked(candidate, score, made)
+def _scorer(
+    texts: Mapping[int, float], most: float, signals: Signals, weights: Weights
+) -> Callable[[Candidate], Ranked]:
+    """Scores one candidate; what is the same for all of them is found out once, for an answer has hundreds.
+
+    Args:
+        texts: the score by words of each candidate, by key.
+        most: the best of them.
+        signals: what is known of the candidates.
+        weights: the numbers of the ranking.
+    """
+    spaces = [(most * _weight(kind, signals, weights), near) for kind, near in signals.near.items()]
+    titled_most = most * weights.titled * (1 - _say(signals, weights))
+    recency_of = _recency(signals, weights)
+    files, literals, titles, feedbacks = signals.files, signals.literal, signals.titles, signals.feedback
+    said, quoted, period = signals.said, signals.quoted, signals.period
+    kinds = {**KIND_WEIGHTS, "fix": weights.mended} if signals.error else KIND_WEIGHTS
+
+    def scored(candidate: Candidate) -> Ranked:
+        key = candidate.key
+        text = texts[key]
+        neighbour = weights.neighbour * max(texts.get(key - 1, 0.0), texts.get(key + 1, 0.0))
+        meaning = sum([weight * near.get(key, 0.0) for weight, near in spaces])
+        recency = recency_of(candidate, key in files)
+        kind = kinds.get(candidate.kind, 1.0)
+        literal = weights.literal if key in literals else None
+        feedback = 1 + weights.feedback * feedbacks[key] if key in feedbacks else None
+        titled = titled_most * titles.get(key, 0.0)
+        score = (
+            ((text + meaning + titled) * recency + neighbour) * kind * (literal or 1.0) * (feedback or 1.0)
+        )
+        made = Made(text, recency, kind, literal, feedback, meaning, neighbour, titled=titled)
+        if key in said:
+            score *= weights.said
+            made = made._replace(said=weights.said)
+        if key in quoted:
+            score *= weights.quoted
+            made = made._replace(quoted=weights.quoted)
+        if period and not _is_in(candidate, period):
+            return Ranked(candidate, score * weights.period, made._replace(period=weights.period))
+        return Ranked(candidate, score, made)
+
+    return scored
 
 
 def _is_in(candidate: Candidate, period: Between) -> bool:
@@ -242,13 +272,24 @@ def _is_in(candidate: Candidate, period: Between) -> bool:
     )
 
 
-def _recency_most(signals: Signals, weights: Weights) -> tuple[float, float]:
-    """What the newest memory gains where it names no files, and where it names some."""
-    return weights.recency, weights.recency_files * _say(signals, weights) ** 2
+def _recency(signals: Signals, weights: Weights) -> Callable[[Candidate, bool], float]:
+    """The factor for a candidate's age, by whether it names files; nothing is gained where all are new."""
+    ages = signals.ages
+    spread = 1.0 - math.exp(-ages.oldest / weights.recency_memories)
+    most = (spread * weights.recency, spread * weights.recency_files * _say(signals, weights) ** 2)
 
+    def at(age: float, *, names_files: bool) -> float:
+        return 1.0 + most[names_files] * math.exp(-age / weights.recency_memories)
 
-def _recency(candidate: Candidate, most: float, signals: Signals, weights: Weights) -> float:
-    return 1.0 + most * math.exp(-signals.ages.of(candidate) / weights.recency_memories)
+    old = (at(ages.oldest, names_files=False), at(ages.oldest, names_files=True))
+    end = ages.moments[-1] if ages.moments else None
+
+    def recency(candidate: Candidate, names_files: bool) -> float:
+        if end is not None and candidate.occurred_us < end:  # most of them
+            return old[names_files]
+        return at(ages.of(candidate), names_files=names_files)
+
+    return recency
 
 
 def _say(signals: Signals, weights: Weights) -> float:
@@ -294,23 +335,30 @@ def link(
     kept = list(ranked[: weights.kept])
     for entry in kept:
         del found[entry.candidate.key]
+    recency_of = _recency(signals, weights)
     for key in gains.keys() & found.keys():
-        found[key] = _linked(found[key], gains[key], signals, weights)
+        found[key] = _linked(found[key], gains[key], recency_of, signals.period, weights)
     rest = sorted(found.values(), key=_place, reverse=True)
     return kept + _at_most(rest, kept[-1].score if kept else 0.0)
 
 
-def _linked(entry: Ranked, gain: float, signals: Signals, weights: Weights) -> Ranked:
+def _linked(
+    entry: Ranked,
+    gain: float,
+    recency_of: Callable[[Candidate, bool], float],
+    period: Between | None,
+    weights: Weights,
+) -> Ranked:
     if not entry.score:
-        gain *= _recency(entry.candidate, _recency_most(signals, weights)[True], signals, weights)
-        if signals.period and not _is_in(entry.candidate, signals.period):
+        gain *= recency_of(entry.candidate, True)  # noqa: FBT003 - the type of a callable names no argument
+        if period and not _is_in(entry.candidate, period):
             gain *= weights.period
     return Ranked(entry.candidate, entry.score + gain, entry.made._replace(linked=gain))
 
 
 def _at_most(ranked: Sequence[Ranked], most: float) -> list[Ranked]:
     """Scores cut so that they fall with the places; the order says which of the cut ones is better."""
-    return [r if r.score <= most else r._replace(score=most) for r in ranked]
+    return [r if r.score <= most else Ranked(r.candidate, most, r.made) for r in ranked]
 
 
 def beside(ranked: Sequence[Ranked], fixes: Sequence[Fix]) -> list[Ranked]:

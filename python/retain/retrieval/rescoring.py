@@ -7,9 +7,9 @@ and is quick, and all candidates are scored by all words, as FTS5 would have don
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from retain.model import Filter
 from retain.retrieval.lexical import K1, Term, TextQuery, idf, rarest_together
@@ -69,14 +69,17 @@ def completed(
         share: how large a part of the memories fits it.
         candidates: of the first pass.
     """
-    total = max(1, reader.total())
+    total = max(1, reader.indexed())
     known = {candidate.key: candidate for candidate in candidates}
     for match in together(words, total, share):
         for candidate in ways.holding(reader.connection, match, where, TESTED_MAX, TOGETHER):
             known.setdefault(candidate.key, candidate)
     worth = [idf(term.memories, total) for term in words.terms]
     scores = dict(_scores(reader, words.terms, worth, known))
-    scored = [one._replace(bm25=scores.get(one.key, one.bm25)) for one in known.values()]
+    scored = [
+        Candidate(one.key, scores.get(one.key, one.bm25), one.occurred_us, one.kind, one.workspace, one.paths)
+        for one in known.values()
+    ]
     scored.sort(key=lambda one: (one.bm25, one.key), reverse=True)
     return scored, replace(words, bound=sum(worth) * (K1 + 1))
 
@@ -87,23 +90,42 @@ def _scores(
     """bm25 of each memory by all words; the mean length is that of these memories."""
     held = {key: reader.tokens(text) for key, text in reader.texts(list(known))}
     mean = sum(map(len, held.values())) / max(1, len(held)) or 1.0
+    wanted = [(term.stems[0], term.stems, value) for term, value in zip(terms, worth, strict=True)]
+    firsts = {first for first, _, _ in wanted}
+
+    @cache
+    def named(paths: str) -> tuple[list[str], dict[str, int]]:  # many memories name the same files
+        stems = reader.tokens(paths) if paths != "[]" else []
+        return stems, _counts(stems, firsts)
+
     for key, stems in held.items():
-        length = K1 * (1 - B + B * len(stems) / mean)
-        paths = reader.tokens(known[key].paths) if known[key].paths != "[]" else []
-        counts, in_paths = Counter(stems), Counter(paths)
         score = 0.0
-        for term, value in zip(terms, worth, strict=True):
-            often = _often(term.stems, counts, stems) + (PATH_WEIGHT - 1) * _often(
-                term.stems, in_paths, paths
-            )
-            score += value * often * (K1 + 1) / (often + length)
+        if counts := _counts(stems, firsts):
+            length = K1 * (1 - B + B * len(stems) / mean)
+            paths, in_paths = named(known[key].paths)
+            for first, word, value in wanted:
+                if first in counts:  # the paths are a part of the text
+                    often = _often(word, counts, stems) + (PATH_WEIGHT - 1) * _often(word, in_paths, paths)
+                    score += value * often * (K1 + 1) / (often + length)
         yield key, score
 
 
-def _often(wanted: Sequence[str], counts: Counter[str], stems: Sequence[str]) -> int:
+def _counts(stems: Sequence[str], wanted: Container[str]) -> dict[str, int]:
+    """How often each stem that is wanted stands in a text."""
+    found: dict[str, int] = {}
+    for stem in [stem for stem in stems if stem in wanted]:
+        found[stem] = found.get(stem, 0) + 1
+    return found
+
+
+def _often(wanted: Sequence[str], counts: Mapping[str, int], stems: Sequence[str]) -> int:
     """How often a word stands in a text; one of several stems is there where these stand side by side."""
-    first = counts[wanted[0]]
+    first = counts.get(wanted[0], 0)
     if not first or len(wanted) == 1:
         return first
-    width = len(wanted)
-    return sum(tuple(stems[at : at + width]) == tuple(wanted) for at in range(len(stems) - width + 1))
+    width, whole = len(wanted), list(wanted)
+    often, at = 0, -1
+    for _ in range(first):
+        at = stems.index(wanted[0], at + 1)
+        often += stems[at : at + width] == whole
+    return often

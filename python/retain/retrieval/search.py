@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,31 +19,36 @@ NOT_COUNTED = "not counted"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Candidates, best first by bm25 (newest first without words), and the execution of the plan."""
+    """Candidates, best first by bm25 (newest first without words), and the execution of the plan.
+
+    ``keys`` are those of the active memories that fit the filter, ascending, where they were listed.
+    """
 
     candidates: tuple[Candidate, ...]
     execution: Execution
+    keys: array[int] | None = None
 
 
 def execute(reader: Reader, plan: Plan, query: Query, words: TextQuery) -> Found:
     """Runs a plan; every plan gives the same candidates."""
     pool = pool_of(query)
     started, busy = time.perf_counter_ns(), time.thread_time_ns()
+    keys = None
     if plan.name == "filter_scan":
         candidates = _scanned(reader, plan, pool)
     elif not words.match:
         candidates = []
-    elif plan.name == "filter_first":
-        candidates = ways.filter_first(reader.connection, words.match, plan.filter, plan.driver, pool)
-    elif plan.name == "rank_first":
-        candidates = ways.rank_first(reader.connection, words.match, plan.filter, plan.ahead, pool)
     else:
-        candidates = ways.lexical_first(reader.connection, words.match, plan.filter, pool)
+        candidates, keys = _by_pages(reader, plan, words, pool) or (
+            _by_fts5(reader, plan, words.match, pool),
+            None,
+        )
     busy_us = (time.thread_time_ns() - busy) / 1000
     elapsed_us = (time.perf_counter_ns() - started) / 1000
     known = _measured(plan, words, len(candidates), pool)
     return Found(
         candidates=tuple(candidates),
+        keys=keys,
         execution=Execution(
             plan=plan,
             rows=[known.get(operator, rows[1]) for operator, rows in plan.raw_steps],
@@ -51,6 +57,49 @@ def execute(reader: Reader, plan: Plan, query: Query, words: TextQuery) -> Found
             measured=frozenset(known),
         ),
     )
+
+
+def _by_pages(
+    reader: Reader, plan: Plan, words: TextQuery, pool: int
+) -> tuple[list[Candidate], array[int] | None] | None:
+    """The candidates by the pages of the index, and the keys that were listed for it; None where FTS5 is to tell.
+
+    It is for words that are required together: it leaps from one memory of the rarest to the next. And where the
+    filter is narrow and comes first row by row, for then most of what is ranked would not fit.
+    """
+    asked = words.asked()
+    if (
+        not asked
+        or words.ranks_together
+        or (plan.name == "lexical_first" and _is_narrow(reader, plan, words, pool))
+    ):
+        return None
+    ranked = reader.ranked(asked)
+    if ranked is None:
+        return None
+    keys, ahead = None, 2 * pool
+    if plan.name == "filter_first":
+        keys = ways.keys_fitting(reader.connection, plan.filter, plan.driver)
+        ranked.keep(keys)
+    elif plan.name == "rank_first":
+        ahead = max(ahead, plan.ahead)
+    try:
+        return ways.best_fitting(reader.connection, ranked, plan.filter, ahead, pool), keys
+    except ValueError:
+        return None
+
+
+def _is_narrow(reader: Reader, plan: Plan, words: TextQuery, pool: int) -> bool:
+    """Whether so few memories fit that half of those with the words would be tested."""
+    return 2 * pool * reader.indexed() > words.reading.walked * plan.rows[1]
+
+
+def _by_fts5(reader: Reader, plan: Plan, match: str, pool: int) -> list[Candidate]:
+    if plan.name == "filter_first":
+        return ways.filter_first(reader.connection, match, plan.filter, plan.driver, pool)
+    if plan.name == "rank_first":
+        return ways.rank_first(reader.connection, match, plan.filter, plan.ahead, pool)
+    return ways.lexical_first(reader.connection, match, plan.filter, pool)
 
 
 def _measured(plan: Plan, words: TextQuery, found: int, pool: int) -> dict[str, float]:

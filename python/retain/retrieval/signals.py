@@ -8,13 +8,19 @@ from types import MappingProxyType
 
 from retain.model import All, Between, Filter, In, Query
 from retain.retrieval import rank
-from retain.retrieval.lexical import TextQuery, is_identifier, words_of
+from retain.retrieval.lexical import STOP_WORDS, TextQuery, is_identifier, words_of
 from retain.retrieval.quotes import plain, quoted_lines, quotes_error
 from retain.storage import injections, structure
 from retain.storage.reads import Candidate, Reader
 
 LITERAL_POOL = 50
 """How many of the best candidates are searched for the identifiers of the query, letter by letter."""
+
+TITLED_POOL = 60
+"""How many of the best candidates have their titles compared with the question; two microseconds each."""
+
+_HEAD = re.compile(r"(.{1,60}?):\s")
+_LETTERS = re.compile(r"[^\W\d_]+")
 
 QUOTING_CHARS_MAX = 20_000
 """What of a memory is compared with the error lines of a question; some 10 us for a text of a few hundred."""
@@ -35,10 +41,14 @@ def gather(
     words: TextQuery,
     candidates: Sequence[Candidate],
     near: Mapping[str, Mapping[int, float]] = NO_SPACES,
+    weights: rank.Weights = rank.WEIGHTS,
 ) -> rank.Signals:
     """The signals of the candidates of a query; best first by words, then those that are only near."""
     if not candidates or not (words.match or near):
         return rank.Signals()
+    long = words.known > weights.words
+    names = frozenset(w.lower() for w in words_of(query.text) if w[0].isupper() and w.isalpha())
+    titles = dict(reader.titles([c.key for c in candidates[:TITLED_POOL]])) if long or names else {}
     shown = injections.feedback(reader.connection, [c.key for c in candidates])
     return rank.Signals(
         near=near,
@@ -46,6 +56,8 @@ def gather(
         ages=_ages(reader, query),
         files=structure.files_of(candidates),
         literal=_literal(reader, query.text, [c.key for c in candidates[:LITERAL_POOL]]),
+        titles=_titles(reader, query.text, titles) if long else {},
+        said=_said(names, titles) if names else (),
         words=max(1, words.known),
         error=quotes_error(query.text),
         quoted=_quoted(reader, query.text, [c.key for c in candidates[:LITERAL_POOL]]),
@@ -120,3 +132,21 @@ def _quoted(reader: Reader, text: str, keys: Sequence[int]) -> frozenset[int]:
         return frozenset()
     texts = ((key, plain(held[:QUOTING_CHARS_MAX])) for key, held in reader.texts(keys))
     return frozenset(key for key, held in texts if any(line in held for line in lines))
+
+
+def _titles(reader: Reader, text: str, titles: Mapping[int, str]) -> dict[int, float]:
+    """How alike the titles and a text are: the stems that both have, in shares of those of each (Dice)."""
+    asked = set(reader.tokens(" ".join(words_of(text))))
+    empty = reader.kept("empty", lambda: frozenset(reader.tokens(" ".join(sorted(STOP_WORDS)))))
+    found = {}
+    for key, title in titles.items():
+        stems = set(reader.tokens(title)) - empty
+        if both := len(stems & asked):
+            found[key] = 2 * both / (len(stems) + len(asked))
+    return found
+
+
+def _said(names: frozenset[str], titles: Mapping[int, str]) -> frozenset[int]:
+    """Keys of the memories that begin with one of these names and a colon, as what somebody said does."""
+    heads = ((key, head[1]) for key, title in titles.items() if (head := _HEAD.match(title)))
+    return frozenset(key for key, head in heads if not names.isdisjoint(_LETTERS.findall(head.lower())))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import fcntl
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -20,10 +20,14 @@ from pathlib import Path
 import apsw
 import orjson
 
+from retain import keys
 from retain.errors import NotFound, StoreBusy, StoreCorrupt, StoreError
+from retain.sealing import ID_BYTES, SEALED, Key, Unsealable
 from retain.storage import migrations
 from retain.storage.audit import BY_UPGRADE, attach
+from retain.storage.connection import copy_under, key_of, opened
 from retain.storage.erasure import write_anew
+from retain.whole_files import write_whole
 
 BACKUPS = "backups"
 """The folder of the backups in a data directory."""
@@ -137,15 +141,14 @@ class Backups:
     def _store(self, name: str, part: Path, head: tuple[int, str]) -> Backup:
         """Keeps the chunks of a database that nobody has open, then writes its manifest."""
         check_copy(part)
-        chunks, new = [], 0
-        with part.open("rb") as file:
-            while data := file.read(CHUNK_BYTES):
-                digest, written = self._keep(data)
-                chunks.append(digest)
-                new += written
+        chunks, new, key = [], 0, keys.of_home(self._folder.parent)
+        for data in pieces_of(part):
+            digest, written = self._keep(data, key)
+            chunks.append(digest)
+            new += written
         os.sync()  # once for all chunks: each by itself would take a second for every 60 MB
         backup = Backup(name=name, bytes=part.stat().st_size, new_bytes=new, chunks=tuple(chunks), head=head)
-        _write_whole(self._folder / f"{name}.json", orjson.dumps(_as_json(backup)))
+        write_whole(self._folder / f"{name}.json", orjson.dumps(_as_json(backup)))
         return backup
 
     def assemble(self, backup: Backup, path: Path) -> None:
@@ -154,15 +157,40 @@ class Backups:
         Raises:
             StoreCorrupt: a chunk is missing or is not what was backed up; the file is not left behind.
         """
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with os.fdopen(fd, "wb") as file:
-                for digest in backup.chunks:
-                    file.write(self._chunk(digest))
+            put_together(self.pieces(backup), path, keys.of_home(self._folder.parent))
             check_copy(path)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
+
+    def pieces(self, backup: Backup) -> Iterator[bytes]:
+        """The database of a backup, piece by piece, in plain; each is checked.
+
+        Raises:
+            StoreCorrupt: a chunk is missing or is not what was backed up.
+        """
+        return map(self._chunk, backup.chunks)
+
+    def seal_anew(self, key: Key | None) -> int:
+        """Writes every chunk anew under a key, or plain, backup by backup; returns how many backups had another one.
+
+        What an end in between leaves is whole: a chunk is removed when no backup needs it any more. A backup that is
+        damaged stays as it is.
+        """
+        done = 0
+        for one in self.known():
+            try:
+                names = {digest: self._under(digest, key) for digest in dict.fromkeys(one.chunks)}
+            except StoreCorrupt:
+                continue
+            if any(name != digest for digest, name in names.items()):
+                os.sync()
+                again = replace(one, chunks=tuple(names[digest] for digest in one.chunks))
+                write_whole(self._folder / f"{one.name}.json", orjson.dumps(_as_json(again)))
+                done += 1
+        self.drop()
+        return done
 
     def verify(self, backup: Backup) -> list[str]:
         """What is wrong with the chunks of a backup; nothing where it is whole."""
@@ -211,12 +239,28 @@ class Backups:
     def _manifests(self) -> list[Path]:
         return sorted(self._folder.glob("*.json")) if self._folder.is_dir() else []
 
-    def _keep(self, data: bytes) -> tuple[str, int]:
-        digest = blake2b(data, digest_size=32).hexdigest()
+    def _under(self, digest: str, key: Key | None) -> str:
+        """The name of the same chunk under another key, written where it is not there."""
+        sealer = self._sealer(digest)
+        if (sealer and sealer.id) == (key and key.id):
+            return digest
+        return self._keep(self._chunk(digest), key)[0]
+
+    def _sealer(self, digest: str) -> Key | None:
+        """The key of a chunk; None where it is plain, or not there."""
+        with suppress(OSError), (self._chunks / digest).open("rb") as file:
+            head = file.read(len(SEALED) + ID_BYTES)
+            return keys.find(head[len(SEALED) :].hex()) if head.startswith(SEALED) else None
+        return None
+
+    def _keep(self, data: bytes, key: Key | None) -> tuple[str, int]:
+        digest = _name_of(data, key)
         path = self._chunks / digest
         if path.exists():
             return digest, 0
         packed = zlib.compress(data, 6)
+        if key is not None:
+            packed = SEALED + bytes.fromhex(key.id) + key.seal(packed, "chunk")
         part = path.with_name(digest + ".part")
         with os.fdopen(os.open(part, _WRITE, 0o600), "wb") as file:
             file.write(packed)
@@ -224,19 +268,64 @@ class Backups:
         return digest, len(packed)
 
     def _chunk(self, digest: str) -> bytes:
+        key = self._sealer(digest)
         try:
-            data = zlib.decompress((self._chunks / digest).read_bytes(), bufsize=CHUNK_BYTES)
-        except (OSError, zlib.error) as error:
+            packed = (self._chunks / digest).read_bytes()
+            if key is not None:
+                packed = key.open(packed[len(SEALED) + ID_BYTES :], "chunk")
+            data = zlib.decompress(packed, bufsize=CHUNK_BYTES)
+        except (OSError, Unsealable, zlib.error) as error:
             raise StoreCorrupt(f"chunk {digest[:16]} cannot be read: {error}") from error
-        if blake2b(data, digest_size=32).hexdigest() != digest:
+        if _name_of(data, key) != digest:
             raise StoreCorrupt(f"chunk {digest[:16]} is not what was backed up")
         return data
 
 
+def _name_of(data: bytes, key: Key | None) -> str:
+    """The name of a chunk: a hash of what it holds, by which nobody without the key can tell what that is."""
+    return key.named(data, "chunk-name") if key else blake2b(data, digest_size=32).hexdigest()
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """A database that nobody else has open, as pieces of one size, in plain."""
+    if key_of(path) is None:
+        with path.open("rb") as file:
+            yield from iter(lambda: file.read(CHUNK_BYTES), b"")
+        return
+    connection = opened(path, flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        whole = bytearray(connection.serialize("main"))
+    finally:
+        connection.close()
+    size, spare = int.from_bytes(whole[16:18], "big") or 65_536, whole[20]
+    for at in range(size - spare, len(whole), size):
+        whole[at : at + spare] = bytes(spare)  # nonce and tag: they make each copy of a page another one
+    yield from (bytes(whole[at : at + CHUNK_BYTES]) for at in range(0, len(whole), CHUNK_BYTES))
+
+
+def put_together(pieces: Iterable[bytes], path: Path, key: Key | None) -> None:
+    """Writes the pieces of a database to a new file (0600), encrypted where there is a key; never plain on the way."""
+    if key is not None:
+        memory = apsw.Connection("file::memory:", flags=apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI)
+        try:
+            memory.deserialize("main", b"".join(pieces))
+            copy_under(memory, path, key)
+        finally:
+            memory.close()
+        return
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.writelines(pieces)
+
+
 def copy_database(source: apsw.Connection, path: Path) -> None:
-    """Copies an open database, as one snapshot, into a new file (0600) that is on disk when this returns."""
+    """Copies an open database, as one snapshot, into a new file (0600) that is on disk when this returns.
+
+    Where it is encrypted, so is the copy, with the same key.
+    """
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    target = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    name = source.db_filename("main")
+    target = opened(path, key=key_of(Path(name)) if name else None)
     try:
         with target.backup("main", source, "main") as work:
             while not work.done:
@@ -246,13 +335,21 @@ def copy_database(source: apsw.Connection, path: Path) -> None:
         target.close()
 
 
+def copy_store(source: apsw.Connection, path: Path) -> None:
+    """Copies an open database into a data directory of its own, which is encrypted where the source is."""
+    key = key_of(Path(source.db_filename("main")))
+    if key is not None:
+        keys.declare(path.parent, key)
+    copy_database(source, path)
+
+
 def check_copy(path: Path) -> None:
     """Checks the pages of a copy that nobody else has open.
 
     Raises:
         StoreCorrupt: it is damaged.
     """
-    copy = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    copy = opened(path, flags=apsw.SQLITE_OPEN_READONLY)
     try:
         found = copy.execute("PRAGMA quick_check(1)").get
     except apsw.Error as error:
@@ -269,7 +366,7 @@ def changed_file(path: Path, change: Callable[[apsw.Connection], bool], *, anew:
     It gets the schema of today first: a backup may be older than that.
     With ``anew`` every page is written anew after a change, so that nothing of what was deleted stays behind.
     """
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection = opened(path)
     try:
         with connection:
             migrations.migrate(connection)
@@ -280,21 +377,6 @@ def changed_file(path: Path, change: Callable[[apsw.Connection], bool], *, anew:
     finally:
         connection.close()
     return changed
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """A file that is there whole and on disk, or not at all."""
-    part = path.with_name(path.name + ".part")
-    with os.fdopen(os.open(part, _WRITE, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _as_json(backup: Backup) -> dict[str, object]:

@@ -11,6 +11,7 @@ import orjson
 from retain.storage.rows import unpacked
 
 KEYS_PER_STATEMENT = 500
+KEY_MAX = 2**63 - 1
 
 ClaimRow = tuple[str, str, str, str, int, str]
 """Kind, path, name, value, line, digest."""
@@ -69,13 +70,16 @@ def claims_of(db: apsw.Connection, keys: Sequence[int]) -> dict[int, tuple[str, 
     return found
 
 
-def unclaimed(db: apsw.Connection, workspace: int, most: int) -> list[Unclaimed]:
-    """Active memories of a workspace whose claims are not derived yet, the newest first."""
+def unclaimed(
+    db: apsw.Connection, workspace: int, most: int, *, above: int = 0, below: int = KEY_MAX
+) -> list[Unclaimed]:
+    """Active memories of a workspace whose claims are not derived yet, with keys between two, the newest first."""
     rows = db.execute(
         "SELECT m.key, m.id, m.body, b.codec, b.data, m.title, m.paths, m.symbols, coalesce(m.commit_id, '') "
         "FROM memory m LEFT JOIN memory_body b ON b.memory = m.key WHERE m.workspace = ? AND m.status = 'active' "
+        "AND m.key > ? AND m.key < ? "
         "AND NOT EXISTS (SELECT 1 FROM memory_claimed c WHERE c.memory = m.key) ORDER BY m.key DESC LIMIT ?",
-        (workspace, most),
+        (workspace, above, below, most),
     )
     return [
         Unclaimed(

@@ -8,6 +8,7 @@ the id, and that it was erased.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import apsw
 
 from retain.storage import spaces
 from retain.storage.audit import note
-from retain.storage.writes import STATISTICS_FACT
+from retain.storage.writes import note_removal
 
 _TABLES = (
     "DELETE FROM memory_vector WHERE memory = ?1 AND space IN (SELECT key FROM vector_space)",
@@ -83,7 +84,7 @@ def erase(db: apsw.Connection, memories: Iterable[tuple[int, str]]) -> int:
     if count:
         db.execute("UPDATE session SET tracker = '{}'")  # it carries the words of errors from drain to drain
         db.execute("INSERT INTO memory_fts (memory_fts) VALUES ('optimize')")
-        db.execute("DELETE FROM fact WHERE name = ?", (STATISTICS_FACT,))  # it holds tags and paths
+        note_removal(db)
         spaces.retire_kind(db, "corpus")
         note(db, "erased for good", "store", {"memories": count})
     return count
@@ -110,19 +111,25 @@ def files_with(
         passing: names right in the folder that are left out.
     """
     found, files, size = [], 0, 0
-    longest = max(map(len, needles), default=0)
     for path in sorted(one for one in folder.rglob("*") if one.is_file() and not one.is_symlink()):
         if path.parent == folder and path.name in passing:
             continue
         files += 1
-        tail = b""
-        hit = False
         with path.open("rb") as file:
-            while data := file.read(SEARCHED_AT_ONCE):
-                size += len(data)
-                stretch = tail + data
-                hit = hit or any(needle in stretch for needle in needles)
-                tail = stretch[-longest:]
+            hit, count = has_any(iter(partial(file.read, SEARCHED_AT_ONCE), b""), needles)
+        size += count
         if hit:
             found.append(str(path.relative_to(folder)))
     return found, files, size
+
+
+def has_any(pieces: Iterable[bytes], needles: Sequence[bytes]) -> tuple[bool, int]:
+    """Whether one of the byte strings stands in what is given in pieces, and how many bytes those are."""
+    longest = max(map(len, needles), default=0)
+    hit, size, tail = False, 0, b""
+    for data in pieces:
+        size += len(data)
+        stretch = tail + data
+        hit = hit or any(needle in stretch for needle in needles)
+        tail = stretch[-longest:]
+    return hit, size

@@ -10,6 +10,7 @@ import orjson
 
 from retain.model import Draft, Memory, from_us, to_us
 from retain.storage.audit import note
+from retain.storage.later import Later
 from retain.storage.rows import COLUMNS, TABLES, dedup_hash, to_memory
 from retain.storage.truth import add_sightings, sightings
 from retain.storage.writes import Added, NewMemory, index_again, insert_memory, link
@@ -91,7 +92,9 @@ def import_row(db: apsw.Connection, workspace: int, record: Mapping[str, Any], n
     if reason := _in_the_way(db, workspace, draft, record["status"]):
         return reason
     new = NewMemory(id=record["id"], workspace=workspace, draft=draft, now_us=now_us)
-    key = insert_memory(db, new, status=record["status"])
+    later = Later()
+    key = insert_memory(db, new, later, status=record["status"])
+    later.flush(db)
     db.execute(
         "UPDATE memory SET recorded_us = ?, seen = ?, supersedes = ?, superseded_by = ?, reason = ? WHERE key = ?",
         (*(record[n] for n in ("recorded_us", "seen", "supersedes", "superseded_by", "reason")), key),

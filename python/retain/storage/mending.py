@@ -96,8 +96,10 @@ def reindex(db: apsw.Connection, after: int, most: int) -> tuple[int, int]:
 def salvage(source: apsw.Connection, target: apsw.Connection, now_us: int) -> tuple[int, int]:
     """Stores every whole memory of a damaged store that another store lacks; returns how many, and how many are lost.
 
-    Each row is read by itself, so that one damaged page costs only what lies on it.
+    Each row is read by itself, so that one damaged page costs only what lies on it. The damaged store may be of an
+    older schema; it is not changed.
     """
+    _read_as_today(source)
     saved = lost = 0
     places: dict[str, int] = {}
     for key in _keys(source):
@@ -123,6 +125,46 @@ def salvage(source: apsw.Connection, target: apsw.Connection, now_us: int) -> tu
             saved += 1
             import_links(target, memory.id, record["links"])
     return saved, lost
+
+
+_SINCE = {"worktree": "NULL", "dirty": "NULL", "blobs": "NULL", "held": "NULL"}
+"""Columns of memories that older schemas lack, and what is read in their place."""
+_TRUST = (
+    "CASE origin WHEN 'user' THEN 'user' WHEN 'hook' THEN 'observed' WHEN 'assistant' THEN "
+    "iif(EXISTS (SELECT 1 FROM temp.had_read r WHERE r.session = m.session AND r.at_us <= m.occurred_us), "
+    "'untrusted', 'claimed') ELSE 'untrusted' END"
+)
+_HAD_READ = (
+    "INSERT INTO temp.had_read SELECT session, min(occurred_us) FROM main.memory "
+    "WHERE kind = 'search' AND extra ->> 'tool' IN ('WebFetch', 'WebSearch') GROUP BY session"
+)
+
+
+def _read_as_today(db: apsw.Connection) -> None:
+    """Lets a store of an older schema be read as one of today, by views of this connection; its file stays as it is.
+
+    Migrating it would write where pages are damaged. How far its memories may be believed follows from their origin and
+    from what their sessions read; where that cannot be read, what assistants said is not believed.
+    """
+    try:
+        there = {str(row[1]) for row in db.execute("PRAGMA main.table_info(memory)")}
+        missing = {name: value for name, value in _SINCE.items() if name not in there}
+        if "trust" not in there:
+            missing["trust"] = _TRUST
+            db.execute("CREATE TEMP TABLE had_read (session TEXT, at_us INTEGER)")
+            try:
+                db.execute(_HAD_READ)
+            except apsw.Error:
+                missing["trust"] = _TRUST.replace("'claimed'", "'untrusted'")
+        if there and missing:
+            told = ", ".join(f"{value} AS {name}" for name, value in missing.items())
+            db.execute(f"CREATE TEMP VIEW memory AS SELECT m.*, {told} FROM main.memory m")
+        if not db.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'memory_sighting'").fetchone():
+            db.execute(
+                "CREATE TEMP TABLE memory_sighting (memory INTEGER, branch TEXT, commit_id TEXT, at_us INTEGER)"
+            )
+    except apsw.Error:
+        return  # what can be read of it is read as it is
 
 
 def _keys(db: apsw.Connection) -> Iterator[int]:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import apsw
 import orjson
 
 from retain.errors import StoreCorrupt
 from retain.model import Filter, Memory, Workspace, from_us
+from retain.storage import postings
 from retain.storage.conditions import condition
-from retain.storage.rows import COLUMNS, TABLES, to_json, to_memory, unpacked
+from retain.storage.rows import COLUMNS, TABLES, to_list, to_memory, unpacked
 
 T = TypeVar("T")
 
-WEIGHTS = (1.0, 1.0, 3.0, 1.0, 0.4)
-"""bm25 weights of title, body, paths, symbols and context (retrieval.md section 3.1)."""
+WEIGHTS = (1.0, 1.0, 2.0, 1.0, 0.4)
+"""bm25 weights of title, body, paths, symbols and context, chosen on tuning splits (docs/decisions.md)."""
 
 BM25 = f"bm25(memory_fts, {', '.join(map(str, WEIGHTS))})"
 
@@ -32,6 +34,8 @@ COMMON_VALUES = 64
 SAMPLED_ENTRIES = 1_024
 """Entries of a field with very many values that stand for all of them."""
 PHRASES_COUNTED_MAX = 1_000
+
+_INT, _TEXT = frozenset({int}), frozenset({str})
 
 _COUNTED = {
     "kind": "SELECT kind, count(*) FROM memory GROUP BY 1",
@@ -72,6 +76,29 @@ class Candidate(NamedTuple):
     paths: str = "[]"
 
 
+def candidates_of(rows: Iterable[Sequence[Any]]) -> list[Candidate]:
+    """The rows as candidates.
+
+    Raises:
+        StoreCorrupt: damage has made a column another type.
+    """
+    found = [_whole(row) if len(row) == _WIDTH else Candidate(*row) for row in rows]
+    if found:
+        _, _, moments, kinds, _, paths = zip(*found, strict=True)
+        if not (_INT.issuperset(map(type, moments)) and _TEXT.issuperset(map(type, kinds + paths))):
+            damaged = next(one for one in found if not _is_sound(one))
+            raise StoreCorrupt(f"row {damaged.key} of the store is damaged", hint="run `retain verify`")
+    return found
+
+
+_whole, _WIDTH = Candidate._make, len(Candidate._fields)
+"""A row with every field becomes a candidate in half the time."""
+
+
+def _is_sound(one: Candidate) -> bool:
+    return type(one.occurred_us) is int and type(one.kind) is str and type(one.paths) is str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldCounts:
     """How often the values of a field occur.
@@ -92,10 +119,16 @@ class FieldCounts:
 
 
 class Reader:
-    """Queries over one read connection; not for use by two threads at once."""
+    """Queries over one read connection; not for use by two threads at once.
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    Args:
+        connection: to one store.
+        lengths: of the rows of its full-text index, shared by every reader of the store; None keeps them for this one.
+    """
+
+    def __init__(self, connection: apsw.Connection, lengths: postings.RowLengths | None = None) -> None:
         self._db = connection
+        self._lengths = lengths or postings.RowLengths()
         self.damaged: set[int] = set()
         self._state: tuple[int, int] | None = None
         self._kept: dict[Hashable, Any] = {}
@@ -127,13 +160,13 @@ class Reader:
         found = self._tokenizer(
             data, apsw.FTS5_TOKENIZE_QUERY, None, include_offsets=False, include_colocated=False
         )
-        return [str(stem) for stem in found]
+        return cast("list[str]", found)
 
     def document_frequencies(self, terms: Sequence[str]) -> dict[str, int]:
         """In how many memories each stem occurs; terms that occur nowhere are left out."""
         rows = self._db.execute(
             "SELECT v.term, v.doc FROM json_each(?) k CROSS JOIN memory_vocab v ON v.term = k.value",
-            (to_json(terms),),
+            (to_list(terms),),
         )
         return {str(term): int(count) for term, count in rows}
 
@@ -163,7 +196,32 @@ class Reader:
             "ORDER BY score DESC, m.key DESC LIMIT ?",
             (match, *values, limit),
         )
-        return [Candidate(*row) for row in rows]
+        return candidates_of(rows)
+
+    def ranked(self, words: Sequence[Sequence[str]]) -> postings.Ranked | None:
+        """The rows that hold some words (the stems of each); None where only FTS5 can tell."""
+        index = self._index()
+        if (
+            index is None or self._db.txn_state("main") == apsw.SQLITE_TXN_WRITE
+        ):  # FTS5 may hold words back still
+            return None
+        try:
+            return postings.ranked(self._db, index, self._lengths, words, WEIGHTS)
+        except ValueError:
+            return None
+
+    def read_lengths(self, start: int, most: int) -> int:
+        """Reads the lengths of so many rows of the full-text index from a key on; where to go on, 0 at the end."""
+        index, end = self._index(), self.total() + 1
+        if index is None or start >= end:
+            return 0
+        upto = min(start + most, end)
+        with suppress(ValueError):
+            postings.read_lengths(self._db, self._lengths, index, range(start, upto))
+        return upto
+
+    def _index(self) -> postings.Index | None:
+        return self.kept("index", lambda: postings.index_of(self._db))
 
     def filtered(self, where: Filter, limit: int, *, newest_first: bool = True) -> list[Candidate]:
         """The newest (or oldest) rows that fit the filter; a negative limit takes all."""
@@ -174,7 +232,7 @@ class Reader:
             f"WHERE {sql} ORDER BY m.occurred_us {order}, m.key {order} LIMIT ?",
             (*values, limit),
         )
-        return [Candidate(*row) for row in rows]
+        return candidates_of(rows)
 
     def unfixed_errors(self, workspace_id: str, limit: int) -> list[int]:
         """Keys of the newest active errors of a workspace that no fix is linked to."""
@@ -218,11 +276,19 @@ class Reader:
         rows = self._db.execute(
             "SELECT m.key, m.id, m.title, m.body, m.paths, m.symbols, b.codec, b.data FROM json_each(?) k "
             "CROSS JOIN memory m ON m.key = k.value LEFT JOIN memory_body b ON b.memory = m.key",
-            (to_json(keys),),
+            (to_list(keys),),
         )
         for key, memory_id, title, body, paths, symbols, codec, data in rows:
             text = body if body is not None else unpacked(memory_id, codec, data)
             yield key, "\n".join((title, text, *orjson.loads(paths), *orjson.loads(symbols)))
+
+    def titles(self, keys: Sequence[int]) -> Iterator[tuple[int, str]]:
+        """Titles of memories by key; not checked, so nothing to be shown."""
+        rows = self._db.execute(
+            "SELECT m.key, m.title FROM json_each(?) k CROSS JOIN memory m ON m.key = k.value",
+            (to_list(keys),),
+        )
+        return ((int(key), str(title)) for key, title in rows)
 
     def by_ids(self, ids: Sequence[str]) -> dict[str, Memory]:
         """Memories by id, in any status."""
@@ -270,6 +336,19 @@ class Reader:
         """Upper bound of the number of memories, in constant time."""
         return self._number("SELECT coalesce(max(key), 0) FROM memory")
 
+    def indexed(self) -> int:
+        """Number of memories in the full-text index, by which its bm25 weighs words; in constant time.
+
+        FTS5 keeps it as the first number of the record of averages (row 1 of its data table, a varint of SQLite).
+        """
+        block = self._db.execute("SELECT block FROM memory_fts_data WHERE id = 1").get
+        number = 0
+        for byte in block or b"":
+            number = number << 7 | byte & 0x7F
+            if byte < 0x80:
+                break
+        return number
+
     def _number(self, sql: str) -> int:
         row = self._db.execute(sql).fetchone()
         return int(row[0]) if row else 0
@@ -294,7 +373,7 @@ class Reader:
         step = max(1, total // HISTOGRAM_BUCKETS)
         rows = self._db.execute(
             "SELECT occurred_us FROM (SELECT occurred_us, row_number() OVER (ORDER BY occurred_us) AS n "
-            "FROM memory) WHERE (n - 1) % ? = 0 OR n = ?",
+            "FROM memory) WHERE (n - 1) % ? = 0 OR n = ? ORDER BY n",
             (step, total),
         )
         bounds = [int(us) for (us,) in rows]

@@ -9,7 +9,7 @@ import apsw
 
 from retain.config import Settings
 from retain.errors import RetainError, StoreBusy
-from retain.storage.connection import translated
+from retain.storage.connection import opened, translated
 from retain.storage.sqlite import SqliteStore
 
 
@@ -28,7 +28,7 @@ def alone(settings: Settings) -> Iterator[int | None]:
         yield 0
         return
     with SqliteStore.closed_everywhere(settings):
-        connection = apsw.Connection(str(settings.database), flags=apsw.SQLITE_OPEN_READWRITE)
+        connection = opened(settings.database)
         try:
             yield _count(connection)
         finally:

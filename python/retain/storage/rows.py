@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -24,6 +25,9 @@ COLUMNS = (
     "m.superseded_by, m.reason, m.extra, m.redacted, m.worktree, m.dirty, m.blobs, m.trust, m.held, b.codec, b.data"
 )
 TABLES = "memory m JOIN workspace w ON w.key = m.workspace LEFT JOIN memory_body b ON b.memory = m.key"
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_TEXT_OR_NONE = frozenset({str, type(None)})
 
 
 def content_hash(kind: str, title: str, text: str) -> bytes:
@@ -58,6 +62,18 @@ def to_json(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+def to_list(values: Sequence[str] | Sequence[int]) -> str:
+    """JSON text of words or keys that a question is asked with.
+
+    Not by orjson (3.13 and before): it does not look whether it got room for what it writes, and where there is none
+    the process ends by SIGSEGV. Under a memory limit a server must be able to say that there is none.
+
+    Raises:
+        MemoryError: there is no room.
+    """
+    return _ENCODER.encode(values)
+
+
 def to_memory(row: Sequence[Any]) -> Memory:
     """The memory of a row of ``COLUMNS``.
 
@@ -75,6 +91,9 @@ def _memory(row: Sequence[Any]) -> Memory:
      session, occurred_us, recorded_us, seen, source_id, stored_hash, supersedes, superseded_by, reason,
      extra, redacted, worktree, dirty, blobs, trust, held, codec, data) = row  # fmt: skip
     text = body if body is not None else unpacked(memory_id, codec, data)
+    named = (memory_id, origin, status, branch, commit, session, worktree, source_id, reason, trust, held)
+    if not _TEXT_OR_NONE.issuperset(map(type, named)):
+        raise TypeError("a text is none")  # damage can make it bytes, or a number
     if content_hash(kind, title, text) != stored_hash:
         raise StoreCorrupt(
             f"memory {memory_id} does not have the content that was stored", hint="run `retain verify`"

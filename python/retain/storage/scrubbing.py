@@ -19,21 +19,30 @@ from retain.model import Draft, Memory
 from retain.storage import spaces
 from retain.storage.rows import COLUMNS, TABLES, content_hash, dedup_hash, split_body, to_json, to_memory
 from retain.storage.vectors import drop_vectors
-from retain.storage.writes import index_again
+from retain.storage.writes import STATISTICS_FACT, index_again, note_removal
 
 Clean = Callable[[Any], tuple[Any, Mapping[str, int]]]
 """Takes a text or a JSON value and gives it back without its secrets, with their number by rule."""
 
-_TEXTS = ("title", "text", "branch", "reason")
-_VALUES = ("paths", "symbols", "tags", "extra")
+_TEXTS = ("title", "text", "branch", "reason", "source_id")
+_VALUES = ("paths", "symbols", "tags", "extra", "blobs")
 _OTHERS = (
     ("session", ("workspace", "id"), "tracker", "json"),
+    ("session", ("workspace", "id"), "source", "text"),
+    ("session", ("workspace", "id"), "end_reason", "text"),
+    ("session_taint", ("workspace", "session", "source", "detail"), "detail", "text"),
+    ("workspace", ("key",), "name", "text"),
     ("dead_letter", ("id",), "payload", "bytes"),
     ("dead_letter", ("id",), "error", "text"),
     ("import_run", ("key",), "place", "text"),
     ("import_run", ("key",), "report", "json"),
 )
-"""Columns besides those of memories that hold what a user or a tool wrote: table, key, column, form."""
+"""Columns besides those of memories that hold what a user or a tool wrote: table, key, column, form.
+
+Folders of this machine are not among them: by these names they are found again.
+"""
+_REMOTE = "git:"
+"""How the identity of a repository begins; any other is a folder."""
 
 
 @dataclass(slots=True)
@@ -81,8 +90,11 @@ def suspects(db: apsw.Connection, above: int, most: int, clean: Clean) -> tuple[
         could not be read.
     """
     found = stretch(db, above, most)
-    dirty = [key for key, memory in found if memory and _cleaned(memory, clean)[1]]
-    return (found[-1][0] if found else None), dirty, sum(memory is None for _, memory in found)
+    if not found:
+        return None, [], 0
+    dirty = {key for key, memory in found if memory and _cleaned(memory, clean)[1]}
+    dirty |= {said.memory for said in _beside(db, above + 1, found[-1][0]) if clean(said.text)[1]}
+    return found[-1][0], sorted(dirty), sum(memory is None for _, memory in found)
 
 
 def rewrite(db: apsw.Connection, keys: Sequence[int], clean: Clean) -> Scrubbed:
@@ -92,6 +104,7 @@ def rewrite(db: apsw.Connection, keys: Sequence[int], clean: Clean) -> Scrubbed:
     for key in keys:
         row = db.execute(f"SELECT {COLUMNS} FROM {TABLES} WHERE m.key = ?", (key,)).fetchone()
         memory = _readable(row) if row else None
+        done.add(_rewrite_beside(db, key, clean))
         if memory is None:
             continue
         cleaned, rules = _cleaned(memory, clean)
@@ -101,6 +114,8 @@ def rewrite(db: apsw.Connection, keys: Sequence[int], clean: Clean) -> Scrubbed:
             done.merged += _store(db, key, cleaned)
     if done.rewritten:
         _words_anew(db)
+    if done.rewritten or done.rows:
+        note_removal(db)
     return done
 
 
@@ -114,9 +129,78 @@ def rewrite_rest(db: apsw.Connection, clean: Clean) -> Scrubbed:
             changed, rules = _other(value, form, clean)
             if rules:
                 where = " AND ".join(f"{name} = ?" for name in keys)
-                db.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (changed, *key))
+                db.execute(f"UPDATE OR REPLACE {table} SET {column} = ? WHERE {where}", (changed, *key))
                 done.rows += 1
                 done.rules.update(rules)
+    _rewrite_addresses(db, clean, done)
+    _look_through_statistics(db, clean, done)
+    if done.rows:
+        note_removal(db)
+    return done
+
+
+def _rewrite_addresses(db: apsw.Connection, clean: Clean, done: Scrubbed) -> None:
+    """Remotes of repositories; two that differ in their secret alone stay two."""
+    rows: list[Any] = db.execute("SELECT key, identity FROM workspace").fetchall()
+    for key, identity in rows:
+        changed, rules = clean(identity) if identity.startswith(_REMOTE) else ("", {})
+        if rules:
+            taken = db.execute("SELECT 1 FROM workspace WHERE identity = ?", (changed,)).fetchone()
+            told = f"{changed}#{key}" if taken else changed
+            db.execute("UPDATE workspace SET identity = ? WHERE key = ?", (told, key))
+            done.rows += 1
+            done.rules.update(rules)
+
+
+def _look_through_statistics(db: apsw.Connection, clean: Clean, done: Scrubbed) -> None:
+    """What the planner counted names tags and paths; it goes with whatever is rewritten."""
+    kept: Any = db.execute("SELECT value FROM fact WHERE name = ?", (STATISTICS_FACT,)).get
+    rules = clean(orjson.loads(kept))[1] if kept is not None else {}
+    done.rows += bool(rules)
+    done.rules.update(rules)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A text in a row beside a memory: the memory, the table, what names the row in it, and the text."""
+
+    memory: int
+    table: str
+    name: int | str
+    text: str
+
+
+def _beside(db: apsw.Connection, first: int, last: int) -> Iterator[_Said]:
+    """What claims and sightings of the memories between two keys say; a value stands behind its name, as in a text."""
+    claims = db.execute(
+        "SELECT memory, number, path, name, value FROM memory_claim WHERE memory BETWEEN ? AND ?",
+        (first, last),
+    )
+    for memory, number, path, name, value in claims:
+        yield _Said(memory, "memory_claim", number, path)
+        yield _Said(memory, "memory_claim", number, f"{name} = {value}" if value else name)
+    seen = db.execute(
+        "SELECT DISTINCT memory, branch FROM memory_sighting WHERE memory BETWEEN ? AND ?", (first, last)
+    )
+    yield from (_Said(memory, "memory_sighting", branch, branch) for memory, branch in seen)
+
+
+def _rewrite_beside(db: apsw.Connection, key: int, clean: Clean) -> Scrubbed:
+    """Takes claims out that name a secret, for changed they would not be true, and cleans the names of branches."""
+    done = Scrubbed()
+    for said in list(_beside(db, key, key)):
+        text, rules = clean(said.text)
+        if not rules:
+            continue
+        if said.table == "memory_claim":
+            db.execute("DELETE FROM memory_claim WHERE memory = ? AND number = ?", (key, said.name))
+        else:
+            db.execute(
+                "UPDATE OR REPLACE memory_sighting SET branch = ? WHERE memory = ? AND branch = ?",
+                (text, key, said.name),
+            )
+        done.rows += 1
+        done.rules.update(rules)
     return done
 
 
@@ -167,11 +251,12 @@ def _store(db: apsw.Connection, key: int, said: Memory) -> bool:
     body, apart = split_body(said.text)
     db.execute(
         "UPDATE memory SET title = ?, body = ?, paths = ?, symbols = ?, tags = ?, branch = ?, dedup = ?, "
-        "content_hash = ?, extra = ?, redacted = ? WHERE key = ?",
+        "content_hash = ?, extra = ?, redacted = ?, blobs = iif(blobs IS NULL, NULL, ?), "
+        "source_id = iif(source_id = ?, source_id, NULL) WHERE key = ?",  # changed, an id of the caller is none
         (
             said.title, body, to_json(said.paths), to_json(said.symbols), to_json(said.tags), said.branch,
             dedup, content_hash(said.kind, said.title, said.text), to_json(dict(said.extra)),
-            to_json(dict(said.redacted)), key,
+            to_json(dict(said.redacted)), to_json(dict(said.blobs)), said.source_id, key,
         ),
     )  # fmt: skip
     if not twin:

@@ -49,6 +49,16 @@ def compacted_at(db: apsw.Connection, workspace: int, session: str) -> int:
     return _moment(rows) or 0
 
 
+def conversation_since(db: apsw.Connection, workspace: int, session: str) -> int | None:
+    """From when on a session that goes on holds what it did in its conversation; None where it has ended."""
+    ended_us = db.execute(
+        "SELECT coalesce(ended_us, 0) FROM session WHERE workspace = ? AND id = ?", (workspace, session)
+    ).get
+    if ended_us and (last_event(db, workspace, session) or 0) <= ended_us:  # else it was resumed
+        return None
+    return compacted_at(db, workspace, session)
+
+
 def _moment(rows: apsw.Cursor) -> int | None:
     value = rows.get
     return None if value is None else int(value)

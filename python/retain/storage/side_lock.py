@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from retain.errors import StoreBusy, StoreUnusable
@@ -30,6 +31,7 @@ class SideLock:
 
     def __init__(self, path: Path, *, timeout_s: float | None = None) -> None:
         self._timeout_s = timeout_s
+        self._path = path
         try:
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -50,7 +52,7 @@ class SideLock:
                 return fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    raise busy(timeout_s) from None
+                    raise busy(self._path, timeout_s) from None
             time.sleep(LOCK_POLL_S)
 
     def __exit__(self, *_: object) -> None:
@@ -61,9 +63,24 @@ class SideLock:
         os.close(self._fd)
 
 
-def busy(timeout_s: float) -> StoreBusy:
-    """The error of whoever waited so long in vain."""
-    return StoreBusy(f"the write lock was not free within {timeout_s:g} s", hint="another process holds it")
+def busy(path: Path, timeout_s: float) -> StoreBusy:
+    """The error of whoever waited so long in vain for the lock on a file; its hint says who holds it."""
+    return StoreBusy(f"the write lock was not free within {timeout_s:g} s", hint=_held_by(path))
+
+
+def _held_by(path: Path) -> str:
+    """Who holds the lock, where the system tells (Linux), and whether that process was stopped."""
+    with suppress(OSError, ValueError):
+        status = path.stat()
+        place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
+            kind, _, _, pid, file, *_ = line.split()[1:]
+            if kind == "FLOCK" and file == place and int(pid) > 0:
+                state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+                if state == "T":
+                    return f"process {pid} holds it and was stopped; `kill -CONT {pid}` lets it go on"
+                return f"process {pid} holds it"
+    return "another process holds it"
 
 
 def present(home: Path, mode: int = fcntl.LOCK_SH) -> int:

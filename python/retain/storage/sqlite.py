@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 import apsw
@@ -19,12 +21,16 @@ from retain.storage import migrations
 from retain.storage.audit import Author
 from retain.storage.connection import check_sqlite, connect, make_home, translated
 from retain.storage.erasure import write_anew
+from retain.storage.postings import RowLengths
 from retain.storage.reads import Reader
 from retain.storage.side_lock import LOCK_FILE, SideLock, present
 from retain.storage.writer import GroupCommitWriter
 from retain.storage.writes import STATE_FACT, renew_token
 
 T = TypeVar("T")
+
+LENGTHS_AT_ONCE = 20_000
+"""Some 10 ms of reading."""
 
 READER_IDLE_S = 300
 """A reader that nobody asked for so long is closed, with its pages and its statements."""
@@ -39,6 +45,7 @@ class SqliteStore:
     def __init__(self, settings: Settings, author: Author, presence: int) -> None:
         """Use ``SqliteStore.open``."""
         self._settings = settings
+        self._lengths = RowLengths()
         self._threads = PatientThreads(settings.readers, thread_name_prefix="retain-reader")
         self._readers: ConnectionPool[Reader] = ConnectionPool(
             self._open_reader,
@@ -143,6 +150,18 @@ class SqliteStore:
         """Writes and commits of this process: their ratio is what group commit saves."""
         return {"writes": self._writer.writes, "commits": self._writer.commits}
 
+    async def read_lengths(self) -> None:
+        """Reads the lengths of all texts, so that no question waits for them; rests as long as it reads.
+
+        Raises:
+            StoreError: SQLite failed, or the store is closed.
+        """
+        start = 1
+        while start:
+            begun = time.monotonic()
+            start = await self.read(partial(Reader.read_lengths, start=start, most=LENGTHS_AT_ONCE))
+            await asyncio.sleep(time.monotonic() - begun)
+
     async def tend_readers(self) -> None:
         """From now on, closes readers that lie idle even while no other one is used."""
         await self._readers.start()
@@ -210,7 +229,7 @@ class SqliteStore:
         self._threads.shutdown(wait=False)
 
     async def _open_reader(self) -> Reader:
-        return await self._off_loop(_open_reader, self._settings)
+        return await self._off_loop(_open_reader, self._settings, self._lengths)
 
     async def _off_loop(
         self, work: Callable[..., T], *arguments: object, stop: Callable[[], None] = lambda: None
@@ -240,9 +259,9 @@ def _shrink(connection: apsw.Connection) -> None:
         connection.execute("PRAGMA shrink_memory")
 
 
-def _open_reader(settings: Settings) -> Reader:
+def _open_reader(settings: Settings, lengths: RowLengths) -> Reader:
     with translated():
-        return Reader(connect(settings.database, writable=False))
+        return Reader(connect(settings.database, writable=False), lengths)
 
 
 def _prepare(connection: apsw.Connection, settings: Settings) -> None:

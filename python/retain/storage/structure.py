@@ -10,7 +10,7 @@ import orjson
 
 from retain.model import Filter
 from retain.storage.conditions import condition
-from retain.storage.reads import Candidate
+from retain.storage.reads import Candidate, candidates_of
 
 AGE_RANKS = (0, 25, 50, 100, 200, 400, 800)
 """How many newer memories stand before the moments of ``moments``."""
@@ -35,7 +35,7 @@ def files_of(candidates: Sequence[Candidate]) -> dict[int, tuple[File, ...]]:
     naming = [c for c in candidates if c.paths != "[]"]
     lists = orjson.loads(f"[{','.join(c.paths for c in naming)}]")  # in one call: a third of the time
     return {
-        c.key: tuple((c.workspace, path) for path in paths) for c, paths in zip(naming, lists, strict=True)
+        c.key: tuple([(c.workspace, path) for path in paths]) for c, paths in zip(naming, lists, strict=True)
     }
 
 
@@ -64,7 +64,7 @@ def sharing(
             f"WHERE p.workspace = ? AND p.path = ? AND {sql}",
             (workspace, path, *values),
         )
-        found[workspace, path] = [Candidate(*row) for row in rows]
+        found[workspace, path] = candidates_of(rows)
     return found
 
 

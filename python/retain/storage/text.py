@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
 from functools import lru_cache
+from itertools import chain
 
 _WORD = re.compile(r"\w+")
 _HUMP = re.compile(r"[a-z0-9][A-Z]|[A-Z][A-Z][a-z]|[A-Za-z][0-9]|[0-9][A-Za-z]")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _WILD = re.compile(r"[*?]")
+_APART = bytes(code if _WORD.match(chr(code)) else ord(" ") for code in range(128)) + bytes(128)
+"""What is no letter, digit or underscore of ASCII becomes a blank: ``split`` is several times as fast as a search."""
 _FILE = re.compile(
     r"(?<![\w/.:@+~$-])((?:[\w.@+-]+/)*(?:[\w.@+-]*\w\.(?:"
     "bash|c|cc|cfg|clj|cmake|conf|cpp|cs|css|csv|cxx|dart|erl|ex|exs|fs|go|gradle|graphql|h|hcl|hpp|hs|html|ini|"
@@ -41,6 +43,10 @@ _WORDS_KEPT = 4_096
 _WORD_CHARS_KEPT = 64
 """The parts of so many words, of so many characters at most, are remembered: code says the same ones again."""
 
+_TEXTS_KEPT = 512
+_TEXT_CHARS_KEPT = 200
+"""So do memories: a prompt stands with all that came after it, files are changed again and again."""
+
 PARTS_MAX = 5_000
 """Identifier parts appended to one text at the most."""
 
@@ -54,11 +60,12 @@ def _parts(word: str) -> tuple[str, ...]:
     return _kept_parts(word) if len(word) <= _WORD_CHARS_KEPT else _split(word)
 
 
-def _parts_of(words: Collection[str]) -> Iterator[tuple[str, ...]]:
-    """The parts of each word that has some, in their order."""
-    if max(map(len, words), default=0) <= _WORD_CHARS_KEPT:
-        return filter(None, map(_kept_parts, words))
-    return filter(None, map(_parts, words))
+def _parts_of(text: str) -> list[str]:
+    """The parts of all words of a text, each word once."""
+    found = text.encode().translate(_APART).decode().split() if text.isascii() else _WORD.findall(text)
+    words = dict.fromkeys(found)
+    is_short = len(text) <= _WORD_CHARS_KEPT or max(map(len, words), default=0) <= _WORD_CHARS_KEPT
+    return list(chain.from_iterable(map(_kept_parts if is_short else _parts, words)))
 
 
 def _split(word: str) -> tuple[str, ...]:
@@ -91,14 +98,16 @@ def unspaced_parts(text: str, *, single: bool) -> list[str]:
 
 def indexed(text: str) -> str:
     """The text with the parts of its identifiers, each identifier once, and of unspaced writing appended."""
-    parts: list[str] = []
-    for found in _parts_of(dict.fromkeys(_WORD.findall(text))):
-        parts += found
-        if len(parts) >= PARTS_MAX:
-            break
-    del parts[PARTS_MAX:]
+    return _kept_indexed(text) if len(text) <= _TEXT_CHARS_KEPT else _indexed(text)
+
+
+def _indexed(text: str) -> str:
+    parts = _parts_of(text)[:PARTS_MAX]
     parts += unspaced_parts(text, single=True)
-    return text + "\n" + " ".join(parts) if parts else text
+    return f"{text}\n{' '.join(parts)}" if parts else text
+
+
+_kept_indexed = lru_cache(_TEXTS_KEPT)(_indexed)
 
 
 def mentioned_files(text: str, most: int) -> tuple[str, ...]:

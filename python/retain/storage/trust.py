@@ -16,7 +16,8 @@ import apsw
 from retain.errors import Conflict, NotFound
 from retain.model import Draft, to_us
 from retain.storage.audit import note
-from retain.suspicion import attack_in, order_in
+from retain.storage.later import Later
+from retain.suspicion import Signs, attack_in
 from retain.trust import BY_ORIGIN, CONFIRMED, UNTRUSTED, USER, bands_of, boundary_of, lowest
 
 if TYPE_CHECKING:
@@ -65,19 +66,20 @@ class Taint:
     detail: str
 
 
-def judge(db: apsw.Connection, new: NewMemory) -> Judgement:
+def judge(db: apsw.Connection, new: NewMemory, later: Later) -> Judgement:
     """How far a new memory may be believed: never more than its channel, its session and its inputs allow."""
     draft = new.draft
     trust = lowest(BY_ORIGIN.get(draft.origin, UNTRUSTED), draft.trust)
     by_user = draft.origin == "user"
-    if not by_user and trust != UNTRUSTED and _is_tainted(db, new) and not _is_bare(draft):
+    signs = Signs(_said(draft))
+    if not by_user and trust != UNTRUSTED and _is_tainted(db, new) and not _is_bare(draft, signs):
         trust = UNTRUSTED
-    held = attack_in(_said(draft)) or ("" if by_user else _sentence_in_a_name(draft))
+    held = signs.attack() or ("" if by_user else _sentence_in_a_name(draft))
     if not held and not by_user and draft.origin != "hook":
-        held = order_in(_said(draft), commands=draft.kind in _COMMANDED)
-    if draft.origin == "hook" and not held and order_in(_said(draft)):
+        held = signs.order(commands=draft.kind in _COMMANDED)
+    if draft.origin == "hook" and not held and signs.order():
         trust = UNTRUSTED  # tools print orders all day; nobody would review them
-    held = held or ("" if by_user else _excess(db, new))
+    held = held or ("" if by_user else _excess(db, new, later))
     return Judgement(trust=UNTRUSTED, held=held) if held else Judgement(trust=trust)
 
 
@@ -94,7 +96,7 @@ def _sentence_in_a_name(draft: Draft) -> str:
     return "sentence-in-a-name" if any(len(name.split()) > NAME_WORDS_MAX for name in names) else ""
 
 
-def _is_bare(draft: Draft) -> bool:
+def _is_bare(draft: Draft, signs: Signs) -> bool:
     """An error or fix of a command that carries no text: what it says is what a program of the project printed."""
     command = draft.extra.get("command")
     if draft.kind not in _BESIDE_A_COMMAND or not isinstance(command, str):
@@ -102,7 +104,7 @@ def _is_bare(draft: Draft) -> bool:
     steps = draft.extra.get("steps") or ()
     if any(_FREE_TEXT.search(str(one)) for one in (command, *steps)):
         return False
-    return not order_in(_said(draft)) and "http" not in draft.text
+    return "http" not in draft.text and not signs.order()
 
 
 def _is_tainted(db: apsw.Connection, new: NewMemory) -> bool:
@@ -182,32 +184,23 @@ def taint_by_shown(db: apsw.Connection, injection: int) -> None:
         taint(db, row[0], row[1], Taint(source="memory", detail=str(row[3])), row[2])
 
 
-def _excess(db: apsw.Connection, new: NewMemory) -> str:
+def _excess(db: apsw.Connection, new: NewMemory, later: Later) -> str:
     """Why a memory is one too many of its source, and counts it."""
     draft = new.draft
     if draft.origin == "import":
         return ""
     at_us = new.now_us if draft.occurred_at is None else to_us(draft.occurred_at)
     place = (new.workspace, draft.session or "", draft.origin, at_us // HOUR_US)
-    total = _one_more(db, place, b"", new.now_us)
+    total = later.one_more(db, (*place, b""), new.now_us)
     if total == 1:
-        db.execute("DELETE FROM source_rate WHERE at_us < ?", (new.now_us - RATES_KEPT_US,))
+        later.drop_counts(db, new.now_us - RATES_KEPT_US)
     if total > HOURLY.get(draft.origin, total):
         return "quota"
     if draft.origin == "hook" or draft.kind in _REPEATED:
         return ""
     bands = bands_of(_WORDS.findall(draft.text.lower()))
-    counts = [_one_more(db, place, band, new.now_us) for band in bands]
+    counts = [later.one_more(db, (*place, band), new.now_us) for band in bands]
     return "flood" if max(counts, default=0) > SIMILAR_HOURLY else ""
-
-
-def _one_more(db: apsw.Connection, place: tuple[int, str, str, int], band: bytes, now_us: int) -> int:
-    count: Any = db.execute(
-        "INSERT INTO source_rate VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT DO UPDATE "
-        "SET count = count + 1, at_us = excluded.at_us RETURNING count",
-        (*place, band, now_us),
-    ).get
-    return int(count)
 
 
 def inherit(db: apsw.Connection, key: int, source: int) -> None:
@@ -274,6 +267,17 @@ def is_of_user(db: apsw.Connection, memory_id: str) -> bool:
     """Whether the user typed or confirmed a memory."""
     trust = db.execute("SELECT trust FROM memory WHERE id = ?", (memory_id,)).get
     return trust in {USER, CONFIRMED}
+
+
+def is_untrusted(db: apsw.Connection, memory_id: str) -> bool:
+    """Whether a memory is in the lowest tier."""
+    return bool(db.execute("SELECT trust FROM memory WHERE id = ?", (memory_id,)).get == UNTRUSTED)
+
+
+def distrust(db: apsw.Connection, memory_id: str) -> None:
+    """Puts a memory into the lowest tier."""
+    db.execute("UPDATE memory SET trust = ? WHERE id = ?", (UNTRUSTED, memory_id))
+    note(db, "distrusted", memory_id)
 
 
 def of_session(db: apsw.Connection, session: str) -> list[str]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import apsw
 import orjson
 
+from retain.errors import StoreCorrupt
+
+_TEXT = frozenset({str})
 KEYS_PER_STATEMENT = 500
 LATER_MAX = 200
+SUMS_UP = frozenset({"commit", "fix", "summary"})
+"""Kinds that may be about the commit that was checked out when they were made."""
 SIGHTINGS_MAX = 16
 """Places, besides the first, where the same memory was seen; the oldest goes first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
-    """Where a memory comes from.
+class Provenance(NamedTuple):
+    """Where a memory comes from; a tuple, because an answer asks for it of a hundred memories.
 
     Attributes:
         key: of its row.
@@ -26,6 +31,8 @@ class Provenance:
         blobs: what files held then, as (path, blob), where that is known.
         standing: whether it was said to hold always.
         places: branch, commit and microseconds of each time that it was seen elsewhere, the first one first.
+        begun: for what sums up work, the commits that were checked out when that began.
+        captured_by: the session in which hooks saw it; empty for what was remembered on purpose.
     """
 
     key: int
@@ -35,6 +42,8 @@ class Provenance:
     blobs: tuple[tuple[str, str], ...]
     standing: bool
     places: tuple[tuple[str, str, int], ...]
+    begun: tuple[str, ...] = ()
+    captured_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,21 +133,61 @@ def provenance(db: apsw.Connection, keys: Sequence[int]) -> list[Provenance]:
             f"SELECT memory, branch, commit_id, at_us FROM memory_sighting WHERE memory IN ({marks})", part
         ):
             more.setdefault(key, []).append((branch, commit, at_us))
-        rows = db.execute(
-            "SELECT key, workspace, kind, paths, blobs, coalesce(extra ->> 'standing', 0), coalesce(branch, ''), "
-            f"coalesce(commit_id, ''), occurred_us FROM memory WHERE key IN ({marks})",
+        rows: list[Any] = db.execute(
+            "SELECT key, workspace, kind, paths, blobs, CASE extra WHEN '{}' THEN 0 ELSE "
+            "coalesce(extra ->> 'standing', 0) END, coalesce(branch, ''), coalesce(commit_id, ''), occurred_us, "
+            "CASE WHEN source_id IS NULL THEN '' ELSE coalesce(session, '') END "
+            f"FROM memory WHERE key IN ({marks})",
             part,
-        )
-        for key, workspace, kind, paths, blobs, standing, branch, commit, at_us in rows:
+        ).fetchall()
+        begun = _begun(db, [(row[0], row[2]) for row in rows if row[2] in SUMS_UP])
+        for key, workspace, kind, paths, blobs, standing, branch, commit, at_us, captured_by in rows:
+            if type(at_us) is not int or not _TEXT.issuperset(map(type, (kind, paths, branch, commit))):
+                raise StoreCorrupt(f"row {key} of the store is damaged", hint="run `retain verify`")
             found.append(
                 Provenance(
-                    key=key,
-                    workspace=workspace,
-                    kind=kind,
-                    paths=tuple(orjson.loads(paths)) if paths != "[]" else (),
-                    blobs=tuple(sorted(orjson.loads(blobs).items())) if blobs else (),
-                    standing=bool(standing),
-                    places=((branch, commit, at_us), *more.get(key, ())),
+                    key,
+                    workspace,
+                    kind,
+                    tuple(orjson.loads(paths)) if paths != "[]" else (),
+                    tuple(sorted(orjson.loads(blobs).items())) if blobs else (),
+                    bool(standing),
+                    ((branch, commit, at_us), *more.get(key, ())),
+                    tuple(begun.get(key, ())),
+                    captured_by,
                 )
             )
     return found
+
+
+def _begun(db: apsw.Connection, sums: Sequence[tuple[int, str]]) -> dict[int, list[str]]:
+    """The commits at which the error of a fix was met, and the one of the last prompt before a summary.
+
+    Args:
+        db: a connection.
+        sums: key and kind of what may sum up work.
+    """
+    if not sums:
+        return {}
+    keys = tuple(key for key, _ in sums)
+    marks = ", ".join("?" * len(keys))
+    found: list[Any] = db.execute(
+        "SELECT l.source, e.commit_id FROM memory_link l JOIN memory e ON e.key = l.target "
+        f"WHERE l.source IN ({marks}) AND l.kind = 'fixes' AND e.commit_id IS NOT NULL "
+        "UNION SELECT l.source, s.commit_id FROM memory_link l JOIN memory_sighting s ON s.memory = l.target "
+        f"WHERE l.source IN ({marks}) AND l.kind = 'fixes'",
+        keys * 2,
+    ).fetchall()
+    summaries = tuple(key for key, kind in sums if kind == "summary")
+    if summaries:
+        found += db.execute(
+            "SELECT m.key, (SELECT p.commit_id FROM memory p WHERE p.workspace = m.workspace "
+            "AND p.session = m.session AND p.key < m.key AND p.kind = 'prompt' ORDER BY p.key DESC LIMIT 1) "
+            f"FROM memory m WHERE m.key IN ({', '.join('?' * len(summaries))}) AND m.session IS NOT NULL",
+            summaries,
+        ).fetchall()
+    begun: dict[int, list[str]] = {}
+    for key, commit in found:
+        if commit:
+            begun.setdefault(int(key), []).append(str(commit))
+    return begun

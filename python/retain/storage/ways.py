@@ -6,16 +6,17 @@ the part of a filter whose index gives the keys; without one it is the index of 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apsw
-import orjson
 
 from retain.model import STATUSES, All, AnyOf, Between, Filter, In, Not
 from retain.storage.conditions import EVERYWHERE, Condition, condition, keys_of
-from retain.storage.reads import BM25, Candidate
-from retain.storage.rows import to_json
+from retain.storage.postings import Ranked, keys_of_list
+from retain.storage.reads import BM25, Candidate, candidates_of
+from retain.storage.rows import to_list
 
 KEY_MAX = 2**63 - 1
 TIME_MIN = -(2**63)
@@ -33,7 +34,7 @@ def lexical_first(db: apsw.Connection, match: str, where: Filter, limit: int) ->
         "ORDER BY score, m.key DESC LIMIT ?) f CROSS JOIN memory m ON m.key = f.key",
         (match, *values, limit),
     )
-    return _candidates(rows)
+    return candidates_of(rows)
 
 
 def rank_first(db: apsw.Connection, match: str, where: Filter, ahead: int, limit: int) -> list[Candidate]:
@@ -52,7 +53,7 @@ def rank_first(db: apsw.Connection, match: str, where: Filter, ahead: int, limit
         "WHERE memory_fts MATCH ? ORDER BY score, key DESC LIMIT ?) f "
         f"CROSS JOIN memory m ON m.key = f.key WHERE {sql} LIMIT ?"
     )
-    found = _candidates(db.execute(text, (match, ahead, *values, limit)))
+    found = candidates_of(db.execute(text, (match, ahead, *values, limit)))
     if len(found) == limit or _matches_at_most(db, match, ahead):
         return found
     return lexical_first(db, match, where, limit)
@@ -86,7 +87,7 @@ def filter_first(
         "CROSS JOIN memory m ON m.key = f.key",
         (*values, match, limit),
     )
-    return _candidates(rows)
+    return candidates_of(rows)
 
 
 def _ranked_of_index(
@@ -104,8 +105,40 @@ def _ranked_of_index(
         "CROSS JOIN memory m ON m.key = f.key"
     )
     rows = db.execute(text, (*values, match, *keys[1], ahead)).fetchall()
-    found = _candidates(row for *row, fits in rows if fits)
+    found = candidates_of(row for *row, fits in rows if fits)
     return found[:limit] if len(found) >= limit or len(rows) < ahead else None
+
+
+def best_fitting(
+    db: apsw.Connection, ranked: Ranked, where: Filter, ahead: int, limit: int
+) -> list[Candidate]:
+    """Tests the filter from the best row on until enough fit.
+
+    Args:
+        db: a connection.
+        ranked: the rows of the words.
+        where: the filter.
+        ahead: how many of the best rows are tested at first; while they do not suffice, four times as many.
+        limit: most rows of the answer.
+
+    Raises:
+        ValueError: a length cannot be read.
+    """
+    sql, values = condition(where)
+    text = (
+        "SELECT m.key, m.occurred_us, m.kind, m.workspace, m.paths FROM json_each(?) k "
+        f"CROSS JOIN memory m NOT INDEXED ON m.key = k.value WHERE {sql} LIMIT ?"
+    )
+    found: list[tuple[Any, ...]] = []
+    tested = 0
+    while True:
+        best = ranked.best(ahead)
+        scores = dict(best[tested:])
+        rows = db.execute(text, (to_list(list(scores)), *values, limit - len(found)))
+        found += [(key, scores[key], *rest) for key, *rest in rows]
+        if len(found) == limit or len(best) < ahead:
+            return candidates_of(found)
+        tested, ahead = len(best), 4 * ahead
 
 
 def holding(db: apsw.Connection, match: str, where: Filter, tested: int, limit: int) -> list[Candidate]:
@@ -125,7 +158,7 @@ def holding(db: apsw.Connection, match: str, where: Filter, tested: int, limit: 
         f"CROSS JOIN memory m ON m.key = f.key WHERE {sql} LIMIT ?",
         (match, tested, *values, limit),
     )
-    return _candidates(rows)
+    return candidates_of(rows)
 
 
 def newest(db: apsw.Connection, where: Filter, limit: int) -> list[Candidate]:
@@ -144,7 +177,7 @@ def newest(db: apsw.Connection, where: Filter, limit: int) -> list[Candidate]:
     since = low
     for workspace in _workspace_keys(db, parts):
         for status in _statuses(parts):
-            found += _candidates(db.execute(text, (workspace, status, since, high, *values, limit)))
+            found += candidates_of(db.execute(text, (workspace, status, since, high, *values, limit)))
         found.sort(key=lambda c: (c.occurred_us, c.key), reverse=True)
         del found[limit:]
         since = max(low, found[-1].occurred_us) if len(found) == limit else low
@@ -158,7 +191,7 @@ def scan_by(db: apsw.Connection, where: Filter, driver: int, limit: int) -> list
         f"SELECT {_COLUMNS.format(score='0.0')} FROM {sql} ORDER BY m.occurred_us DESC, m.key DESC LIMIT ?",
         (*values, limit),
     )
-    return _candidates(rows)
+    return candidates_of(rows)
 
 
 def _keys(where: Filter, driver: int | None) -> Condition:
@@ -226,27 +259,20 @@ def _statuses(parts: Sequence[Filter]) -> tuple[str, ...]:
     return tuple(status for status in STATUSES if all(status in values for values in named))
 
 
-def _candidates(rows: Iterable[Sequence[Any]]) -> list[Candidate]:
-    return [Candidate(*row) for row in rows]
-
-
 def workspaces_of(db: apsw.Connection, where: Filter) -> list[int]:
     """Keys of the workspaces that a filter names; of all where it names none."""
     return _workspace_keys(db, _parts(where))
 
 
-def keys_fitting(db: apsw.Connection, where: Filter, driver: int | None) -> list[int]:
+def keys_fitting(db: apsw.Connection, where: Filter, driver: int | None) -> array[int]:
     """The keys of the active memories that fit a filter, ascending, read through the index of one of its conditions.
 
     Where that is its only condition, the index alone is read: memories that are not active may be among them.
     """
     sql, values = _index_keys(_parts(where)) or _keys(where, driver)
     # As one JSON text: of 50,000 keys, rows would cost four times as much.
-    keys: list[int] = orjson.loads(
-        db.execute(f"WITH fit (key) AS ({sql}) SELECT json_group_array(key) FROM fit", values).get
-    )
-    keys.sort()
-    return list(dict.fromkeys(keys))  # a memory may have several of the tags or paths
+    text = db.execute(f"WITH fit (key) AS ({sql}) SELECT json_group_array(key) FROM fit", values).get
+    return keys_of_list(text)  # a memory may have several of the tags or paths
 
 
 def is_in_index(where: Filter) -> bool:
@@ -269,4 +295,4 @@ def candidates_at(db: apsw.Connection, keys: Sequence[int]) -> list[Candidate]:
     sql = (
         f"SELECT {_WITH_FILES.format(score='0.0')} FROM json_each(?) k CROSS JOIN memory m ON m.key = k.value"
     )
-    return _candidates(db.execute(sql, (to_json(keys),)))
+    return candidates_of(db.execute(sql, (to_list(keys),)))

@@ -85,6 +85,8 @@ class GroupCommitWriter:
         self._queue: queue.SimpleQueue[_Write[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._owed = 0
+        self._in_line = False
         self.commits = 0
         self.writes = 0
 
@@ -100,22 +102,29 @@ class GroupCommitWriter:
         self._start()
         loop = asyncio.get_running_loop()
         write: _Write[T] = _Write(action, loop, loop.create_future(), author or self._author)
+        self._owed += 1
         self._queue.put(write)
         try:
             done, _ = await asyncio.wait([write.future], timeout=self._timeout_s)
+            if not done and write.take():
+                raise busy(self._lock_path, self._timeout_s)
+            return await write.future
         except asyncio.CancelledError:
             write.take()  # not begun: it never runs; begun: it is finished, and nobody learns of it
             raise
-        if not done and write.take():
-            raise busy(self._timeout_s)
-        return await write.future
+        finally:
+            self._owed -= 1
 
     def close(self) -> None:
-        """Finishes what was queued and closes the connection; waits for the thread."""
+        """Finishes what was queued and closes the connection; waits for the thread.
+
+        Not where the thread stands in line behind another process, and nobody waits any more for what it would write.
+        """
         self._closed = True
         if self._thread is not None:
             self._queue.put(None)
-            self._thread.join(self._timeout_s)
+            if self._owed or not self._in_line:
+                self._thread.join(self._timeout_s)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -138,6 +147,7 @@ class GroupCommitWriter:
                         attach(connection, lambda: self._writing)
                 self._commit_group(connection, lock, group)
             except Exception as error:  # noqa: BLE001 - the outermost frame of the worker
+                self._in_line = False
                 for write in group:
                     write.error = write.error or error
                 connection = _usable(connection)
@@ -164,7 +174,9 @@ class GroupCommitWriter:
         return group
 
     def _commit_group(self, connection: apsw.Connection, lock: SideLock, group: list[_Write[Any]]) -> None:
+        self._in_line = True
         with lock, translated():
+            self._in_line = False
             connection.execute("BEGIN IMMEDIATE")
             try:
                 changes = connection.total_changes()
@@ -212,13 +224,8 @@ def _run_alone(connection: apsw.Connection, write: _Write[Any]) -> None:
 def _run_one(connection: apsw.Connection, write: _Write[Any]) -> None:
     """Runs one write in a savepoint; its own error stays its own, a broken transaction is everyone's."""
     connection.execute("SAVEPOINT one")
-    try:
-        with translated():
-            write.result = write.action(connection)
-    except Exception as error:
-        write.error = error
-        if not connection.in_transaction:
-            raise
+    _run_alone(connection, write)
+    if write.error is not None:
         connection.execute("ROLLBACK TO one")
     connection.execute("RELEASE one")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import apsw
 
 from retain.errors import Conflict, NotFound
 from retain.model import Draft, Memory, to_us
+from retain.storage.later import Later
 from retain.storage.rows import COLUMNS, TABLES, content_hash, dedup_hash, split_body, to_json, to_memory
 from retain.storage.text import indexed
 from retain.storage.trust import inherit, judge, said_again
@@ -58,42 +60,47 @@ def add_workspace(
     return int(key)
 
 
-def add_memory(db: apsw.Connection, new: NewMemory) -> Added:
+def add_memory(db: apsw.Connection, new: NewMemory, later: Later | None = None) -> Added:
     """Stores a memory, or finds the one that it duplicates exactly.
+
+    Args:
+        db: inside a transaction.
+        new: what to store.
+        later: takes what may wait until the caller flushes it; None does all now.
 
     Raises:
         Conflict: the source_id is taken by a memory with other content.
     """
+    if later is None:
+        later = Later()
+        added = add_memory(db, new, later)
+        later.flush(db)
+        return added
     dedup = dedup_hash(new.draft)
     known = _known(db, new, dedup)
     if known is not None:
         return known
-    key = insert_memory(db, new, dedup=dedup)
-    _index_words(db, key, new.draft, new.draft.context)
+    key = insert_memory(db, new, later, dedup=dedup)
+    _index_words(later, key, new.draft, new.draft.context)
     return Added(id=new.id, key=key, created=True)
 
 
 def _known(db: apsw.Connection, new: NewMemory, dedup: bytes) -> Added | None:
-    if row := db.execute("SELECT key FROM memory WHERE id = ?", (new.id,)).fetchone():
-        return Added(id=new.id, key=row[0], created=False)
-    if new.draft.source_id is not None:
-        row = db.execute(
-            "SELECT id, key, dedup FROM memory WHERE workspace = ? AND source_id = ?",
-            (new.workspace, new.draft.source_id),
-        ).fetchone()
-        if row:
-            if row[2] != dedup:
-                raise Conflict(
-                    f"source_id: {new.draft.source_id!r} already names memory {row[0]} with other content",
-                    hint="revise that memory instead",
-                )
-            return Added(id=row[0], key=row[1], created=False)
     row = db.execute(  # asked first: an update that finds nothing costs thirty times as much
-        "SELECT id, key FROM memory WHERE workspace = ? AND dedup = ? AND status = 'active'",
-        (new.workspace, dedup),
+        "SELECT id, key, dedup, 'id' FROM memory WHERE id = ?1 UNION ALL "
+        "SELECT id, key, dedup, 'source' FROM memory WHERE workspace = ?2 AND source_id = ?3 UNION ALL "
+        "SELECT id, key, dedup, 'text' FROM memory WHERE workspace = ?2 AND dedup = ?4 AND status = 'active'",
+        (new.id, new.workspace, new.draft.source_id, dedup),
     ).fetchone()
     if row is None:
         return None
+    if row[3] == "source" and row[2] != dedup:
+        raise Conflict(
+            f"source_id: {new.draft.source_id!r} already names memory {row[0]} with other content",
+            hint="revise that memory instead",
+        )
+    if row[3] != "text":
+        return Added(id=row[0], key=row[1], created=False)
     db.execute(
         "UPDATE memory SET seen = seen + 1, seen_us = max(seen_us, ?), source_id = coalesce(source_id, ?) "
         "WHERE key = ?",
@@ -116,14 +123,14 @@ def _sighted(db: apsw.Connection, key: int, new: NewMemory) -> None:
 
 
 def insert_memory(
-    db: apsw.Connection, new: NewMemory, *, status: str = "active", dedup: bytes | None = None
+    db: apsw.Connection, new: NewMemory, later: Later, *, status: str = "active", dedup: bytes | None = None
 ) -> int:
     """Stores a memory with its tags and paths and returns its key; into the full-text index it does not go.
 
     ``dedup`` is its ``dedup_hash``, where the caller has made that already.
     """
     draft = new.draft
-    judged = judge(db, new)
+    judged = judge(db, new, later)
     body, apart = split_body(draft.text)
     occurred_us = new.now_us if draft.occurred_at is None else to_us(draft.occurred_at)
     db.execute(
@@ -172,9 +179,8 @@ def insert_memory(
     return key
 
 
-def _index_words(db: apsw.Connection, key: int, said: Draft | Memory, context: str) -> None:
-    db.execute(
-        "INSERT INTO memory_fts (rowid, title, body, paths, symbols, context) VALUES (?, ?, ?, ?, ?, ?)",
+def _index_words(later: Later, key: int, said: Draft | Memory, context: str) -> None:
+    later.index(
         (
             key,
             indexed(said.title),
@@ -182,7 +188,7 @@ def _index_words(db: apsw.Connection, key: int, said: Draft | Memory, context: s
             indexed(" ".join(said.paths)),
             indexed(" ".join((*said.symbols, *said.tags))),
             indexed(context),
-        ),
+        )
     )
 
 
@@ -195,18 +201,24 @@ def index_again(db: apsw.Connection, key: int) -> None:
         "WHERE m.key = ? ORDER BY p.occurred_us DESC, p.key DESC LIMIT 1",
         (key,),
     ).get
-    _index_words(db, key, memory, context or "")
+    later = Later()
+    _index_words(later, key, memory, context or "")
+    later.flush(db)
 
 
-def supersede(db: apsw.Connection, old_id: str, new: NewMemory, reason: str) -> Added:
+def supersede(
+    db: apsw.Connection, old_id: str, new: NewMemory, reason: str, later: Later | None = None
+) -> Added:
     """Stores a revision and marks the old memory as superseded by it; nothing is overwritten.
+
+    ``later`` is as with ``add_memory``.
 
     Raises:
         NotFound: no such memory.
         Conflict: the old memory is not active, or the revision says exactly what it already said.
     """
     old_key = _active_key(db, old_id)
-    added = add_memory(db, new)
+    added = add_memory(db, new, later)
     if added.key == old_key:
         raise Conflict(f"text: memory {old_id} already says exactly this")
     db.execute(
@@ -283,41 +295,6 @@ def link_to_error(db: apsw.Connection, fix: int, workspace: int, *, source_id: s
         inherit(db, fix, row[0])
 
 
-def has_receipt(db: apsw.Connection, event_id: str) -> bool:
-    """Whether this event was drained before."""
-    return db.execute("SELECT 1 FROM event_receipt WHERE id = ?", (event_id,)).fetchone() is not None
-
-
-def add_receipt(
-    db: apsw.Connection,
-    *,
-    event_id: str,
-    workspace: int,
-    session: str,
-    name: str,
-    received_us: int,
-    drained_us: int,
-    outcome: str,
-    memories: int,
-    redacted: Mapping[str, int],
-) -> None:
-    """Keeps that an event was drained and what became of it."""
-    db.execute(
-        "INSERT OR IGNORE INTO event_receipt VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            event_id,
-            workspace,
-            session,
-            name,
-            received_us,
-            drained_us,
-            outcome,
-            memories,
-            to_json(dict(redacted)),
-        ),
-    )
-
-
 def add_dead_letter(
     db: apsw.Connection, *, event_id: str, received_us: int, error: str, payload: bytes
 ) -> None:
@@ -373,18 +350,19 @@ def set_tracker_state(db: apsw.Connection, workspace: int, session: str, state: 
     db.execute("UPDATE session SET tracker = ? WHERE workspace = ? AND id = ?", (state, workspace, session))
 
 
-def last_prompt(db: apsw.Connection, workspace: int, session: str) -> str:
-    """Title of the newest prompt of a session: what the memories after it are about.
+def last_prompt(db: apsw.Connection, workspace: int, session: str) -> tuple[int, str]:
+    """When the newest prompt of a session was, and its title, which is what the memories after it are about.
 
-    Looks back to the session's start and no further, so that a session without a prompt costs no walk over all.
+    Looks back to the session's start and no further, so that a session without a prompt, which gives 0 and an empty
+    title, costs no walk over all.
     """
     row = db.execute(
-        "SELECT title FROM memory WHERE workspace = ?1 AND session = ?2 AND kind = 'prompt' AND occurred_us >= "
-        "coalesce((SELECT started_us FROM session WHERE workspace = ?1 AND id = ?2), 0) "
+        "SELECT occurred_us, title FROM memory WHERE workspace = ?1 AND session = ?2 AND kind = 'prompt' "
+        "AND occurred_us >= coalesce((SELECT started_us FROM session WHERE workspace = ?1 AND id = ?2), 0) "
         "ORDER BY occurred_us DESC, key DESC LIMIT 1",
         (workspace, session),
     ).fetchone()
-    return str(row[0]) if row else ""
+    return (int(row[0]), str(row[1])) if row else (0, "")
 
 
 STATE_FACT = "store.state"
@@ -392,6 +370,31 @@ STATE_FACT = "store.state"
 
 STATISTICS_FACT = "planner.statistics"
 """The fact that holds what the planner counted: values of fields, so it is erased with the memories that had them."""
+
+WORDS_FACT = "words.common"
+"""The fact that holds in how many memories the most common words stand; erased like the other."""
+
+
+REMOVED_FACT = "texts.removed"
+"""The fact that changes when texts leave the store for good: what was made of texts before is not kept after that."""
+
+
+def note_removal(db: apsw.Connection) -> None:
+    """Keeps whatever is being made of the texts of now from being stored: they leave the store in this transaction."""
+    set_facts(db, [(REMOVED_FACT, os.urandom(8).hex())])
+    drop_fact(db, STATISTICS_FACT)  # it holds tags and paths
+    drop_fact(db, WORDS_FACT)
+
+
+def removals(db: apsw.Connection) -> str:
+    """A mark that differs after each removal of texts; asked for before they are read, and again before storing."""
+    row = db.execute("SELECT value FROM fact WHERE name = ?", (REMOVED_FACT,)).fetchone()
+    return str(row[0]) if row else ""
+
+
+def drop_fact(db: apsw.Connection, name: str) -> None:
+    """Forgets a small fact."""
+    db.execute("DELETE FROM fact WHERE name = ?", (name,))
 
 
 def renew_token(db: apsw.Connection) -> None:

@@ -1,5 +1,5 @@
-//! The Python module `retain._core`: forwards to `retain-core` and `retain-sampler`, and holds no
-//! logic of its own.
+//! The Python module `retain._core`: forwards to `retain-core`, `retain-sampler` and `retain-seal`,
+//! and holds no logic of its own.
 //!
 //! One rule holds everywhere here: while a value of the core is in use ([`guarded`]), no code of
 //! Python's users runs, no `__eq__`, no `__hash__`, no destructor. What leaves a container is dropped
@@ -12,13 +12,16 @@
 mod cache;
 mod cost;
 mod error;
+mod expressions;
 mod fast;
 mod filters;
 mod guarded;
 mod key;
+mod postings;
 mod queue;
 mod redact;
 mod sampler;
+mod seal;
 mod space;
 mod vector;
 
@@ -29,11 +32,17 @@ mod _core {
     #[pymodule_export]
     use crate::cost::CostEstimator;
     #[pymodule_export]
+    use crate::expressions::Expressions;
+    #[pymodule_export]
+    use crate::postings::{Postings, RowLengths, ascending_keys};
+    #[pymodule_export]
     use crate::queue::BatchQueue;
     #[pymodule_export]
     use crate::redact::Redactor;
     #[pymodule_export]
     use crate::sampler::MemorySampler;
+    #[pymodule_export]
+    use crate::seal::{key_id, open_with_key, open_with_secret, public_key, seal_to_public, seal_with_key};
     #[pymodule_export]
     use crate::space::{Space, SpaceCorpus};
     #[pymodule_export]

@@ -53,7 +53,7 @@ impl Octets {
         self.numbers(name, f32::from_ne_bytes)
     }
 
-    fn keys(&self) -> Result<Vec<i64>, CoreError> {
+    pub(crate) fn keys(&self) -> Result<Vec<i64>, CoreError> {
         self.numbers("keys", i64::from_ne_bytes)
     }
 
@@ -153,14 +153,6 @@ impl VectorMatrix {
             named.set_item(way.name(), us)?;
         }
         Ok(named)
-    }
-
-    fn costs(&self, py: Python<'_>) -> PyResult<HashMap<&'static str, (f64, f64)>> {
-        self.read(py, |matrix| {
-            let costs = matrix.costs();
-            let pair = |line: CostLine| (line.startup_us, line.row_us);
-            Ok(Way::ALL.map(|way| (way.name(), pair(costs.of(way)))).into())
-        })
     }
 
     fn set_costs(&self, py: Python<'_>, costs: HashMap<String, (f64, f64)>) -> PyResult<()> {

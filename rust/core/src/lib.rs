@@ -6,6 +6,8 @@
 //! - [`cache`]: a bounded map with expiry, tags and a choice of eviction policies;
 //! - [`queue`]: a priority queue with lanes and delayed items;
 //! - [`cost`]: how many rows a filter yields, and what a plan costs;
+//! - [`postings`]: bm25 over the pages of an FTS5 index;
+//! - [`expressions`]: which expression of a list is found in a text, by keywords first;
 //! - [`redact`]: secrets in texts, found and replaced in linear time;
 //! - [`space`]: vectors of texts, from a space fitted to the texts themselves.
 //! - [`vector`]: exact search over int8 vectors, filters inside.
@@ -31,6 +33,8 @@
 pub mod cache;
 pub mod cost;
 mod error;
+pub mod expressions;
+pub mod postings;
 pub mod queue;
 pub mod redact;
 pub mod space;

@@ -24,17 +24,6 @@ pub(crate) const ASKED_BYTES_MAX: usize = 1024 * 1024;
 
 const SOCKET: &str = "hook.sock";
 
-/// What came of asking.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// These bytes are to be printed.
-    Said(Vec<u8>),
-    /// A server is there and has not answered, or not in time, or not as agreed.
-    Silent,
-    /// No server is there, or it went away while it was asked.
-    Absent,
-}
-
 /// A question on its way.
 pub(crate) struct Asked {
     stream: UnixStream,
@@ -43,7 +32,7 @@ pub(crate) struct Asked {
 }
 
 /// The frame of a question.
-pub(crate) fn question(event: &str, place: &Place, record: &str) -> Vec<u8> {
+pub(crate) fn question(event: &str, place: &Place) -> Vec<u8> {
     let mut json = String::with_capacity(event.len() + 300);
     json.push_str("{\"v\":1,\"event\":");
     json.push_str(event);
@@ -51,7 +40,6 @@ pub(crate) fn question(event: &str, place: &Place, record: &str) -> Vec<u8> {
         ("cwd", &*place.cwd),
         ("branch", &*place.branch),
         ("commit", &*place.commit),
-        ("record", record),
     ] {
         json.push_str(",\"");
         json.push_str(key);
@@ -80,33 +68,29 @@ impl Asked {
     }
 
     /// Waits for the answer until the deadline; past it, takes only what is there already.
-    pub(crate) fn answer(mut self, deadline: Instant) -> Answer {
+    ///
+    /// None where the server has not answered, not in time, or not as agreed.
+    pub(crate) fn answer(mut self, deadline: Instant) -> Option<Vec<u8>> {
         while self.sent < self.frame.len() {
             match self.send() {
-                Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if !wait(&self.stream, PollFlags::OUT, deadline) {
-                        return Answer::Silent;
-                    }
+                    wait(&self.stream, PollFlags::OUT, deadline).then_some(())?;
                 }
-                Err(_) => return Answer::Absent,
+                sent => sent.ok()?,
             }
         }
         let mut reply = Vec::new();
         loop {
             match read_some(&mut self.stream, &mut reply) {
-                Ok(0) => return Answer::Absent,
-                Ok(_) => match whole(&reply) {
-                    Some(true) => return Answer::Said(reply.split_off(4)),
-                    Some(false) => return Answer::Silent,
-                    None => {}
-                },
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if !wait(&self.stream, PollFlags::IN, deadline) {
-                        return Answer::Silent;
+                    wait(&self.stream, PollFlags::IN, deadline).then_some(())?;
+                }
+                Err(_) | Ok(0) => return None,
+                Ok(_) => {
+                    if let Some(printable) = whole(&reply) {
+                        return printable.then(|| reply.split_off(4));
                     }
                 }
-                Err(_) => return Answer::Absent,
             }
         }
     }
@@ -232,7 +216,7 @@ fn is_of(_: &OwnedFd, _: rustix::process::Uid) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Asked, REPLY_BYTES_MAX, is_printable, question, whole};
+    use super::{Asked, REPLY_BYTES_MAX, is_printable, question, whole};
     use crate::record::Place;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
@@ -262,8 +246,8 @@ mod tests {
             branch: "main".into(),
             commit: String::new(),
         };
-        let frame = question("{\"x\":1}", &place, "ab");
-        let json = br#"{"v":1,"event":{"x":1},"cwd":"/a \"b\"","branch":"main","commit":"","record":"ab"}"#;
+        let frame = question("{\"x\":1}", &place);
+        let json = br#"{"v":1,"event":{"x":1},"cwd":"/a \"b\"","branch":"main","commit":""}"#;
         assert_eq!(frame, framed(json));
     }
 
@@ -280,21 +264,18 @@ mod tests {
                 theirs.write_all(&[byte]).unwrap();
             }
         });
-        assert_eq!(
-            asked(ours, frame).answer(soon()),
-            Answer::Said(b"{\"a\":1}".to_vec())
-        );
+        assert_eq!(asked(ours, frame).answer(soon()), Some(b"{\"a\":1}".to_vec()));
         server.join().unwrap();
     }
 
     #[test]
-    fn a_server_that_says_nothing_is_silent_and_one_that_goes_away_is_absent() {
+    fn a_server_that_says_nothing_or_goes_away_has_no_answer() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        assert_eq!(asked(ours, framed(b"{}")).answer(Instant::now()), Answer::Silent);
+        assert_eq!(asked(ours, framed(b"{}")).answer(Instant::now()), None);
         drop(theirs);
         let (ours, theirs) = UnixStream::pair().unwrap();
         drop(theirs);
-        assert_eq!(asked(ours, framed(b"{}")).answer(soon()), Answer::Absent);
+        assert_eq!(asked(ours, framed(b"{}")).answer(soon()), None);
     }
 
     #[test]
@@ -303,7 +284,7 @@ mod tests {
         theirs.write_all(&framed(b"{}")).unwrap();
         assert_eq!(
             asked(ours, framed(b"{}")).answer(Instant::now()),
-            Answer::Said(b"{}".to_vec())
+            Some(b"{}".to_vec())
         );
     }
 
@@ -339,9 +320,8 @@ mod tests {
             let (ours, mut theirs) = UnixStream::pair().unwrap();
             theirs.write_all(&reply).unwrap();
             drop(theirs);
-            match asked(ours, Vec::new()).answer(soon()) {
-                Answer::Said(body) => assert!(is_printable(&body) && reply[4..] == body),
-                Answer::Silent | Answer::Absent => {}
+            if let Some(body) = asked(ours, Vec::new()).answer(soon()) {
+                assert!(is_printable(&body) && reply[4..] == body);
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-const VALUE_BYTES_MAX: usize = 200;
+/// From the end of a key to the end of its text.
+const FIELD_BYTES_MAX: usize = 300;
 
 /// The event's name where the payload says it once, or always the same; else nothing.
 pub(crate) fn name(payload: &[u8]) -> Option<&str> {
@@ -12,15 +13,15 @@ pub(crate) fn name(payload: &[u8]) -> Option<&str> {
 /// The text of a key, which is given with its quotes, where the payload says it once, or always the same.
 ///
 /// Inside a string of JSON the quotes of the key would be escaped, so that text which a user typed is no
-/// match; an object deep inside may hold the key as well, and then must not decide. The Python hook has the
-/// same rule.
+/// match; an object deep inside may hold the key as well, and then must not decide. In a payload that is no text
+/// nothing is believed. The Python hook has the same rule.
 pub(crate) fn field<'a>(payload: &'a [u8], key: &str) -> Option<&'a str> {
     let text = std::str::from_utf8(payload).ok()?;
     let mut found = None;
     let mut rest = text;
     while let Some(at) = rest.find(key) {
         rest = &rest[at + key.len()..];
-        let value = string_after_colon(rest)?;
+        let value = string_after_colon(rest.as_bytes())?;
         if found.is_some_and(|other| other != value) {
             return None;
         }
@@ -29,12 +30,18 @@ pub(crate) fn field<'a>(payload: &'a [u8], key: &str) -> Option<&'a str> {
     found
 }
 
-fn string_after_colon(text: &str) -> Option<&str> {
-    const BLANK: [char; 4] = [' ', '\t', '\n', '\r'];
-    let value = text.trim_start_matches(BLANK).strip_prefix(':')?;
-    let value = value.trim_start_matches(BLANK).strip_prefix('"')?;
-    let value = &value[..value.find('"')?];
-    (value.len() <= VALUE_BYTES_MAX && !value.contains('\\')).then_some(value)
+fn string_after_colon(text: &[u8]) -> Option<&str> {
+    let near = &text[..text.len().min(FIELD_BYTES_MAX)];
+    let value = after_blanks(near).strip_prefix(b":")?;
+    let value = after_blanks(value).strip_prefix(b"\"")?;
+    let end = value.iter().position(|&byte| byte == b'"')?;
+    let value = std::str::from_utf8(&value[..end]).ok()?;
+    (!value.contains('\\')).then_some(value)
+}
+
+fn after_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text.iter().take_while(|byte| b" \t\n\r".contains(byte)).count();
+    &text[blanks..]
 }
 
 /// A payload that looks like a JSON object, without the white space around it.

@@ -52,8 +52,17 @@ impl Failure {
         Self { kind, errno }
     }
 
+    /// There is no place for the data.
+    pub(crate) const NO_HOME: Self = Self {
+        kind: "LookupError",
+        errno: None,
+    };
+
     /// For people: what the system says.
     fn reason(&self) -> String {
+        if *self == Self::NO_HOME {
+            return "neither RETAIN_HOME nor HOME names a place".to_owned();
+        }
         reason(self.errno, self.kind)
     }
 
@@ -245,11 +254,10 @@ mod tests {
         }
         let line = Failure::numbered(Some(28)).line(5);
         assert_eq!(line, "5 hook.failed type=OSError errno=28\n");
-        let lost = Failure {
-            kind: "LookupError",
-            errno: None,
-        };
-        assert_eq!(lost.line(5), "5 hook.failed type=LookupError errno=None\n");
+        assert_eq!(
+            Failure::NO_HOME.line(5),
+            "5 hook.failed type=LookupError errno=None\n"
+        );
     }
 
     #[test]
@@ -319,6 +327,11 @@ mod tests {
         assert_eq!(
             warning(Some(&failed), None).unwrap(),
             "retain: events are not kept (Read-only file system). `retain doctor` says how to mend it."
+        );
+        assert!(
+            warning(Some(&Failure::NO_HOME), None)
+                .unwrap()
+                .contains("(neither RETAIN_HOME nor HOME names a place)")
         );
     }
 }

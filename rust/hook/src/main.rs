@@ -14,8 +14,10 @@ mod head;
 mod losses;
 mod place;
 mod record;
+mod seal;
 mod spool;
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -23,8 +25,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-use ask::{ASKED_BYTES_MAX, Answer, Asked};
-use losses::Failure;
+use ask::{ASKED_BYTES_MAX, Asked};
+use losses::{Failure, Untold};
 use place::{Here, Lost};
 use record::{Event, PAYLOAD_BYTES_MAX, Place};
 
@@ -37,6 +39,21 @@ fn patience(event: &str) -> Option<Duration> {
         SESSION_START => Some(Duration::from_secs(2)),
         "UserPromptSubmit" | "PreToolUse" | "PostToolUseFailure" => Some(Duration::from_millis(50)),
         _ => None,
+    }
+}
+
+/// Of a start's time, what is left to a process of its own where a server is there and does not answer.
+const COLD: Duration = Duration::from_millis(800);
+
+/// What is printed, and the losses that the user was told of when it is.
+struct Printed {
+    answer: Vec<u8>,
+    told: Option<(PathBuf, Untold)>,
+}
+
+impl From<Vec<u8>> for Printed {
+    fn from(answer: Vec<u8>) -> Self {
+        Self { answer, told: None }
     }
 }
 
@@ -55,7 +72,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let home = home_of(&arguments);
     let run = std::panic::AssertUnwindSafe(|| run(home, started, received_at_us));
-    let answer = std::panic::catch_unwind(run).unwrap_or_else(|_| {
+    let printed = std::panic::catch_unwind(run).unwrap_or_else(|_| {
         losses::tell(
             None,
             received_at_us,
@@ -64,11 +81,14 @@ fn main() -> ExitCode {
                 errno: None,
             },
         );
-        NOTHING.to_vec()
+        NOTHING.to_vec().into()
     });
-    let _ = io::stdout()
-        .write_all(&answer)
+    let done = io::stdout()
+        .write_all(&printed.answer)
         .and_then(|()| io::stdout().flush());
+    if let (Ok(()), Some((directory, told))) = (done, printed.told) {
+        losses::mark_told(&directory, &told);
+    }
     ExitCode::SUCCESS
 }
 
@@ -82,12 +102,12 @@ fn home_of(arguments: &[OsString]) -> Option<&OsStr> {
 }
 
 /// Takes the event; gives what is to be printed.
-fn run(home: Option<&OsStr>, started: Instant, received_at_us: u64) -> Vec<u8> {
+fn run(home: Option<&OsStr>, started: Instant, received_at_us: u64) -> Printed {
     let data_home = place::data_home(&Here { home });
     if data_home == Err(Lost::Rare) {
         let error = cold::hand_over(home);
         losses::tell(None, received_at_us, &error.into());
-        return NOTHING.to_vec();
+        return NOTHING.to_vec().into();
     }
     let data_home = data_home.map(|path| PathBuf::from(OsString::from_vec(path)));
     let read = read_bounded(&mut io::stdin().lock(), PAYLOAD_BYTES_MAX);
@@ -102,13 +122,13 @@ fn run(home: Option<&OsStr>, started: Instant, received_at_us: u64) -> Vec<u8> {
             .as_ref()
             .is_ok_and(|home| controls::holds_back(home, &payload, cwd))
     {
-        return NOTHING.to_vec();
+        return NOTHING.to_vec().into();
     }
     let hook = Hook {
         home,
         data_home,
         place: here(),
-        name: event::name(&payload),
+        name: event::name(&payload).filter(|_| !truncated),
         payload: &payload,
         truncated,
         started,
@@ -117,9 +137,9 @@ fn run(home: Option<&OsStr>, started: Instant, received_at_us: u64) -> Vec<u8> {
     match failed {
         Some(failure) => {
             hook.tell(&failure);
-            NOTHING.to_vec()
+            NOTHING.to_vec().into()
         }
-        None if payload.is_empty() => NOTHING.to_vec(),
+        None if payload.is_empty() => NOTHING.to_vec().into(),
         None => hook.take(),
     }
 }
@@ -137,56 +157,59 @@ struct Hook<'a> {
 }
 
 impl Hook<'_> {
-    fn take(&self) -> Vec<u8> {
-        let mut failure = None;
-        let mut written = None;
-        let mut record = Vec::new();
-        if is_captured(self.name) {
-            let place = &self.place;
-            let (payload, truncated, received_at_us) = (self.payload, self.truncated, self.received_at_us);
-            record = record::encode(&Event {
-                payload,
-                truncated,
-                received_at_us,
-                place,
-            });
-            match self
-                .spool()
-                .and_then(|directory| Ok(spool::write(&directory, &record)?))
-            {
-                Ok(done) => written = Some(done),
-                Err(error) => failure = Some(error),
-            }
-        }
-        let name = if written.is_some() {
-            record::name(&record)
+    fn take(&self) -> Printed {
+        let (written, mut failure) = if is_captured(self.name) {
+            self.write()
+                .map_or_else(|error| (None, Some(error)), |done| (Some(done), None))
         } else {
-            String::new()
+            (None, None)
         };
-        let asked = self.ask(&name);
+        let asked = self.ask();
         if let Some(Err(error)) = written.map(spool::Written::sync) {
             failure = Some(error.into());
         }
+        // The session was told when it began, unless it begins now; read before this event is among them.
+        let warns =
+            self.name == Some(SESSION_START) && event::field(self.payload, "\"source\"") != Some("compact");
+        let directory = self.spool().ok().filter(|_| warns);
+        let before = directory.as_deref().and_then(losses::untold);
         if let Some(failure) = &failure {
             self.tell(failure);
         }
         let reply = self.answer(asked).unwrap_or_else(|| NOTHING.to_vec());
-        if self.name == Some(SESSION_START) {
-            self.warned(reply, failure.as_ref())
-        } else {
-            reply
+        let warning = losses::warning(failure.as_ref().filter(|_| warns), before.as_ref());
+        match warning.and_then(|warning| with_warning(&reply, &warning)) {
+            Some(answer) => Printed {
+                answer,
+                told: directory.zip(before),
+            },
+            None => reply.into(),
         }
+    }
+
+    fn write(&self) -> Result<spool::Written, Failure> {
+        let record = record::encode(&Event {
+            payload: self.payload,
+            truncated: self.truncated,
+            received_at_us: self.received_at_us,
+            place: &self.place,
+        });
+        Ok(spool::write(&self.spool()?, &self.at_rest(&record))?)
     }
 
     fn spool(&self) -> Result<PathBuf, Failure> {
         match &self.data_home {
             Ok(home) => Ok(home.join("spool")),
             Err(Lost::NoFolder(errno)) => Err(Failure::numbered(Some(*errno))),
-            Err(_) => Err(Failure {
-                kind: "LookupError",
-                errno: None,
-            }),
+            Err(_) => Err(Failure::NO_HOME),
         }
+    }
+
+    /// The record as it lies in the spool: sealed where the data directory is encrypted.
+    fn at_rest<'r>(&self, record: &'r [u8]) -> Cow<'r, [u8]> {
+        let home = self.data_home.as_deref().ok();
+        home.and_then(|home| seal::sealed(home, record, self.received_at_us))
+            .map_or(Cow::Borrowed(record), Cow::Owned)
     }
 
     fn tell(&self, failure: &Failure) {
@@ -194,23 +217,20 @@ impl Hook<'_> {
     }
 
     /// The question to the server, sent; None where the event has no answer, or no server is there.
-    fn ask(&self, record: &str) -> Option<Asked> {
+    fn ask(&self) -> Option<Asked> {
         self.name.and_then(patience)?;
         let event = event::object(self.payload).filter(|event| event.len() <= ASKED_BYTES_MAX)?;
-        Asked::new(
-            self.data_home.as_ref().ok()?,
-            ask::question(event, &self.place, record),
-        )
+        Asked::new(self.data_home.as_ref().ok()?, ask::question(event, &self.place))
     }
 
+    /// What a server says, within the event's time; else a start is answered by a process of its own.
     fn answer(&self, asked: Option<Asked>) -> Option<Vec<u8>> {
         let deadline = self.started + self.name.and_then(patience)?;
-        match asked.map_or(Answer::Absent, |asked| asked.answer(deadline)) {
-            Answer::Said(reply) => Some(reply),
-            Answer::Absent if self.name == Some(SESSION_START) && self.has_store() => {
-                cold::answer(self.payload, self.home, deadline)
-            }
-            Answer::Silent | Answer::Absent => None,
+        let starts = self.name == Some(SESSION_START);
+        let of_server = deadline.checked_sub(COLD).filter(|_| starts).unwrap_or(deadline);
+        match asked.and_then(|asked| asked.answer(of_server)) {
+            None if starts && self.has_store() => cold::answer(self.payload, self.home, deadline),
+            said => said,
         }
     }
 
@@ -219,25 +239,6 @@ impl Hook<'_> {
         self.data_home
             .as_ref()
             .is_ok_and(|home| home.join("retain.db").exists())
-    }
-
-    /// The answer with a warning for the user where events were not kept and nobody said so yet.
-    fn warned(&self, reply: Vec<u8>, failed: Option<&Failure>) -> Vec<u8> {
-        if event::field(self.payload, "\"source\"") == Some("compact") {
-            return reply; // the session was told when it began
-        }
-        let directory = self.spool().ok();
-        let before = directory.as_deref().and_then(losses::untold);
-        let Some(warning) = losses::warning(failed, before.as_ref()) else {
-            return reply;
-        };
-        let Some(warned) = with_warning(&reply, &warning) else {
-            return reply;
-        };
-        if let (Some(directory), Some(told)) = (directory, before) {
-            losses::mark_told(&directory, &told);
-        }
-        warned
     }
 }
 

@@ -1,7 +1,5 @@
 //! One event as bytes of the spool; `retain/capture/spool.py` describes the format and reads it.
 
-use std::fmt::Write;
-
 /// Largest payload kept whole; a longer one is cut here and flagged.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of a record before cwd, branch and commit.
@@ -44,18 +42,28 @@ pub(crate) fn encode(event: &Event) -> Vec<u8> {
     ]
     .join(&0);
     meta.truncate(META_BYTES_MAX);
-    let length = u32::try_from(meta.len() + event.payload.len()).unwrap_or(u32::MAX);
+    framed(
+        &meta,
+        event.payload,
+        u16::from(event.truncated),
+        event.received_at_us,
+    )
+}
+
+/// A record around meta and payload, with its digest.
+pub(crate) fn framed(meta: &[u8], payload: &[u8], flags: u16, received_at_us: u64) -> Vec<u8> {
+    let length = u32::try_from(meta.len() + payload.len()).unwrap_or(u32::MAX);
     let meta_length = u16::try_from(meta.len()).unwrap_or(u16::MAX);
-    let time_us = event.received_at_us.min(i64::MAX as u64);
-    let mut data = Vec::with_capacity(HEADER_BYTES + meta.len() + event.payload.len());
+    let time_us = received_at_us.min(i64::MAX as u64);
+    let mut data = Vec::with_capacity(HEADER_BYTES + meta.len() + payload.len());
     data.extend_from_slice(MAGIC);
     data.extend_from_slice(&[0; DIGEST_BYTES]);
     data.extend_from_slice(&length.to_le_bytes());
     data.extend_from_slice(&meta_length.to_le_bytes());
-    data.extend_from_slice(&u16::from(event.truncated).to_le_bytes());
+    data.extend_from_slice(&flags.to_le_bytes());
     data.extend_from_slice(&time_us.to_le_bytes());
-    data.extend_from_slice(&meta);
-    data.extend_from_slice(event.payload);
+    data.extend_from_slice(meta);
+    data.extend_from_slice(payload);
     let body = MAGIC.len() + DIGEST_BYTES;
     let digest = blake2b_simd::Params::new()
         .hash_length(DIGEST_BYTES)
@@ -64,18 +72,9 @@ pub(crate) fn encode(event: &Event) -> Vec<u8> {
     data
 }
 
-/// The digest of an encoded record as hexadecimal text: the record's name.
-pub(crate) fn name(encoded: &[u8]) -> String {
-    let digest = &encoded[MAGIC.len()..MAGIC.len() + DIGEST_BYTES];
-    digest.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Event, HEADER_BYTES, Place, encode, name};
+    use super::{Event, HEADER_BYTES, Place, encode};
 
     #[test]
     fn a_record_is_laid_out_as_the_reader_expects() {
@@ -97,8 +96,9 @@ mod tests {
         assert_eq!(data[26..28], 1_u16.to_le_bytes());
         assert_eq!(data[28..36], 7_u64.to_le_bytes());
         assert_eq!(&data[HEADER_BYTES..], b"/p\0main\0c{}");
-        // hashlib.blake2b(data[20:], digest_size=16).hexdigest() of exactly these bytes
-        assert_eq!(name(&data), "cc3b65878406c52bd37c5ad8fff5c215");
+        // hashlib.blake2b(data[20:], digest_size=16).digest() of exactly these bytes
+        let digest = 0xcc3b_6587_8406_c52b_d37c_5ad8_fff5_c215_u128;
+        assert_eq!(data[4..20], digest.to_be_bytes());
     }
 
     #[test]

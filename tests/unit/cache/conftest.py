@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 
 from retain.cache.levels import Entry
 from retain.errors import CacheLevelDown
-from servers import RedisServer, redis_binary
+from servers import RedisServer
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
+def server(redis: RedisServer) -> RedisServer:
     """A running server."""
-    with RedisServer(redis_binary(), tmp_path) as running:
-        yield running
+    return redis
 
 
 class Clock:

@@ -122,6 +122,17 @@ def test_mem0_exports_of_every_shape(tmp_path: Path, wrap: str) -> None:
     assert [one.item and one.item.text for one in found[3:]] == (["ada uses vim", None] if wrap else [])
 
 
+def test_what_mem0_gives_of_its_store_is_read_whole() -> None:
+    first, second, third, last = items("mem0", FIXTURES / "mem0.json")
+    assert (first.text, first.tags) == ("Ada prefers tabs over spaces", ("mem0", "user:ada"))
+    assert second.text.splitlines() == [
+        "The build fails on Python 3.14: pin pydantic below 3", "project: shop", "priority: 2",
+    ]  # fmt: skip
+    assert second.tags == third.tags == ("mem0", "build", "pins", "user:ada", "agent:reviewer", "run:run-7")
+    assert last.text.startswith("Deploys happen on Thursday, with ")
+    assert str(last.occurred_at) > str(first.occurred_at) > "2026-11"
+
+
 NOTE = """---
 title: Cart
 type: component

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import retain
+from retain.capture import spool
 from retain.capture.past_sessions import tell, transcripts
 from retain.errors import Conflict, NotFound, StoreError
 from retain.memory import backfill
@@ -170,6 +172,39 @@ async def test_a_session_that_hooks_captured_is_not_doubled(
     assert len(await rows(memory, "SELECT * FROM event_receipt")) == report["events"]
 
 
+async def hook_prompt(memory: MemoryService, folder: Path, at_us: int, text: str) -> None:
+    """A prompt as a hook brings it: under an id of its own, with the time of the hook's clock."""
+    payload = {
+        "session_id": "s1",
+        "hook_event_name": "UserPromptSubmit",
+        "prompt": text,
+        "prompt_id": text[:9],
+    }
+    record = spool.Record(json.dumps(payload).encode(), at_us, cwd=str(folder))
+    spool.append(str(memory.settings.home / "spool"), record)
+    await memory.drain.run()
+
+
+@pytest.mark.parametrize("batch", [256, 1])
+async def test_what_hooks_missed_is_not_taken_for_another_event_that_they_captured_soon_after(
+    memory: MemoryService, projects: Path, folder: Path, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backfill, "BATCH_EVENTS", batch)
+    missed, captured = "Please round the cart total to the cent", "Please round the shipping costs as well"
+    session = Session(projects / "-project" / "s1.jsonl", folder)
+    session.prompt(missed)
+    session.clock += 3
+    session.prompt(captured)
+    session.say("Both are rounded now: prices are decimal.Decimal.")
+    session.write()
+    at = datetime.fromisoformat(session.lines[1]["timestamp"])
+    await hook_prompt(memory, folder, round(at.timestamp() * 1e6) + 120_000, captured)
+    account = await run(memory, projects)
+    assert (account["known"], account["lost"]) == (1, 0)
+    told = [text for kind, text, _ in await active(memory) if kind == "prompt"]
+    assert sorted(told) == sorted([missed, captured])
+
+
 async def test_a_fork_tells_only_what_is_its_own(
     memory: MemoryService, session: Session, projects: Path, folder: Path
 ) -> None:
@@ -256,6 +291,7 @@ async def test_a_run_that_was_cut_short_ends_as_one_that_was_not(
 ) -> None:
     session.write()
     monkeypatch.setattr(backfill, "BATCH_EVENTS", 1)
+    monkeypatch.setattr(backfill, "BATCHES_MAX", 1)
     async with retain.open(tmp_path / "whole", folder=folder) as memory:
         await run(memory, projects)
         whole = await active(memory)

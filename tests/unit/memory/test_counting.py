@@ -10,6 +10,7 @@ import pytest
 
 import retain
 from retain.memory import counting
+from retain.retrieval.planner import QueryPlanner, Statistics
 from retain.storage import writes
 from retain.storage.erasure import erase
 
@@ -39,6 +40,12 @@ async def test_what_is_counted_survives_the_store(home: Path, folder: Path) -> N
         again = await store.read(counting.kept)
     assert again is not None
     assert json.dumps(counting.as_fact(again)) == json.dumps(counting.as_fact(known))
+
+
+def test_what_went_while_it_was_counted_keeps_nobody_from_planning() -> None:
+    planner = QueryPlanner()
+    planner.update(Statistics(total=3, values={"kind": ([("note", 3)], 1, 3)}, time_bounds=[]))
+    assert planner.total == 3
 
 
 async def test_the_next_process_plans_with_what_the_last_one_counted(home: Path, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,11 @@ from retain.model import Recall
 pytestmark = pytest.mark.anyio
 
 NOW = datetime.now(UTC)
+
+
+def today() -> date:
+    """The day that a question of this moment counts from; a run may go past midnight."""
+    return datetime.now(UTC).astimezone().date()
 
 
 def told(recall: Recall) -> Any:
@@ -32,7 +37,7 @@ async def test_a_time_beside_words_lifts_and_hides_nothing(tmp_path: Path) -> No
     async with retain.open(tmp_path, folder=tmp_path) as memory:
         await fill(memory)
         found = await memory.recall("cart rounding 9 days ago", limit=30)
-        when = NOW.astimezone().date() - timedelta(days=9)
+        when = today() - timedelta(days=9)
         assert found.hits[0].memory.occurred_at.astimezone().date() == when
         assert len(found.hits) == 30
         assert "period" not in found.hits[0].parts
@@ -46,7 +51,7 @@ async def test_a_time_alone_filters_and_counts_what_it_leaves_out(tmp_path: Path
         await fill(memory)
         found = await memory.recall("what did we do in the last 10 days?", limit=30)
         dates = {hit.memory.occurred_at.astimezone().date() for hit in found.hits}
-        assert min(dates) >= NOW.astimezone().date() - timedelta(days=10)
+        assert min(dates) >= today() - timedelta(days=10)
         assert told(found)["as"] == "filter"
         assert found.hidden == {"outside_time": 30 - len(found.hits)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import subprocess
@@ -17,9 +18,11 @@ import retain
 from retain.capture import distil as distilling
 from retain.capture.redact import redact
 from retain.errors import StoreBusy
-from retain.memory.drain import ERROR_CHARS_MAX, LETTER_BYTES_MAX, DrainReport
+from retain.memory.digesting import ERROR_CHARS_MAX, LETTER_BYTES_MAX
+from retain.memory.drain import DrainReport
 from retain.memory.service import MemoryService
 from retain.model import Memory
+from retain.storage import writes
 
 pytestmark = pytest.mark.anyio
 
@@ -353,6 +356,59 @@ def _told(processes: list[Any]) -> list[Any]:
         process.stdin.write("go\n")
         process.stdin.flush()
     return processes
+
+
+async def test_a_drain_leaves_the_collection_of_cycles_as_it_was(memory: MemoryService, events: Any) -> None:
+    for collects in (True, False):
+        try:
+            (gc.enable if collects else gc.disable)()
+            events.prompts(3, f"session-{collects}")
+            assert (await memory.drain.run()).events == 3
+            assert gc.isenabled() is collects
+        finally:
+            gc.enable()
+
+
+async def test_what_a_memory_is_about_is_the_newest_prompt_not_the_last_to_come(
+    memory: MemoryService, events: Any
+) -> None:
+    began_us = events._clock_us
+    for at, animal in [(20, "zebras"), (10, "lions"), (30, "zebras"), (40, "geese")]:
+        events._clock_us = began_us + at
+        events.put(prompt=f"please count the {animal}", number=at)
+        events.bash("make count", f"counted {at}", failed=False)
+    await memory.drain.run()
+    about = "SELECT m.body FROM memory_fts f JOIN memory m ON m.key = f.rowid WHERE memory_fts MATCH 'context : {}' "
+    found = {
+        animal: [
+            str(body).split()[-1] for (body,) in await rows(memory, about.format(animal)) if "counted" in body
+        ]
+        for animal in ("zebras", "lions", "geese")
+    }
+    assert found == {"zebras": ["20", "10", "30"], "lions": [], "geese": ["40"]}
+
+
+async def test_a_transaction_that_fails_leaves_no_open_failure_behind(
+    memory: MemoryService, events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events.bash("pytest a.py", "E  assert 1 == 2\nFAILED a.py::test_a", failed=True)
+    await memory.drain.run()
+    refused = [StoreBusy("not now")]
+    store_tracker = writes.set_tracker_state
+
+    def refuse_once(*args: Any) -> None:
+        store_tracker(*args)
+        if refused:
+            raise refused.pop()
+
+    monkeypatch.setattr(writes, "set_tracker_state", refuse_once)
+    events.bash("pytest b.py", "E  assert 3 == 4\nFAILED b.py::test_b", failed=True)
+    events.bash("pytest b.py", "1 passed", failed=False)
+    await memory.drain.run()
+    assert not refused
+    assert [one.kind for one in await stored(memory)].count("fix") == 1
+    ((state,),) = await rows(memory, "SELECT tracker FROM session WHERE id = 's'")
+    assert [one["targets"] for one in json.loads(state)["s"]] == [["a.py"]]
 
 
 async def test_a_store_that_refuses_leaves_the_spool_as_it_is(

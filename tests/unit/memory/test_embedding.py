@@ -13,8 +13,10 @@ from tests.conftest import StoreOpener
 from retain.config import Settings
 from retain.errors import EmbeddingFailed
 from retain.memory import embedding as module
+from retain.memory import precedence as waits
 from retain.memory.embedding import Embedding, EmbeddingProgress
 from retain.memory.embedding_cache import EmbeddingCache
+from retain.memory.precedence import Precedence
 from retain.memory.questions import Questions
 from retain.memory.serving import Serving
 from retain.model import Draft, new_id
@@ -92,6 +94,21 @@ async def test_every_active_memory_gets_a_vector_and_new_ones_join(
         assert await background.run() == 5
         assert await background.run() == 0
         assert set(await vectors(store, CORPUS)) == {*first, *more}
+
+
+async def test_vectors_are_made_when_nobody_asks(
+    home: Path, open_store: StoreOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "PATIENCE_S", 60.0)
+    async with open_store() as store:
+        await add(store, 120)
+        precedence = Precedence()
+        with precedence.question():
+            made = asyncio.create_task(service(home, store, precedence=precedence).run())
+            for _ in range(200):
+                await asyncio.sleep(0)
+            assert not made.done()
+        assert await made == 120
 
 
 async def test_another_process_goes_on_where_one_stopped(home: Path, open_store: StoreOpener) -> None:

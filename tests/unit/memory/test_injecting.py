@@ -15,7 +15,7 @@ from tests.conftest import GitRepo
 import retain
 from retain.interfaces.questions import told_event
 from retain.memory.hindsight import is_telling
-from retain.memory.injecting import question_of
+from retain.memory.prompts import question_of
 from retain.memory.service import MemoryService
 
 pytestmark = pytest.mark.anyio
@@ -85,11 +85,11 @@ async def test_a_start_tells_what_presses_first_errors_tasks_decisions_and_only_
     await client.memory.remember("Prices are decimal.Decimal because floats lose cents", kind="decision")
     lines = (await client.start()).splitlines()
     assert lines[0].startswith("What earlier sessions left in this repository")
-    assert "not fixed yet: error: unused import" in lines[1]
+    assert "not fixed yet: $ make lint (failed with exit code 1) error: unused import" in lines[1]
     assert "open task: To do: 1 of 2 done" in lines[2]
     assert "decimal.Decimal" in lines[3]
     assert not any("Task completed" in line or "Task pending" in line for line in lines)
-    assert not any(f"not fixed yet: {BROKEN}" in line for line in lines)
+    assert not any("not fixed yet" in line and BROKEN in line for line in lines)
 
 
 async def test_a_resumed_session_is_told_only_what_others_did_since_its_last_event(
@@ -116,15 +116,43 @@ async def test_clear_gives_a_short_digest(client: Client) -> None:
 
 async def test_after_a_compaction_a_session_is_told_what_it_did_itself(client: Client, events: Any) -> None:
     events.put(session="now", prompt="please mend the cart total of orders")
+    events.put(session="now", prompt="thanks, go on")
     events.put("Stop", session="now", last_assistant_message="We use integers of cents because floats drift.")
     events.edit("src/cart.py", "a = 1.0", "a = 100", session="now")
     events.edit("src/cart.py", "b = 1.0", "b = 100", session="now")
     events.bash("make lint", "error: unused import", failed=True, session="now")
     told = await client.start("compact")
     assert told.startswith("What this session did before it was compacted")
-    assert "not fixed yet: error: unused import" in told
+    assert "not fixed yet: $ make lint (failed with exit code 1) error: unused import" in told
     assert "files changed, and how often: src/cart.py (2)" in told
     assert "please mend the cart total" in told
+    assert "go on" not in told
+
+
+async def test_what_a_command_failed_with_on_the_way_to_its_fix_is_not_told_as_open(
+    client: Client, events: Any
+) -> None:
+    for line in ("AssertionError: the cart total drifts", "NameError: name 'Decimal' is not defined"):
+        events.bash("pytest tests/test_cart.py", line, failed=True, session="before")
+        events.edit("src/cart.py", f"# {line}", "currency = order.currency", session="before")
+    events.bash("pytest tests/test_cart.py", "1 passed", failed=False, session="before")
+    told = await client.start()
+    assert "NameError" in told
+    assert "not fixed yet" not in told
+
+
+async def test_a_line_says_nothing_twice_and_not_where_a_command_ran(client: Client, events: Any) -> None:
+    events.bash("make lint", "error: unused import of decimal", failed=True, session="a")
+    made = "[main 8c41f0d] Totals are exact\n 2 files changed"
+    events.bash("git commit -m 'Totals are exact'", made, failed=False, session="a")
+    await mended(events, "a")
+    await client.memory.remember("Prices are decimal.Decimal because floats lose cents", kind="decision")
+    told = await client.start()
+    assert told.count("unused import of decimal") == 1
+    assert told.count("floats lose cents") == 1
+    assert f"- Fixed: {BROKEN} — Failed: pytest tests/test_cart.py Changed in between: src/cart.py" in told
+    assert "- Totals are exact (commit 8c41f0d on main) 2 files changed (commit, " in told
+    assert "- not fixed yet: $ make lint (failed with exit code 1) error: unused" in told
 
 
 async def test_a_start_tells_of_commits_that_no_session_made_and_of_another_branch(
@@ -256,8 +284,8 @@ async def test_events_of_a_session_that_come_at_once_do_not_show_the_same_twice(
 
 @pytest.mark.parametrize(
     "prompt",
-    ["", "yes", "go on", "/clear", "/review src/cart.py please", "continue", "ok", "<command-name>/x</command-name>",
-     "<ide_opened_file>src/cart.py is open</ide_opened_file> yes"],
+    ["", "yes", "go on", "thanks, go on", "/clear", "/review src/cart.py please", "continue", "ok",
+     "<command-name>/x</command-name>", "<ide_opened_file>src/cart.py is open</ide_opened_file> yes"],
 )  # fmt: skip
 async def test_commands_and_prompts_that_ask_nothing_are_not_looked_up(client: Client, prompt: str) -> None:
     await client.memory.remember("The cart total is rounded half to even; review src/cart.py")

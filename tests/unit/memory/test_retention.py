@@ -28,7 +28,7 @@ async def fill(memory: MemoryService) -> None:
 
 
 async def left(memory: MemoryService) -> set[str]:
-    return {one.text for one in await memory.timeline(limit=50)}
+    return {one.text for one in (await memory.timeline(limit=50)).memories}
 
 
 async def test_each_kind_is_kept_as_long_as_its_setting_says(home: Path, folder: Path) -> None:

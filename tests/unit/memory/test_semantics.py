@@ -18,6 +18,7 @@ from retain.memory.semantics import NEAREST, NOTHING, Nearest, Semantics, agains
 from retain.memory.service import MemoryService
 from retain.model import Filter, Glob, In, Query
 from retain.retrieval.planner import Plan, QueryPlanner
+from retain.retrieval.space import MODEL
 from retain.retrieval.vector_plan import VectorPlan
 from retain.retrieval.vectors import VectorIndex
 from retain.storage.reads import Reader
@@ -169,6 +170,24 @@ async def test_an_embedder_that_fails_leaves_its_space_out(filled: MemoryService
     found = await ask(filled, "acquire", semantics=semantics)
     assert (found.shares, found.left_out) == ({}, {"corpus-1": "the model is away"})
     assert not found.whole
+
+
+@pytest.mark.parametrize(
+    ("name", "known"), [("all-minilm-l6-v2-int8-6b5d2f0e76d0", True), ("onnx-6b5d2f0e76d0", False)]
+)
+async def test_only_cosines_of_a_model_that_the_gate_was_fitted_on_are_told(
+    filled: MemoryService, name: str, known: bool
+) -> None:
+    serving = filled._semantics.serving
+
+    class Named:
+        def at(self, reader: Reader) -> list[Any]:
+            return [(replace(space, name=name, kind=MODEL), asks) for space, asks in serving.at(reader)]
+
+    semantics = Semantics(Named(), VectorIndex(), filled._planner, live=False)  # type: ignore[arg-type]
+    found = await ask(filled, "acquire", semantics=semantics)
+    assert (await ask(filled, "acquire")).cosines == {}, "the fitted space is none"
+    assert set(found.cosines) == (set(found.shares[MODEL]) if known else set())
 
 
 def test_a_share_is_the_place_between_the_last_and_the_first() -> None:

@@ -130,7 +130,7 @@ def test_the_manifest_passes_strictly() -> None:
 
 def test_the_marketplace_lists_the_plugin_by_a_path_inside() -> None:
     market = json.loads((ROOT / ".claude-plugin" / "marketplace.json").read_bytes())
-    assert market.keys() == {"name", "owner", "plugins"}
+    assert market.keys() == {"name", "description", "owner", "plugins"}
     assert market["owner"]["name"]
     assert not market["name"].startswith(("claude-", "anthropic-"))
     (listed,) = market["plugins"]

@@ -13,7 +13,10 @@ from retain.retrieval.confidence import (
     HELD_POWER,
     JUDGED,
     MEMORIES_FITTED,
+    MODEL_COEFFICIENTS,
+    Closeness,
     Evidence,
+    closeness_of,
     evidence_of,
     probability,
 )
@@ -50,6 +53,7 @@ def evidence(library: Any, text: str) -> Evidence:
 
 def test_every_feature_has_its_coefficient() -> None:
     assert list(COEFFICIENTS) == [field.name for field in fields(Evidence)]
+    assert list(MODEL_COEFFICIENTS) == [field.name for of in (Evidence, Closeness) for field in fields(of)]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,23 @@ def test_every_feature_has_its_coefficient() -> None:
 def test_each_feature_speaks_in_its_direction(feature: str, value: float, better: bool) -> None:
     changed = probability(replace(FAIR, **{feature: value}), MEMORIES_FITTED)
     assert (changed > probability(FAIR, MEMORIES_FITTED)) == better
+
+
+@pytest.mark.parametrize(("feature", "better"), [("nearest", True), ("around", False), ("shown", True)])
+def test_what_a_model_says_speaks_in_its_direction(feature: str, better: bool) -> None:
+    usual = Closeness(nearest=0.5, around=0.3, shown=0.4)
+    changed = replace(usual, **{feature: getattr(usual, feature) + 0.1})
+    before, after = (probability(FAIR, MEMORIES_FITTED, one) for one in (usual, changed))
+    assert (after > before) == better
+
+
+def test_closeness_is_that_of_the_nearest_of_the_last_and_of_what_is_shown() -> None:
+    cosines = {7: 0.6, 8: 0.5, 9: 0.2}
+    assert closeness_of(cosines, [1, 9, 8]) == Closeness(nearest=0.6, around=0.2, shown=0.5)
+    assert closeness_of(cosines, [1, 2]) == Closeness(nearest=0.6, around=0.2, shown=0.2), (
+        "as the last at most"
+    )
+    assert closeness_of({}, [7]) is None, "no model was asked"
 
 
 def test_a_hit_that_holds_the_whole_question_leaves_no_doubt() -> None:

@@ -31,19 +31,19 @@ def folder(tmp_path: Path) -> Path:
     return write_model(tmp_path / "model")
 
 
-def write_model(folder: Path) -> Path:
+def write_model(folder: Path, dim: int = 4) -> Path:
     onnx = pytest.importorskip("onnx")
     np = pytest.importorskip("numpy")
     tokenizers = pytest.importorskip("tokenizers")
     pytest.importorskip("onnxruntime")
-    table = np.vstack([np.zeros(4), np.eye(4)]).astype(np.float32)
+    table = np.vstack([np.zeros(dim), np.eye(4, dim)]).astype(np.float32)
     helper = onnx.helper
     names = ("input_ids", "attention_mask")
     graph = helper.make_graph(
         [helper.make_node("Gather", ["table", "input_ids"], ["tokens"])],
         "words",
         [helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["b", "t"]) for name in names],
-        [helper.make_tensor_value_info("tokens", onnx.TensorProto.FLOAT, ["b", "t", 4])],
+        [helper.make_tensor_value_info("tokens", onnx.TensorProto.FLOAT, ["b", "t", dim])],
         [onnx.numpy_helper.from_array(table, "table")],
     )
     built = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])

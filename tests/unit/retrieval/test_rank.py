@@ -95,6 +95,16 @@ def test_a_memory_gains_by_the_words_of_its_neighbour() -> None:
     assert "neighbour" not in found[2].parts
 
 
+def test_what_was_said_by_whom_the_question_names_is_lifted() -> None:
+    assert keys(ranked_of(candidate(1, 6.0), candidate(5, 5.0), said={5})) == [5, 1]
+
+
+def test_the_more_a_question_says_the_more_a_title_of_its_words_counts() -> None:
+    better, titled = candidate(1, 6.5), candidate(5, 5.0)
+    for words, order in ((3, [1, 5]), (7, [1, 5]), (20, [5, 1])):
+        assert keys(ranked_of(better, titled, words=words, titles={5: 0.2})) == order
+
+
 def test_what_was_decided_stands_above_what_was_typed() -> None:
     kinds = sorted(KIND_WEIGHTS, key=lambda kind: -KIND_WEIGHTS[kind])
     assert kinds[:2] == ["decision", "fix"]
@@ -135,6 +145,15 @@ def test_the_fitted_space_says_less_where_a_model_was_asked() -> None:
     assert model == pytest.approx(WEIGHTS.model * best)
     assert both == pytest.approx((WEIGHTS.model + WEIGHTS.corpus_beside) * best)
     assert WEIGHTS.corpus_beside < WEIGHTS.corpus
+
+
+def test_where_all_memories_are_new_age_says_nothing_between_them() -> None:
+    few = Ages(moments=(NOW,))
+    same = [candidate(1, 10.0), candidate(2, 11.0)]
+    found = rank(same, Signals(ages=few, files=files(k1="cart.py"), words=1), bound=20.0)
+    assert keys(found) == [2, 1]
+    many = rank(same, Signals(ages=AGES, files=files(k1="cart.py"), words=1), bound=20.0)
+    assert many[0].score > found[0].score
 
 
 def linked(named: Mapping[int, tuple[File, ...]], *strangers: Candidate, words: int = 1) -> list[Ranked]:

@@ -64,6 +64,24 @@ def test_scores_are_those_that_the_index_gives_to_all_words(library: Any) -> Non
     assert found == pytest.approx(expected, rel=0.35, abs=0.05)
 
 
+def test_the_parts_of_a_name_count_only_where_they_stand_side_by_side(library: Any) -> None:
+    """Each text has the same words but one, so only the name's own count can set them apart."""
+    texts = {
+        "twice": "read_file read_file note plain",
+        "once": "read_file read note file",
+        "apart": "read note file plain plain2",
+    }
+    keys = {name: library.add(f"alpha {text}") for name, text in texts.items()}
+    library.add_many([(f"something else {number}", {}) for number in range(60)])
+    words = text_query("alpha read_file", library.reader)
+    mine, _ = completed(library.reader, cut(words, 1), NOTHING, 1.0, first_pass(library, words))
+    found = {candidate.key: candidate.bm25 for candidate in mine}
+    alone, _ = completed(library.reader, cut(text_query("alpha", library.reader), 1), NOTHING, 1.0, mine)
+    without = {candidate.key: candidate.bm25 for candidate in alone}
+    gains = {name: found[key] - without[key] for name, key in keys.items()}
+    assert gains["twice"] > gains["once"] > gains["apart"]
+
+
 def test_nothing_comes_in_that_does_not_fit_the_filter(library: Any) -> None:
     library.add("alpha beta gamma", kind="note")
     fitting = library.add("alpha beta gamma", kind="decision")

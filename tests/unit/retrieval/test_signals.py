@@ -69,6 +69,38 @@ def test_a_name_among_paths_and_symbols_counts_as_held(library: Any) -> None:
     assert asked(library, "src/cart.py").literal == {key}
 
 
+def test_a_title_is_compared_with_a_long_question_by_their_stems(library: Any) -> None:
+    text = "cart totals rounding currency display checkout"
+    same = library.add(text, title="The carts are rounding")
+    half = library.add(text, title="Cart lights of a garden")
+    assert asked(
+        library, "what is it about the cart, its rounding, currency totals, display of checkouts?"
+    ).titles == {
+        same: pytest.approx(2 * 2 / (2 + 6)),
+        half: pytest.approx(2 * 1 / (3 + 6)),
+    }
+
+
+def test_a_short_question_looks_at_no_title(library: Any) -> None:
+    library.add("cart totals rounding", title="Cart totals rounding")
+    assert asked(library, "cart totals rounding").titles == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "hers"),
+    [
+        ("Nadia: the lease of the flat ends in May", True),
+        ("10:40, 8 May | Nadia: the lease of the flat ends in May", True),
+        ("Piotr: Nadia says that the lease of the flat ends", False),
+        ("the lease of the flat that Nadia has ends in May", False),
+    ],
+)
+def test_a_name_before_a_colon_says_who_said_it(library: Any, text: str, hers: bool) -> None:
+    key = library.add(text, title=text)
+    assert asked(library, "When does the lease of Nadia end?").said == ({key} if hers else set())
+    assert asked(library, "when does the lease end?").said == ()
+
+
 def test_what_shares_a_file_with_the_best_comes_in(library: Any) -> None:
     best = library.add("rounding of the invoice", paths=("src/invoice.py",))
     linked = library.add("moved to decimals", paths=("src/invoice.py",))

@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
+from retain.errors import StoreCorrupt
 from retain.model import All, Between, Filter, Glob, In, from_us
 from retain.storage import reads, ways, writes
 from retain.storage.connection import connect
@@ -17,6 +18,12 @@ from retain.storage.reads import Reader
 Remember = Callable[..., Any]
 
 EVERYTHING = All(parts=())
+
+
+@pytest.mark.parametrize("row", [(1, 0.0, b"\0", "note"), (1, 0.0, 1, b"note"), (1, 0.0, 1, "note", 1, None)])
+def test_a_row_that_damage_has_changed_is_no_candidate(row: tuple[Any, ...]) -> None:
+    with pytest.raises(StoreCorrupt, match="row 1 of the store is damaged"):
+        reads.candidates_of([row])
 
 
 def test_the_better_match_comes_first_and_the_filter_holds(remember: Remember, reader: Reader) -> None:
@@ -28,6 +35,17 @@ def test_the_better_match_comes_first_and_the_filter_holds(remember: Remember, r
     only = reader.lexical("decimal", In(field="kind", values=("note",)), 10)
     assert [(candidate.key, candidate.kind) for candidate in only] == [(weak, "note")]
     assert only[0].bm25 > 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 130])
+def test_the_index_says_how_many_memories_it_holds(remember: Remember, reader: Reader, count: int) -> None:
+    ids = [remember(f"decimal fact {number}").id for number in range(count)]
+    assert reader.indexed() == count
+    for memory_id in ids[: count - 2]:
+        writes.forget(reader.connection, memory_id, "")
+    held = reader.connection.execute("SELECT count(*) FROM memory_fts_docsize").get
+    assert reader.indexed() == held
+    assert reader.total() == count
 
 
 def test_ranking_among_the_keys_of_a_filter_is_ranking_with_the_filter(
@@ -99,10 +117,10 @@ def test_keys_that_an_index_alone_lists_are_those_that_fit(
     where = All(parts=(workspace, active, only))
     fitting = sorted(candidate.key for candidate in reader.filtered(where, -1))
     assert ways.is_in_index(where)
-    assert ways.keys_fitting(reader.connection, where, None) == fitting != []
+    assert list(ways.keys_fitting(reader.connection, where, None)) == fitting != []
     both = All(parts=(*where.parts, In(field="kind", values=("fix", "note"))))
     assert not ways.is_in_index(both)
-    assert ways.keys_fitting(reader.connection, both, None) == fitting
+    assert list(ways.keys_fitting(reader.connection, both, None)) == fitting
 
 
 def test_rows_are_loaded_the_same_in_portions(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from retain.errors import StoreCorrupt
 from retain.model import Draft, from_us
 from retain.storage.reads import Reader
-from retain.storage.rows import INLINE_BYTES_MAX, PLAIN, ZLIB, dedup_hash, split_body
+from retain.storage.rows import INLINE_BYTES_MAX, PLAIN, ZLIB, dedup_hash, split_body, to_list
 
 Remember = Callable[..., Any]
 
@@ -138,3 +140,40 @@ def test_two_drafts_are_duplicates_exactly_where_all_that_is_seen_is_the_same(
 def test_what_is_joined_is_not_taken_for_what_is_apart() -> None:
     assert dedup_hash(Draft(text="t", paths=("a\1b",))) != dedup_hash(Draft(text="t", paths=("a", "b")))
     assert dedup_hash(Draft(text="ab", title="c")) != dedup_hash(Draft(text="a", title="bc"))
+
+
+WITHOUT_ROOM = """
+import os, resource
+from retain.storage.rows import to_list
+
+words, held = ["word"] * 400, []
+status = open("/proc/self/status").read()
+used = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData"))
+resource.setrlimit(resource.RLIMIT_DATA, (used + (1 << 20),) * 2)
+size = 1 << 16
+while size > 600:
+    try:
+        while True:
+            held.append(bytes(size))
+    except MemoryError:
+        size //= 2
+try:
+    to_list(words)
+except MemoryError:
+    os._exit(3)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and a limit that the system keeps to")
+def test_where_there_is_no_room_to_write_what_a_question_asks_with_the_process_is_told_and_does_not_end() -> (
+    None
+):
+    ended = subprocess.run([sys.executable, "-c", WITHOUT_ROOM], check=False)
+    assert ended.returncode in {0, 3}
+
+
+@given(st.lists(text) | st.lists(st.integers(-(2**63), 2**63 - 1)))
+def test_a_list_is_read_by_sqlite_as_it_was_given(values: list[str] | list[int]) -> None:
+    connection = apsw.Connection(":memory:")
+    rows = connection.execute("SELECT value FROM json_each(?)", (to_list(values),)).fetchall()
+    assert [value for (value,) in rows] == values

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -95,6 +97,13 @@ def test_no_pattern_takes_long_on_a_path_as_long_as_paths_get(pattern: str, fits
 )
 def test_identifiers_are_split_at_humps_and_digits(word: str, parts: list[str]) -> None:
     assert identifier_parts(word) == parts
+
+
+@given(st.text(st.characters(codec="ascii")))
+@example("getUser\x1cgetUser2\x85x_y2z")
+def test_plain_text_falls_apart_as_any_other(text: str) -> None:
+    words = dict.fromkeys(re.findall(r"\w+", text))
+    assert indexed(text)[len(text) :].split() == [part for word in words for part in identifier_parts(word)]
 
 
 def test_indexed_text_keeps_the_original_and_appends_each_identifier_once() -> None:

@@ -152,12 +152,36 @@ async def test_a_lock_held_past_the_limit_is_busy_and_the_write_never_runs(
     writer_on: Opener, database: Path, lock_path: Path
 ) -> None:
     async with writer_on(timeout_ms=100) as writer:
-        with held(lock_path, stopped=True):
+        with held(lock_path, stopped=True) as child:
             with pytest.raises(StoreBusy, match=r"not free within 0\.1 s") as caught:
                 await writer.run(put("late"))
             assert caught.value.retryable
+            assert caught.value.hint in {
+                f"process {child.pid} holds it and was stopped; `kill -CONT {child.pid}` lets it go on",
+                f"process {child.pid} holds it",  # the signal has not reached it yet
+                "another process holds it",  # the system does not tell
+            }
         await writer.run(put("next"))
     assert stored(database) == {"next"}
+
+
+async def test_closing_does_not_stand_in_line_for_writes_that_nobody_waits_for(
+    writer_on: Opener, database: Path, lock_path: Path
+) -> None:
+    async with writer_on(timeout_ms=200) as writer:
+        with held(lock_path, stopped=True):
+            late = [asyncio.ensure_future(writer.run(put(f"late{n}"))) for n in range(3)]
+            answers = await asyncio.gather(*late, return_exceptions=True)
+            assert [type(answer) for answer in answers] == [StoreBusy] * 3
+            joined: list[float | None] = []
+            thread = writer._thread
+            assert thread is not None
+            thread.join = joined.append  # type: ignore[assignment]
+            writer.close()
+            assert joined == []
+            del thread.join
+        thread.join()
+    assert stored(database) == set()
 
 
 async def test_a_lock_given_back_in_time_lets_the_write_through(

@@ -12,6 +12,7 @@ import pytest
 from retain.errors import Conflict, NotFound
 from retain.model import Draft, from_us, new_id
 from retain.storage import writes
+from retain.storage.later import Later
 from retain.storage.reads import Reader
 from retain.storage.writes import NewMemory
 
@@ -175,13 +176,17 @@ def test_the_tracker_of_a_session_is_kept(remember: Remember, db: apsw.Connectio
 
 def test_a_receipt_is_kept_once(remember: Remember, db: apsw.Connection, reader: Reader) -> None:
     remember()
-    assert not writes.has_receipt(db, "e-1")
-    for outcome in ("kept", "merged"):
-        writes.add_receipt(
-            db, event_id="e-1", workspace=1, session="s", name="Stop", received_us=1, drained_us=2, outcome=outcome,
-            memories=1, redacted={"key": 2},
-        )  # fmt: skip
-    assert writes.has_receipt(db, "e-1")
+    assert not Later().has_receipt(db, "e-1")
+    for number, outcome in enumerate(("kept", "merged", "dead")):
+        later = Later()
+        for said in (outcome, "empty"):  # within a transaction, and in one after it
+            later.add_receipt(
+                event_id="e-1", workspace=1, session="s", name="Stop", received_us=1, drained_us=2 + number,
+                outcome=said, memories=1, redacted={"key": 2},
+            )  # fmt: skip
+        assert later.has_receipt(db, "e-1")
+        later.flush(db)
+        assert Later().has_receipt(db, "e-1")
     assert reader.counts()["events"] == {"kept": 1}
     assert reader.counts()["redacted"] == {"key": 2}
 
@@ -198,11 +203,11 @@ def test_dead_letters_are_kept_once_and_listed_newest_first(db: apsw.Connection,
 
 
 def test_the_last_prompt_of_a_session_is_the_newest(remember: Remember, db: apsw.Connection) -> None:
-    assert writes.last_prompt(db, 1, "s") == ""
+    assert writes.last_prompt(db, 1, "s") == (0, "")
     for at, title in [(2, "second"), (1, "first")]:
         remember(title, title=title, kind="prompt", session="s", occurred_at=from_us(at))
     remember("other", title="other", kind="prompt", session="s2", occurred_at=from_us(9))
-    assert writes.last_prompt(db, 1, "s") == "second"
+    assert writes.last_prompt(db, 1, "s")[1] == "second"
 
 
 def test_facts_are_replaced(db: apsw.Connection, reader: Reader) -> None:

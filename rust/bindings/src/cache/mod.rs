@@ -29,7 +29,6 @@ type Pair = (Py<PyAny>, Py<PyAny>);
 type Leaving = Removed<Py<PyAny>, Py<PyAny>>;
 
 static COMPUTE_ONCE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-static COMPUTE_ONCE_ASYNC: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 #[pymethods]
 impl L1Cache {
@@ -91,17 +90,6 @@ impl L1Cache {
             return Ok(value);
         }
         let compute = COMPUTE_ONCE.import(this.py(), "retain.cache.flights", "compute_once")?;
-        compute.call1((this, &this.get().flights, key, loader, ttl))
-    }
-
-    #[pyo3(signature = (key, loader, ttl=None))]
-    fn get_or_compute_async<'py>(
-        this: &Bound<'py, Self>,
-        key: &Bound<'py, PyAny>,
-        loader: &Bound<'py, PyAny>,
-        ttl: Option<&Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let compute = COMPUTE_ONCE_ASYNC.import(this.py(), "retain.cache.flights", "compute_once_async")?;
         compute.call1((this, &this.get().flights, key, loader, ttl))
     }
 

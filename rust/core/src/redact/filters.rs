@@ -19,7 +19,7 @@ pub(crate) fn fixed(source: &str) -> Regex {
 
 static MASKED: LazyLock<Regex> = LazyLock::new(|| {
     fixed(
-        r"x{4}|X{4}|\*{3}|\.{3}|\xe2\x80\xa6|(?:\xe2\x80\xa2){3}|(?:\A|[^A-Za-z0-9])y{4}|#{4}|(?i:here)\z|1234567890\z|abcdefghijklmnopqrstuvwxyz",
+        r"x{4}|X{4}|\*{3}|\.{3}|\xe2\x80\xa6|(?:\xe2\x80\xa2){3}|(?:\A|[^A-Za-z0-9])y{4}|#{4}|(?i:here)_{0,4}\z|1234567890\z|abcdefghijklmnopqrstuvwxyz",
     )
 });
 static ENVIRONMENT: LazyLock<Regex> = LazyLock::new(|| {
@@ -29,7 +29,7 @@ static ENVIRONMENT: LazyLock<Regex> = LazyLock::new(|| {
 });
 static TEMPLATE: LazyLock<Regex> = LazyLock::new(|| {
     fixed(
-        r"\A(?:\$[A-Za-z_]\w*\z|\$\{|\$\(|\{\{|\{[^{}]*\}|<[^<>]*>|%[sd]\z|%\(|%\w+%|#\{|@@|\[redacted:|\$env:|!vault|\[[A-Z_ -]+\]\z|\w+>\z|[A-Z0-9/+]{12,}EXAMPLE\z|[A-Za-z0-9/+]{20,}EXAMPLEKEY\z|\\?\z)",
+        r"\A(?:\$[A-Za-z_]\w*\z|\$\{|\$\(|\{\{|\{[^{}]*\}|<[^<>]*>|%[sd]\z|%\(|%\w+%|#\{|@@|\[redacted:|\$env:|!vault|\[[A-Za-z_ -]+\]\z|[^{}]*\{[a-z_.]{0,40}\}|\$[\w-]+\$\z|%(?:\[\d\])?[sdv](?:\z|_)|\[\^?[A-Za-z0-9]-[A-Za-z0-9]|\w+>\z|[A-Z0-9/+]{12,}EXAMPLE\z|[A-Za-z0-9/+]{20,}EXAMPLEKEY\z|\\?\z)",
     )
 });
 static STAND_IN: LazyLock<Regex> = LazyLock::new(|| {
@@ -37,7 +37,7 @@ static STAND_IN: LazyLock<Regex> = LazyLock::new(|| {
         r"(?i)\A(?:(?:an?|your|my|the|some|insert|enter|replace|put|use|add|new|paste|provide|set)[-_ ](?:[a-z]{1,20}[-_ ]){0,4}(?:here|token|key|secret|passw(?:or)?d|value|pw|pass|it|me)\z|(?:your|my|the)(?:api|access|secret|auth|private)?(?:token|key|secret|passw(?:or)?d)(?:here)?\z|(?:[a-z]{1,12}[-_ ]){1,3}(?:here|placeholder)\z)",
     )
 });
-const DUMMIES: &str = " access admin_password api_key apikey auth bar baz bearer basic changeit changeme change-me \
+const DUMMIES: &str = " access admin_password api_key apikey auth authentication authorization bar baz bearer basic changeit changeme change-me \
     change_me config credential credentials default demo dev development disabled dummy empty enabled env example \
     examplekey fake false foo foobar hidden invalid key local localhost masked missing mock mypassword nil no none \
     null off ok on optional pass passwd password passphrase placeholder private prod production prompt public pw pwd \
@@ -60,6 +60,7 @@ pub(crate) fn listed(list: &str, word: &[u8]) -> bool {
 /// Whether a value stands for a secret instead of being one: a template, a variable, a dummy word.
 pub(crate) fn is_placeholder(value: &[u8]) -> bool {
     let bare = value.trim_ascii();
+    let bare = bare.strip_suffix(b":").unwrap_or(bare);
     let lowered = bare.to_ascii_lowercase();
     listed(DUMMIES, &lowered)
         || variety(&lowered) < VARIETY_MIN
@@ -124,6 +125,7 @@ pub(crate) fn accepts(rule: &Rule, text: &[u8], found: Candidate, hash: impl Fn(
     let tail = secret.get(secret.len().saturating_sub(12)..).unwrap_or(secret);
     !secret.is_empty()
         && !MASKED.is_match(secret)
+        && !is_masked(text.get(found.secret.1..).unwrap_or_default())
         && variety(tail) >= VARIETY_MIN
         && rule.filters.iter().all(|filter| passes(*filter, secret))
         && (rule.before.is_empty() || stands_before(rule, text, found.start))
@@ -144,8 +146,55 @@ fn passes(filter: Filter, secret: &[u8]) -> bool {
                     .any(|byte| byte.is_ascii_digit() || matches!(byte, b'/' | b'+'))
         }
         Filter::Value => judge::is_value(secret),
+        Filter::Random => judge::is_random(secret),
+        Filter::Token => holds_token(secret),
+        Filter::Credentials => holds_credentials(secret),
         Filter::Example => !secret.ends_with(b"EXAMPLE") && !secret.ends_with(b"EXAMPLEKEY"),
     }
+}
+
+/// Whether a part between separators is too long or too mixed to be a word.
+fn holds_token(secret: &[u8]) -> bool {
+    secret
+        .split(|byte| b"-_./".contains(byte))
+        .any(|part| part.len() >= 12 && part.iter().any(u8::is_ascii_digit))
+}
+
+/// Whether a text in base64 says "user:password".
+fn holds_credentials(text: &[u8]) -> bool {
+    let sextet = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(u32::from(byte - b'A')),
+        b'a'..=b'z' => Some(u32::from(byte - b'a') + 26),
+        b'0'..=b'9' => Some(u32::from(byte - b'0') + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    };
+    let (mut bits, mut held, mut colon) = (0_u32, 0_u32, false);
+    for byte in text.iter().copied().take_while(|&byte| byte != b'=') {
+        let Some(value) = sextet(byte) else {
+            return false;
+        };
+        bits = (bits << 6 | value) & 0xffff;
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            let decoded = bits >> held & 0xff;
+            if !(0x20..0x7f).contains(&decoded) {
+                return false;
+            }
+            colon |= decoded == u32::from(b':');
+        }
+    }
+    colon
+}
+
+/// Whether signs that mask the rest of a secret follow it.
+fn is_masked(rest: &[u8]) -> bool {
+    [b'#', b'*'].iter().any(|sign| {
+        rest.get(..4)
+            .is_some_and(|part| part.iter().all(|byte| byte == sign))
+    })
 }
 
 /// Values that the rule sets call no secret wherever they stand: alphabets and paths.

@@ -10,7 +10,8 @@ use super::named::{Manner, Named};
 const HEAD_BYTES: usize = 80;
 const LONG: usize = 16;
 const FLAG_WORDS: &str = " flag flags option options argument arguments parameter and or to is are was from in for on if \
-    when with as at by of the a an it this that must should will can cannot not only before after into via via: per ";
+    when with as at by of the a an it this that must should will can cannot not only before after into via via: per \
+    type description name value string help ";
 
 macro_rules! expression {
     ($name:ident, $source:expr) => {
@@ -18,17 +19,14 @@ macro_rules! expression {
     };
 }
 
-expression!(
-    STRONG,
-    r"(?i)pass|pwd|kennwort|contrase|\xd0\xbf\xd0\xb0\xd1\x80|\xd0\x9f\xd0\xb0\xd1\x80|\xd0\x9f\xd0\x90\xd0\xa0"
-);
+expression!(WEAK, r"(?i)secret|token|key|cred|\Apin\z");
 expression!(
     TAIL_DENIED,
-    r"(?i)\As?[_-]?(?:names?|ids?|urls?|uris?|paths?|files?|filename|fields?|types?|length|len|count|counts|limit|max|min|expiry|expires?(?:_?(?:in|at|on))?|expiration|ttl|policy|policies|manager|prompt|input|label|labels|hint|error|errors|message|msg|regex|pattern|reset|required|enabled|arn|ref|refs|version|provider|helper|service|store|class|form|placeholder|env|budget|budgets|usage|size|index|header|headers|strength|title|text|validator|changed|confirmation|bucket|rotation|scanning|scanner|endpoint|lifetime|format|kind|status|cost|price|per|ratio|rate|rates|window|digest|sha\d*|checksum|fingerprint|algorithm|hasher|hashers|hashing|cache|schema|command|cmd|model|models|marker|query|queries|visible|visibility|verified|position|offset|estimate|saved|savings|used|left)[a-z_]*\z"
+    r"(?i)\As?[_-]?(?:names?|ids?|urls?|uris?|paths?|files?|filename|fields?|types?|length|len|count|counts|limit|max|min|expiry|expires?(?:_?(?:in|at|on))?|expiration|ttl|policy|policies|manager|prompt|input|label|labels|hint|error|errors|message|msg|regex|pattern|reset|required|enabled|arn|ref|refs|version|provider|helper|service|store|class|form|placeholder|env|budget|budgets|usage|size|index|header|headers|strength|title|text|validator|changed|confirmation|bucket|rotation|scanning|scanner|endpoint|lifetime|format|kind|status|cost|price|per|ratio|rate|rates|window|digest|sha\d*|checksum|fingerprint|algorithm|hasher|hashers|hashing|cache|schema|command|cmd|model|models|marker|query|queries|visible|visibility|verified|position|offset|estimate|saved|savings|used|left|lookup|pos|by|strings?)[a-z_]*\z"
 );
 expression!(
     HEAD_DENIED,
-    r"(?i)(?:\A|[_\-. ])(?:max|min|num|n|next|page|continuation|sync|cursor|count|total|input|output|prompt|completion|cached|sep|pad|eos|bos|unk|mask|stop|special|lex|no|has|is|show|forgot|reset|change|hide|toggle|missing|invalid|bad|wrong|public|cancellation|cancel|syntax|current|reasoning|budget|per|first|last|foreign|primary|partition|sort|cache|design|csrf|xsrf)[_ -]?\z"
+    r"(?i)(?:\A|[_\-. ])(?:max|min|num|n|next|page|continuation|sync|cursor|count|total|input|output|prompt|completion|cached|sep|pad|eos|bos|unk|mask|stop|special|lex|no|has|is|show|forgot|reset|change|hide|toggle|missing|invalid|bad|wrong|public|cancellation|cancel|syntax|current|reasoning|budget|per|first|last|foreign|primary|partition|sort|cache|design|csrf|xsrf|authenticity)[_ -]?\z"
 );
 expression!(TYPE_PATH, r"::\w{0,40}\z");
 expression!(
@@ -57,11 +55,12 @@ expression!(
     SPEAKS_OF_SECRETS,
     r"(?i)passw|secret|token|key|credential|pwd|auth"
 );
+expression!(COLOUR, r"(?i)\A#(?:[0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})\z");
 expression!(HASH, r"(?i)\A(?:sha\d+|md5|blake\w+)[-:=]");
 expression!(YAML_HEAD, r#"\A[\s\-#>*"'+]*(?:[\w.\-]{0,60}?)["']?\z"#);
 expression!(
     OPERATION,
-    r"\A[A-Za-z_][\w.]*(?:[-+*/%=!]=?|\?\.|\?\?|->)[A-Za-z_][\w.]*\z"
+    r"\A(?:[!*&]{1,2}|[A-Za-z_][\w.]*(?:[-+*/%=!]=?|\?\.|\?\?|->))[A-Za-z_][\w.]*\z"
 );
 expression!(
     KEY,
@@ -70,11 +69,14 @@ expression!(
 
 /// The range of the secret in what was found, or nothing where the value does not look like one.
 pub(crate) fn secret(found: &Named<'_>) -> Option<(usize, usize)> {
-    if speaks_about(found) {
+    if found.manner != Manner::Told && speaks_about(found) {
         return None;
     }
     let (start, end) = found.value;
     let value = found.text.get(start..end)?;
+    if found.manner == Manner::Told && (found.name == b"pin" || !is_told(value, found)) {
+        return None;
+    }
     if found.quoted {
         return quoted(value, found).then_some((start, end));
     }
@@ -105,7 +107,8 @@ pub(crate) fn is_value(value: &[u8]) -> bool {
         (true, Some(inside)) => inside.get(1..).unwrap_or_default(),
         _ => value,
     };
-    let path = value.iter().any(|byte| b"._".contains(byte)) && IDENTIFIER.is_match(value);
+    let path = value.iter().any(|byte| b"._=".contains(byte))
+        && (IDENTIFIER.is_match(value) || OPERATION.is_match(value));
     (!path || is_random(value)) && !is_known_shape(value) && !is_placeholder(value)
 }
 
@@ -147,8 +150,9 @@ fn head<'t>(found: &Named<'t>) -> &'t [u8] {
     before.rsplit(|&byte| byte == b'\n').next().unwrap_or_default()
 }
 
+/// Whether the name can only be that of a password.
 fn strong(found: &Named<'_>) -> bool {
-    STRONG.is_match(found.name)
+    !WEAK.is_match(found.name)
 }
 
 fn quoted(value: &[u8], found: &Named<'_>) -> bool {
@@ -196,9 +200,22 @@ fn alternates(value: &[u8]) -> bool {
 }
 
 fn plain(value: &[u8], found: &Named<'_>) -> bool {
-    let sign = value.first().is_some_and(|byte| b"-=:.@".contains(byte));
+    let shell =
+        found.operator.starts_with(b":") && found.start > 0 && found.text.get(found.start - 1) == Some(&b'$');
+    let arrow = value.ends_with(b"-") && found.text.get(found.value.0 + value.len()) == Some(&b'>');
+    if shell || arrow {
+        return false;
+    }
+    let expands = found.text.get(found.value.0 + value.len()) == Some(&b'}') && value.starts_with(b"+");
+    let sign = expands || value.first().is_some_and(|byte| b"-=:.@".contains(byte));
     if value.len() < 4 || sign || is_placeholder(value) || is_known_shape(value) {
         return false;
+    }
+    if found.name.to_ascii_lowercase().starts_with(b"cred") {
+        return digits(value) >= 2
+            && is_random(value)
+            && !IDENTIFIER.is_match(value)
+            && !OPERATION.is_match(value);
     }
     let strong = strong(found);
     if QUANTITY.is_match(value) {
@@ -279,21 +296,23 @@ fn is_environment(found: &Named<'_>) -> bool {
 fn is_known_shape(value: &[u8]) -> bool {
     let address = ADDRESS.captures(value).is_some_and(|found| {
         let rest = found.name("rest").map_or(value.len(), |rest| rest.start());
-        !value
-            .get(rest..)
-            .unwrap_or_default()
-            .iter()
-            .any(|byte| b"!#$^*".contains(byte))
+        value.starts_with(b"http")
+            || !value
+                .get(rest..)
+                .unwrap_or_default()
+                .iter()
+                .any(|byte| b"!#$^*".contains(byte))
     });
     address
         || LOCATION.is_match(value)
         || TECHNICAL.is_match(value)
         || UPPER_NAME.is_match(value)
         || HASH.is_match(value)
+        || COLOUR.is_match(value)
 }
 
 /// Whether the value mixes letters, digits and signs as no word does.
-fn is_random(value: &[u8]) -> bool {
+pub(crate) fn is_random(value: &[u8]) -> bool {
     if value.len() < 6 || QUANTITY.is_match(value) || TECHNICAL.is_match(value) {
         return false;
     }
@@ -304,7 +323,32 @@ fn is_random(value: &[u8]) -> bool {
         .count();
     let neutral = value.iter().filter(|byte| b"_-. ".contains(byte)).count();
     let signs = value.len() - digits - letters - neutral;
-    (digits >= 2 && letters >= 2 && value.len() >= 8) || (digits >= 1 && signs >= 1 && letters >= 2)
+    (value.len() >= 20 && alternates(value))
+        || (digits >= 2 && letters >= 2 && value.len() >= 8)
+        || (digits >= 1 && signs >= 1 && letters >= 2)
+}
+
+/// Whether a value that stands right behind its name can be nothing but a secret.
+fn is_told(value: &[u8], found: &Named<'_>) -> bool {
+    let upper = value.iter().any(u8::is_ascii_uppercase);
+    let lower = value.iter().any(u8::is_ascii_lowercase);
+    let sign = value.iter().any(|byte| b"!#$%&*@^+~?".contains(byte));
+    let class = |byte: &u8| {
+        (
+            byte.is_ascii_digit(),
+            byte.is_ascii_uppercase(),
+            byte.is_ascii_lowercase(),
+        )
+    };
+    let changes = value
+        .iter()
+        .zip(value.iter().skip(1))
+        .filter(|(one, next)| class(one) != class(next))
+        .count();
+    let least = if strong(found) { 8 } else { LONG };
+    value.len() >= least
+        && is_random(value)
+        && (found.quoted && strong(found) || (changes >= 3 && (sign || (upper && lower))))
 }
 
 fn is_phrase(value: &[u8]) -> bool {

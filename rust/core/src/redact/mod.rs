@@ -12,6 +12,8 @@ mod named;
 mod pii;
 mod scan;
 mod table;
+mod whole;
+mod words;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -25,9 +27,11 @@ use table::Rule;
 /// Rules of this project, which name what they find first, and those of gitleaks (MIT).
 const TABLES: [&str; 2] = [include_str!("own.rules"), include_str!("gitleaks.rules")];
 /// Raised when the code here finds other secrets in the same text; a change of the tables shows by itself.
-const ENGINE_VERSION: u8 = 1;
+const ENGINE_VERSION: u8 = 2;
 /// Replacing one secret can bare another; after this many rounds the text is taken as it is.
 const PASSES_MAX: usize = 16;
+/// How many ranks are those of blocks, whose ends are known.
+const BLOCKS: usize = 2;
 const OPENING: &str = "[redacted:";
 const NAME_BYTES_MAX: usize = 48;
 
@@ -125,6 +129,9 @@ impl Redactor {
         let bytes = text.as_bytes();
         let mut spans = scan::spans(self, bytes);
         for span in &mut spans {
+            if (BLOCKS..self.fixed.pii).contains(&span.rank) {
+                span.end = whole::lines(bytes, span.start, span.end);
+            }
             while !text.is_char_boundary(span.start) {
                 span.start -= 1;
             }
@@ -214,8 +221,8 @@ fn keywords(rules: &[Rule]) -> (Vec<String>, Vec<Vec<Use>>) {
     let mut known: HashMap<String, usize> = HashMap::new();
     let own = [("<private", Use::Private), ("private key", Use::Pem)]
         .into_iter()
-        .chain(named::STEMS.map(|stem| (stem, Use::Stem)))
-        .chain([(named::PIN, Use::Spoken)])
+        .chain(words::stems().map(|stem| (stem, Use::Stem)))
+        .chain([(words::PIN, Use::Spoken)])
         .map(|(word, kind)| (word.to_owned(), kind));
     let tables = rules.iter().enumerate().flat_map(|(index, rule)| {
         rule.keywords

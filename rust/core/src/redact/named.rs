@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use regex::bytes::Regex;
 
 use super::filters::fixed;
+use super::words::{self, FLAGS, KEYS, PIN};
 
 /// How a secret is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(crate) enum Manner {
     Code,
     Flag,
     Prose,
+    /// The value stands right behind the name, with nothing between that says so.
+    Told,
 }
 
 /// A name, what follows it, and a value, as ranges of the text.
@@ -32,71 +35,9 @@ pub(crate) struct Named<'t> {
     pub(crate) bracket: bool,
 }
 
-/// Substrings of names from which a name is found.
-pub(crate) const STEMS: [&str; 11] = [
-    "pass",
-    "pwd",
-    "kennwort",
-    "contrase",
-    "пароль",
-    "Пароль",
-    "ПАРОЛЬ",
-    "secret",
-    "token",
-    "credential",
-    "key",
-];
-/// A stem of prose alone.
-pub(crate) const PIN: &str = "pin";
-
-const WHOLE: [&str; 14] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "passcode",
-    "passwort",
-    "pwd",
-    "kennwort",
-    "contraseña",
-    "contrasena",
-    "пароль",
-    "Пароль",
-    "ПАРОЛЬ",
-    "secret",
-    "token",
-];
-const KEYS: [&str; 10] = [
-    "api",
-    "access",
-    "auth",
-    "private",
-    "signing",
-    "encryption",
-    "account",
-    "master",
-    "license",
-    "app",
-];
-const FLAGS: [&str; 8] = [
-    "password",
-    "passwd",
-    "passphrase",
-    "pass",
-    "pwd",
-    "token",
-    "secret",
-    "key",
-];
-const SPOKEN: [&str; 8] = [
-    "password",
-    "passphrase",
-    "passcode",
-    "passwort",
-    "kennwort",
-    "pin",
-    "secret",
-    "token",
-];
+/// Backslashes before a quote: each time that a text is quoted, they double.
+const ESCAPES: usize = 7;
+const INDENT: usize = 40;
 const TAIL_BYTES: usize = 32;
 const VALUE_BYTES: usize = 4096;
 const PLAIN_BYTES: usize = 512;
@@ -163,20 +104,20 @@ fn is_word(byte: u8) -> bool {
 /// The name that a stem at `at` belongs to: its start and end.
 fn name(text: &[u8], at: usize) -> Option<(usize, usize)> {
     let cursor = Cursor { text, at };
-    if let Some(found) = WHOLE.iter().find_map(|word| cursor.after(word)) {
+    if let Some(found) = words::whole().find_map(|word| cursor.after(word)) {
         return Some((at, found.at));
     }
     if let Some(end) = cursor.after("credential") {
         return Some((at, end.at));
     }
-    if let Some(end) = cursor.after("pass") {
+    if let Some(end) = cursor.after("pass").or_else(|| cursor.after("pw")) {
         return bare_pass(text, at, end).then_some((at, end.at));
     }
     let end = cursor.after("key")?;
     key_start(text, at).map(|start| (start, end.at))
 }
 
-/// `pass` alone counts where it ends a longer name, or stands by itself before an operator.
+/// `pass` or `pw` alone counts where it ends a longer name, or stands by itself before an operator.
 fn bare_pass(text: &[u8], at: usize, end: Cursor<'_>) -> bool {
     let previous = before(text, at);
     let ends = !end.peek().is_some_and(|byte| byte.is_ascii_alphabetic());
@@ -213,25 +154,36 @@ pub(crate) fn assignment(text: &[u8], at: usize) -> Option<Named<'_>> {
     let behind = Cursor { text, at: end };
     let tail = behind.skip(TAIL_BYTES, |byte| is_word(byte) || byte == b'-');
     let close = tail
-        .skip(1, |byte| byte == b'\\')
+        .skip(ESCAPES, |byte| byte == b'\\')
         .skip(1, |byte| matches!(byte, b'"' | b'\'' | b'`'))
         .skip(1, |byte| byte == b']');
-    let (operator, value) = [annotated(close), assigned(close), listed(close)]
-        .into_iter()
-        .flatten()
-        .find_map(|operator| value(operator).map(|value| (operator, value)))?;
-    Some(Named {
-        text,
-        manner: Manner::Code,
+    let (operator, value) = [
+        annotated(close),
+        assigned(close),
+        attributed(close),
+        listed(close),
+    ]
+    .into_iter()
+    .flatten()
+    .find_map(|operator| value(operator).map(|value| (operator, value)))?;
+    Some(named(Manner::Code, start, [behind, tail, close, operator], value))
+}
+
+/// What was found from `start` on, by the ends of its name, what the name goes on with, what closes it, and the operator.
+fn named(manner: Manner, start: usize, ends: [Cursor<'_>; 4], value: Value) -> Named<'_> {
+    let [name, tail, close, operator] = ends;
+    Named {
+        text: name.text,
+        manner,
         start,
-        name: behind.since(start),
-        tail: tail.since(end),
+        name: name.since(start),
+        tail: tail.since(name.at),
         close: close.since(tail.at),
         operator: operator.since(close.at),
         value: value.0,
         quoted: value.1,
         bracket: value.2,
-    })
+    }
 }
 
 /// Behind `: str | None =`.
@@ -277,10 +229,31 @@ fn annotated(at: Cursor<'_>) -> Option<Cursor<'_>> {
 /// Behind `=`, `:`, `:=`, `=>`, `==`.
 fn assigned(at: Cursor<'_>) -> Option<Cursor<'_>> {
     let operator = at.skip(8, is_blank);
-    [":=", "=>", "===", "==", "=", ":"]
+    [":=", "=>", "===", "==", "=", ":", "\u{ff1a}"]
         .iter()
         .find_map(|sign| operator.after(sign))
-        .map(|end| end.skip(8, is_blank))
+        .map(|end| folded(end).unwrap_or_else(|| end.skip(8, is_blank)))
+}
+
+/// Behind the mark of a block of YAML, where the value begins on the next line.
+fn folded(at: Cursor<'_>) -> Option<Cursor<'_>> {
+    let mark = at.skip(4, |byte| byte == b' ');
+    let end = mark
+        .skip(1, |byte| matches!(byte, b'|' | b'>'))
+        .skip(1, |byte| matches!(byte, b'-' | b'+'));
+    (end.at > mark.at && matches!(end.peek(), Some(b'\n' | b'\r'))).then(|| end.skip(INDENT, is_blank))
+}
+
+/// Behind the `value` that follows a name: `name="password" value="..."`, and the same in YAML and JSON.
+fn attributed(at: Cursor<'_>) -> Option<Cursor<'_>> {
+    let blank = at.skip(1, |byte| byte == b',').skip(INDENT, is_blank);
+    let quote = blank.skip(1, |byte| matches!(byte, b'"' | b'\''));
+    let word = quote.after("value").filter(|_| blank.at > at.at)?;
+    let close = word
+        .skip(1, |byte| matches!(byte, b'"' | b'\''))
+        .skip(2, is_blank);
+    let sign = close.skip(1, |byte| matches!(byte, b'=' | b':'));
+    (sign.at > close.at).then(|| sign.skip(4, is_blank))
 }
 
 /// Behind the comma of a list of arguments.
@@ -288,10 +261,14 @@ fn listed(at: Cursor<'_>) -> Option<Cursor<'_>> {
     at.after(",").map(|end| end.skip(4, is_blank))
 }
 
-/// The value at a place: its range, whether it is quoted, and whether a bracket follows.
-fn value(at: Cursor<'_>) -> Option<((usize, usize), bool, bool)> {
+/// The range of a value, whether it is quoted, and whether a bracket follows.
+type Value = ((usize, usize), bool, bool);
+
+/// The value at a place.
+fn value(at: Cursor<'_>) -> Option<Value> {
     let prefixed = at.skip(2, |byte| b"rRbBuUfF".contains(&byte));
-    [prefixed, at]
+    let within = at.skip(1, |byte| byte == b'(').skip(INDENT, is_blank);
+    [prefixed, at, within]
         .into_iter()
         .find_map(|place| quoted(place).map(|range| (range, true, false)))
         .or_else(|| {
@@ -309,13 +286,13 @@ fn value(at: Cursor<'_>) -> Option<((usize, usize), bool, bool)> {
 }
 
 fn quoted(at: Cursor<'_>) -> Option<(usize, usize)> {
-    let inside = at.after("\\\"");
-    let escaped = inside.is_some();
-    let quote = at.peek()?;
-    if !escaped && !matches!(quote, b'"' | b'\'' | b'`') {
+    let open = at.skip(ESCAPES, |byte| byte == b'\\');
+    let escaped = open.at > at.at;
+    let quote = open.peek()?;
+    if !matches!(quote, b'"' | b'\'' | b'`') || (escaped && quote != b'"') {
         return None;
     }
-    let start = inside.map_or(at.at + 1, |cursor| cursor.at);
+    let start = open.at + 1;
     let mut end = start;
     while let Some(&byte) = at.text.get(end) {
         let stops = byte == b'\n' || end - start >= VALUE_BYTES;
@@ -359,18 +336,7 @@ pub(crate) fn flag(text: &[u8], at: usize) -> Option<Named<'_>> {
         return None;
     }
     let value = value(operator)?;
-    Some(Named {
-        text,
-        manner: Manner::Flag,
-        start,
-        name: behind.since(start),
-        tail: tail.since(end),
-        close: close.since(tail.at),
-        operator: operator.since(close.at),
-        value: value.0,
-        quoted: value.1,
-        bracket: value.2,
-    })
+    Some(named(Manner::Flag, start, [behind, tail, close, operator], value))
 }
 
 /// Whether the word at `start` ends an option: `--`, up to three words with hyphens, then it.
@@ -402,47 +368,55 @@ fn opens_flag(text: &[u8], start: usize) -> bool {
 
 static SPEECH: LazyLock<Regex> = LazyLock::new(|| {
     fixed(
-        r#"(?i)\A["'*`]{0,2}(?P<op>(?:\s(?:for|of|to|on|in|at)(?:\s[\w@./-]{1,40}){1,5}?)?\s{1,4}(?:(?:is|was|are|ist|remains|stays)(?:\s(?:now|still|currently|set to))?|set to|to|->|\xe2\x86\x92|\xe2\x80\x93|\xe2\x80\x94)\s?:?\s{1,4}|(?:\s(?:for|of|to|on|in|at)(?:\s[\w@./-]{1,40}){1,5}?)?\s?:\s{1,4})"#,
+        r#"(?i)\A["'*`]{0,2}(?P<op>(?:\s(?:for|of|to|on|in|at|that|which|we|you|they|i)(?:\s[\w@./-]{1,40}){1,5}?)?\s{1,4}(?:(?:is|was|are|ist|remains|stays)(?:\s(?:now|still|currently|set to))?|lautet|est|es|jest|je|er|\xc3\xa9|\xc3\xa8|\xc3\xa4r|set to|to|->|\xe2\x86\x92|\xe2\x80\x93|\xe2\x80\x94)\s?:?\s{1,4}|(?:\s(?:for|of|to|on|in|at)(?:\s[\w@./-]{1,40}){1,5}?)?\s?(?::\s{1,4}|\xef\xbc\x9a\s{0,4})|\s{0,2}(?:\xe6\x98\xaf|\xe4\xb8\xba|\xe3\x81\xaf|\xeb\x8a\x94|\xec\x9d\x80)\s{0,4})"#,
     )
 });
 
+/// The end of the name of a sentence's secret, around a stem at `at`, and its start.
+fn spoken(text: &[u8], at: usize) -> Option<(usize, usize)> {
+    let cursor = Cursor { text, at };
+    let mut names = words::whole().chain([PIN, "pw"]);
+    if let Some(found) = names.find_map(|word| cursor.after(word)) {
+        return Some((at, found.at));
+    }
+    if let Some(found) = cursor.after("credential") {
+        return Some((at, found.after("s").unwrap_or(found).at));
+    }
+    let found = cursor.after("key")?;
+    let end = match before(text, at) {
+        Some(b' ' | b'-') => at - 1,
+        _ => at,
+    };
+    Some((word_before(text, end, &["api", "access", "secret"])?, found.at))
+}
+
 /// A sentence that says a secret, around a stem at `at`.
 pub(crate) fn prose(text: &[u8], at: usize) -> Option<Named<'_>> {
-    let cursor = Cursor { text, at };
-    let (start, end) = if let Some(found) = SPOKEN.iter().find_map(|word| cursor.after(word)) {
-        (at, found.at)
-    } else if let Some(found) = cursor.after("credential") {
-        (at, found.after("s").unwrap_or(found).at)
-    } else {
-        let found = cursor.after("key")?;
-        let end = match before(text, at) {
-            Some(b' ' | b'-') => at - 1,
-            _ => at,
-        };
-        (word_before(text, end, &["api", "access", "secret"])?, found.at)
-    };
+    let (start, end) = spoken(text, at)?;
     let behind = Cursor { text, at: end };
+    let name = behind.since(start);
     let next = behind.peek()?;
-    if before(text, start).is_some_and(is_word) || !(is_blank(next) || b":\"'*`".contains(&next)) {
+    let ends = is_blank(next) || b":\"'*`".contains(&next) || (next >= 0x80 && !name.is_ascii());
+    if before(text, start).is_some_and(is_word) || !ends {
         return None;
     }
     let limit = text.len().min(end + 320);
-    let found = SPEECH.captures(text.get(end..limit)?)?;
-    let operator = found.name("op")?;
-    let value = value(Cursor {
-        text,
-        at: end + operator.end(),
-    })?;
+    let speech = SPEECH
+        .captures(text.get(end..limit)?)
+        .and_then(|found| found.name("op").map(|op| (op.start(), op.end())));
+    let (manner, (from, to)) = match speech {
+        Some(operator) => (Manner::Prose, operator),
+        None => (Manner::Told, (0, behind.skip(2, |byte| byte == b' ').at - end)),
+    };
+    let value = value(Cursor { text, at: end + to }).filter(|_| to > from)?;
     Some(Named {
         text,
-        manner: Manner::Prose,
+        manner,
         start,
-        name: behind.since(start),
+        name,
         tail: &[],
-        close: text.get(end..end + operator.start()).unwrap_or_default(),
-        operator: text
-            .get(end + operator.start()..end + operator.end())
-            .unwrap_or_default(),
+        close: text.get(end..end + from).unwrap_or_default(),
+        operator: text.get(end + from..end + to).unwrap_or_default(),
         value: value.0,
         quoted: value.1,
         bracket: value.2,

@@ -3,7 +3,7 @@
 use super::filters::{Candidate, accepts};
 use super::named::{self, Named};
 use super::table::{Edge, Rule, Style};
-use super::{Redactor, Span, blocks, hashed, judge, pii};
+use super::{Redactor, Span, blocks, hashed, judge, pii, whole};
 
 /// How far ahead an anchored expression looks at first; a match that ends there is looked for again, farther.
 const AHEAD: usize = 640;
@@ -289,7 +289,8 @@ impl Scan<'_, '_> {
         if accepts(rule, self.text, candidate, hashed)
             && let Some(&rank) = self.redactor.ranks.get(index)
         {
-            self.keep(rank, &[candidate.secret]);
+            let (start, end) = candidate.secret;
+            self.keep(rank, &[(start, whole::token(self.text, end))]);
         }
     }
 }

@@ -29,6 +29,12 @@ pub(crate) enum Filter {
     Mixed,
     /// Neither placeholder nor place nor name of something.
     Value,
+    /// No run of words that hyphens or underscores join.
+    Token,
+    /// Mixes letters, digits and signs as no word does.
+    Random,
+    /// Base64 of a name, a colon and a password.
+    Credentials,
     /// Does not call itself an example.
     Example,
 }
@@ -172,6 +178,9 @@ fn filter(name: &str) -> Option<Filter> {
         "digit" => Filter::Digit,
         "mixed" => Filter::Mixed,
         "value" => Filter::Value,
+        "random" => Filter::Random,
+        "token" => Filter::Token,
+        "credentials" => Filter::Credentials,
         "example" => Filter::Example,
         _ => return None,
     })

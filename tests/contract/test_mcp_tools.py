@@ -1,16 +1,18 @@
 """The tools as a client sees them, in both eras of the protocol: list, answers, and errors that name the field."""
 
 import asyncio
+import errno
 import json
 import re
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import apsw
 import pytest
 from mcp.client import Client
 
 import retain
-from retain.errors import StoreBusy
+from retain.errors import StoreBusy, StoreError
 from retain.footprint import Level
 from retain.interfaces import mcp_tools
 from retain.interfaces.mcp import INSTRUCTIONS, INSTRUCTIONS_CHARS_MAX, Door, make_server
@@ -437,11 +439,27 @@ def test_an_unforeseen_error_is_told_on_stderr_and_not_to_the_client(monkeypatch
     assert "serve.call_failed" in caplog.text
 
 
+def came_of(error, cause):
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("name", "failures", "calls"), [("recall", 1, 2), ("recall", 9, 2), ("revise", 1, 1)]
 )
+@pytest.mark.parametrize(
+    "no_room",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("can't start new thread"),
+        apsw.NoMemError("out of memory"),
+        came_of(StoreError("no thread for a reader"), RuntimeError("can't start new thread")),
+    ],
+    ids=["allocation", "system call", "thread", "SQLite", "told by the store"],
+)
 def test_a_call_without_room_has_all_given_up_and_is_made_once_more_where_that_changes_nothing_else(
-    monkeypatch, name, failures, calls
+    monkeypatch, no_room, name, failures, calls
 ):
     given_up, seen = [], []
     make = mcp_tools.tools
@@ -451,7 +469,7 @@ def test_a_call_without_room_has_all_given_up_and_is_made_once_more_where_that_c
             service.pressure.on_pressure(given_up.append)
         seen.append(arguments)
         if len(seen) <= failures:
-            raise MemoryError
+            raise no_room
         return "answered"
 
     monkeypatch.setattr(

@@ -78,8 +78,13 @@ class Server:
     def call(self, tool: str, **arguments: Any) -> str:
         """The text of a tool's answer, which must be no failure."""
         result = self.request("tools/call", name=tool, arguments=arguments)
-        assert not result.get("isError"), result
+        assert not result.get("isError"), f"{tool}: {result} {self._last_words()}"
         return result["content"][0]["text"]  # type: ignore[no-any-return]
+
+    def _last_words(self) -> str:
+        """Ends the server; what it wrote to stderr, for a failure to show."""
+        self.process.kill()
+        return self.process.communicate()[1].decode(errors="replace")
 
     def try_call(self, tool: str, **arguments: Any) -> str:
         """The same, or what the failure says; empty where there was no room for that either."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from retain.capture.distil import DISTILLERS, TOOLS, ErrorTracker, distil, prepare
@@ -65,12 +66,29 @@ def as_bytes(value: Any) -> bytes:
     return json.dumps(value).encode("utf-8", "surrogatepass")
 
 
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, keys too."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from texts_of(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from texts_of(inner)
+
+
 @given(st.binary(max_size=300), st.booleans())
+@example(b"\\u0000", False)
+@example(b'{"\\u0000": ["\\u0000"]}', False)
 def test_any_bytes_become_an_event_that_can_be_stored(payload: bytes, truncated: bool) -> None:
     event = read(payload, truncated=truncated)
     assert read(payload, truncated=truncated) == event
-    stored = json.dumps(event.payload, allow_nan=False, ensure_ascii=False).encode()
-    assert b"\\u0000" not in stored
+    stored = json.dumps(event.payload, allow_nan=False, ensure_ascii=False)
+    stored.encode()  # a lone surrogate could not be
+    assert not any("\0" in text for text in texts_of(event.payload))
+    assert json.loads(stored) == event.payload
 
 
 @given(JSON | st.integers(2**62, 2**66) | st.text("\0a\\"), st.integers(min_value=0, max_value=120))

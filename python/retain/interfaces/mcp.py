@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from retain.interfaces.reserve import Reserve
+from retain.interfaces.reserve import Reserve, found_no_room
 
 if TYPE_CHECKING:
     import mcp_types as types
@@ -110,6 +110,9 @@ class Door:
 
     async def _open(self) -> MemoryService:
         open_memories = await asyncio.to_thread(_load_service)
+        from retain.pool import PatientThreads
+
+        asyncio.get_running_loop().set_default_executor(PatientThreads(thread_name_prefix="retain-work"))
         return await self._stack.enter_async_context(
             open_memories(origin="assistant", door="mcp", drain=True)
         )
@@ -136,17 +139,18 @@ class Door:
             try:
                 text = _sendable(await call(self.table, params.name, params.arguments or {}, self.service))
                 failed = False
-            except RetainError as error:
-                text = _sendable(problem_of(error))
-            except MemoryError:
-                self.reserve.spend()
-                if tries == 1 and await self._made_room(params.name):
-                    continue
-                logger.warning("serve.no_room tool=%s", params.name)
-                text = NO_ROOM
-            except Exception:
-                logger.exception("serve.call_failed")
-                text = "internal error, see stderr"
+            except Exception as error:
+                if found_no_room(error):
+                    self.reserve.spend()
+                    if tries == 1 and await self._made_room(params.name):
+                        continue
+                    logger.warning("serve.no_room tool=%s", params.name)
+                    text = NO_ROOM
+                elif isinstance(error, RetainError):
+                    text = _sendable(problem_of(error))
+                else:
+                    logger.exception("serve.call_failed")
+                    text = "internal error, see stderr"
             return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=failed)
 
     async def _made_room(self, name: str) -> bool:

@@ -6,6 +6,7 @@ The pages of the reserve are never touched, so they take no RAM; they count agai
 
 from __future__ import annotations
 
+import errno
 import mmap
 
 RESERVE_BYTES = 4 << 20
@@ -32,3 +33,21 @@ class Reserve:
                 self._held = mmap.mmap(-1, RESERVE_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             except (OSError, MemoryError):
                 return  # it is tried again by the next request
+
+
+def found_no_room(error: BaseException) -> bool:
+    """Whether this error, or one that it came from, is a system that had no memory to give.
+
+    Python says so in three ways, SQLite in a fourth: an allocation raises MemoryError, a system call OSError (ENOMEM),
+    a thread that gets no stack RuntimeError, and SQLite its own NoMemError.
+    """
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, MemoryError) or type(found).__name__ == "NoMemError":
+            return True
+        if isinstance(found, OSError) and found.errno == errno.ENOMEM:
+            return True
+        if isinstance(found, RuntimeError) and "start new thread" in str(found):
+            return True
+        found = found.__cause__ or found.__context__
+    return False

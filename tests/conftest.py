@@ -10,6 +10,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from hypothesis import HealthCheck, settings
 
 import retain
 from retain import keys
@@ -18,6 +19,14 @@ from retain.memory.service import MemoryService
 from retain.sealing import Key
 from retain.storage.sqlite import SqliteStore
 from servers import RedisServer, redis_binary
+
+settings.register_profile(
+    "same", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)  # neither luck nor the clock decides whether the suite passes
+settings.register_profile(
+    "other", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("same")
 
 FOREIGN = ("RETAIN_", "XDG_", "CLAUDE", "GIT_")
 """Beginnings of the variables that a test must not get from the machine it runs on."""

@@ -196,7 +196,7 @@ def store(settings: Settings) -> Iterator[Finding]:
     if counts["dead_letters"]:
         letters = replies.counted(counts["dead_letters"], "event", "events")
         detail = f"{letters} could not be digested; they are kept in the store"
-        mend = "upgrade retain, and report it if that does not help; nothing of them is lost"
+        mend = "upgrade retain, then `retain verify --mend` tries them again; report it if that does not help"
         yield Finding(check="dead letters", verdict=WARN, detail=detail, mend=mend)
     if mode := stat.S_IMODE(settings.database.stat().st_mode) & 0o077:
         detail = f"{settings.database} can be read by others (mode {mode | 0o600:o})"

@@ -334,7 +334,9 @@ def _add_inspection_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     )
     verify = add("verify", reply)
     verify.add_argument(
-        "--mend", action="store_true", help="mend what is damaged from the backups, then check"
+        "--mend",
+        action="store_true",
+        help="mend what is damaged from the backups, digest dead letters again, then check",
     )
     verify.add_argument(
         "--claims", action="store_true", help="check what memories of this repository say of its files"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from retain.config import project_directory, read_settings
@@ -57,14 +58,13 @@ def verify(arguments: Namespace, out: Output) -> int:
 
         return listed(arguments, out)
     lines: list[str] = []
+    mended: dict[str, Any] = {}
     if arguments.reindex:
         count = with_memory(arguments, lambda memory: memory.keeping.reindex())
         lines.append(f"Indexed {count:,} memories anew")
     if arguments.mend:
-        done = with_memory(arguments, lambda memory: memory.keeping.mend())
-        lines += [f"Mended {one} from a backup" for one in done["mended"]]
-        lines += [f"{out.paint.bad('Set apart')} {one}: no backup has it whole" for one in done["set_apart"]]
-        lines += [f"Mended {done['index_rows']:,} rows of the full-text index"] if done["index_rows"] else []
+        mended = {"mend": with_memory(arguments, _mend)}
+        lines += _mended_text(mended["mend"], out.paint)
     report = with_memory(arguments, lambda memory: memory.verify())
     width = max(len(check["name"]) for check in report["checks"])
     for check in report["checks"]:
@@ -78,8 +78,36 @@ def verify(arguments: Namespace, out: Output) -> int:
         if report["ok"]
         else "Something is damaged: `retain verify --mend`, or for pages `retain restore --backup latest`."
     )
-    out.answer(report, "\n".join(lines))
+    out.answer({**report, **mended}, "\n".join(lines))
     return replies.EXIT_OK if report["ok"] else replies.EXIT_FAILED
+
+
+async def _mend(memory: MemoryService) -> dict[str, Any]:
+    done = await memory.keeping.mend()
+    return {**done, "letters": await memory.letters.retry()}
+
+
+def _mended_text(done: Mapping[str, Any], paint: replies.Paint) -> list[str]:
+    letters = done["letters"]
+    lines = [f"Mended {one} from a backup" for one in done["mended"]]
+    lines += [f"{paint.bad('Set apart')} {one}: no backup has it whole" for one in done["set_apart"]]
+    lines += [f"Mended {done['index_rows']:,} rows of the full-text index"] if done["index_rows"] else []
+    if letters["digested"]:
+        events = replies.counted(letters["digested"], "dead letter", "dead letters")
+        lines.append(
+            f"Digested {events}: {replies.counted(letters['memories'], 'new memory', 'new memories')}"
+        )
+    if letters["excluded"]:
+        lines.append(f"Left out {letters['excluded']:,} that the rules of now keep out")
+    if letters["left"]:
+        events = replies.counted(letters["left"], "event", "events")
+        lines.append(f"{paint.bad('Still not digested')}: {events}, kept in the store")
+        lines += [
+            f"           {replies.local_time(datetime.fromisoformat(one['received_at']))}  "
+            f"{one_line(one['error'], 300) or 'nothing of it could be kept without a secret'}"
+            for one in letters["reasons"]
+        ]
+    return lines
 
 
 def audit(arguments: Namespace, out: Output) -> int:

@@ -182,9 +182,7 @@ class Backfill:
         placed = [await self._place(told, event) for told, event, verdict in judged if not verdict.rule]
         fresh = await self._fresh(placed)
         self.account.known += len(placed) - len(fresh)
-        ready = await asyncio.to_thread(
-            lambda: [(one, replace(_digested(one), trust=self._trust)) for one in fresh]
-        )
+        ready = await asyncio.to_thread(lambda: [(one, _digested(one, self._trust)) for one in fresh])
         run = self._run.key
         if any(verdict.rule in WHOLE_PROJECT for verdict in verdicts):
             self._is_off = True
@@ -335,8 +333,8 @@ def _excluded(db: apsw.Connection, event: Event, rule: str) -> Kept:
     return Kept(outcome="excluded" if fresh else "replayed", memories=0, redacted={})
 
 
-def _digested(one: _Placed) -> Digested:
-    return digest(one.event, b"", one.root, one.workspace, context=one.told.context)
+def _digested(one: _Placed, trust: str | None) -> Digested:
+    return digest(one.event, b"", one.root, one.workspace, context=one.told.context, trust=trust)
 
 
 def _keep_one(

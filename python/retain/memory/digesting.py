@@ -18,6 +18,8 @@ from retain.storage.trust import Taint
 logger = logging.getLogger(__name__)
 
 LETTER_BYTES_MAX = 256 * 1024
+LETTER_KEY = "retain.letter"
+"""Where a letter holds, before its payload, what was known of the event beside that."""
 ERROR_CHARS_MAX = 1_000
 UNREADABLE = Taint(source="text", detail="an event that could not be read")
 
@@ -28,6 +30,7 @@ class Digested:
 
     ``context`` is what the drafts are about; None asks the store for the last prompt of the session. ``taint`` is what
     it brought into its session that anybody may have written, ``trust`` the tier of where the event itself came from.
+    ``late`` is an event whose session has gone on without it.
     """
 
     event: Event
@@ -39,10 +42,17 @@ class Digested:
     payload: bytes = b""
     taint: Taint | None = None
     trust: str | None = None
+    late: bool = False
 
 
 def digest(
-    event: Event, payload: bytes, root: str, workspace: int, *, context: str | None = None
+    event: Event,
+    payload: bytes,
+    root: str,
+    workspace: int,
+    *,
+    context: str | None = None,
+    trust: str | None = None,
 ) -> Digested:
     """Redacts and distils; an event on which that fails becomes a dead letter, never a failed batch."""
     try:
@@ -54,7 +64,13 @@ def digest(
         if found is not None:  # of an event that gives no memory nothing was searched for secrets
             found = replace(found, detail=redact(found.detail).text)
         return Digested(
-            event=clean, workspace=workspace, root=root, drafts=drafts, context=context, taint=found
+            event=clean,
+            workspace=workspace,
+            root=root,
+            drafts=drafts,
+            context=context,
+            taint=found,
+            trust=trust,
         )
     except Exception as error:  # noqa: BLE001 - one event must not stop the spool; it is kept and shown
         logger.warning("drain.dead event=%s error=%s", event.name, type(error).__name__)
@@ -65,7 +81,8 @@ def digest(
             drafts=(),
             taint=UNREADABLE,
             error=_without_secrets(f"{type(error).__name__}: {error}")[:ERROR_CHARS_MAX],
-            payload=_letter(event, payload),
+            payload=_letter(event, payload, trust),
+            trust=trust,
         )
 
 
@@ -78,13 +95,17 @@ def _with_blobs(draft: Draft, event: Event) -> Draft:
     return draft.changed(dirty=True, blobs=blobs)
 
 
-def _letter(event: Event, payload: bytes) -> bytes:
+def _letter(event: Event, payload: bytes, trust: str | None) -> bytes:
     """What is kept of an event that could not be digested: its text without secrets, up to a limit.
 
+    Before it stands what a later version needs to digest it as this one would have, and cannot read from its text.
     Secrets are looked for in the strings of the event; where that is what failed, in the text as it came.
     """
     try:
-        text = orjson.dumps(redact_json(dict(event.payload)).value)
+        told = {name: value for name, value in event.payload.items() if name != LETTER_KEY}
+        names = ("cwd", "branch", "commit", "damaged")
+        beside = {**{name: getattr(event, name) for name in names}, "trust": trust}
+        text = orjson.dumps(redact_json({LETTER_KEY: beside, **told}).value)
     except Exception:  # noqa: BLE001 - the text as it came is left
         text = _without_secrets(payload.decode("utf-8", "replace")).encode()
     return text[:LETTER_BYTES_MAX]

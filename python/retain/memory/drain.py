@@ -405,11 +405,14 @@ def _dead(db: apsw.Connection, item: Digested, at_us: int) -> Kept:
 
 def _memories(db: apsw.Connection, item: Digested, at_us: int, sessions: SessionStates) -> Kept:
     event = item.event
-    fixes = sessions.fixes(db, item.workspace, event, item.drafts)
+    # What a late event would have ended or left open was gone by when its session went on.
+    fixes = () if item.late else sessions.fixes(db, item.workspace, event, item.drafts)
     redacted: dict[str, int] = {}
     drafts = (*item.drafts, *fixes)
     context = item.context
-    if context is None:
+    if context is None and item.late:
+        context = writes.last_prompt(db, item.workspace, event.session, at_us)[1]
+    elif context is None:
         context = sessions.last_prompt(db, item.workspace, event.session) if drafts else ""
     for draft in drafts:
         for rule, count in draft.redacted.items():

@@ -88,7 +88,10 @@ def status(
     here = next((count for workspace, count in reader.workspaces() if workspace.id == place.id), 0)
     problems = []
     if counts["dead_letters"]:
-        problems.append(f"{counts['dead_letters']} events could not be digested (dead letters)")
+        problems.append(
+            f"{counts['dead_letters']} events could not be digested (dead letters): "
+            "`retain verify --mend` tries them again"
+        )
     if lost := losses.all_of(str(settings.spool)):
         problems.append(_told(lost, settings))
     if damaged := _damaged(settings):

@@ -25,6 +25,7 @@ from retain.memory.exporting import Exports
 from retain.memory.imports import Imports
 from retain.memory.injecting import Injector
 from retain.memory.keeping import Keeping
+from retain.memory.letters import Letters
 from retain.memory.outcomes import Outcome, outcome_of
 from retain.memory.planning import PlannerUpkeep
 from retain.memory.receipts import Receipts
@@ -125,6 +126,11 @@ class MemoryService:
     def keeping(self) -> Keeping:
         """Backups, going back in time, and erasure."""
         return Keeping(self.settings, self._store, self.drain, self._recalls)
+
+    @property
+    def letters(self) -> Letters:
+        """Tries events again that could not be digested."""
+        return Letters(self._store, self._workspaces, self._semantics.serving, self.controls)
 
     @property
     def trusting(self) -> Trusting:

@@ -185,10 +185,11 @@ def undo_run(db: apsw.Connection, run_id: str, reason: str, now_us: int) -> Undo
         "WHERE i.run = ? AND i.created AND m.status != 'forgotten'",
         (run.key,),
     ).get
-    db.execute(
-        "DELETE FROM event_receipt WHERE id IN (SELECT event FROM import_event WHERE run = ? AND own)",
-        (run.key,),
-    )
+    for table in ("event_receipt", "dead_letter"):
+        db.execute(
+            f"DELETE FROM {table} WHERE id IN (SELECT event FROM import_event WHERE run = ? AND own)",
+            (run.key,),
+        )
     db.execute("DELETE FROM import_event WHERE run = ?", (run.key,))
     db.execute("DELETE FROM import_file WHERE run = ?", (run.key,))
     db.execute("UPDATE import_run SET status = ?, ended_us = ? WHERE key = ?", (UNDONE, now_us, run.key))

@@ -350,8 +350,10 @@ def set_tracker_state(db: apsw.Connection, workspace: int, session: str, state: 
     db.execute("UPDATE session SET tracker = ? WHERE workspace = ? AND id = ?", (state, workspace, session))
 
 
-def last_prompt(db: apsw.Connection, workspace: int, session: str) -> tuple[int, str]:
-    """When the newest prompt of a session was, and its title, which is what the memories after it are about.
+def last_prompt(
+    db: apsw.Connection, workspace: int, session: str, until_us: int | None = None
+) -> tuple[int, str]:
+    """When the newest prompt of a session was, by a moment, and its title: what the memories after it are about.
 
     Looks back to the session's start and no further, so that a session without a prompt, which gives 0 and an empty
     title, costs no walk over all.
@@ -359,8 +361,8 @@ def last_prompt(db: apsw.Connection, workspace: int, session: str) -> tuple[int,
     row = db.execute(
         "SELECT occurred_us, title FROM memory WHERE workspace = ?1 AND session = ?2 AND kind = 'prompt' "
         "AND occurred_us >= coalesce((SELECT started_us FROM session WHERE workspace = ?1 AND id = ?2), 0) "
-        "ORDER BY occurred_us DESC, key DESC LIMIT 1",
-        (workspace, session),
+        "AND (?3 IS NULL OR occurred_us <= ?3) ORDER BY occurred_us DESC, key DESC LIMIT 1",
+        (workspace, session, until_us),
     ).fetchone()
     return (int(row[0]), str(row[1])) if row else (0, "")
 

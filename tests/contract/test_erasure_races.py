@@ -39,6 +39,10 @@ class Between:
         await self._pass()
         return await self._store.read(query)
 
+    async def read_behind(self, query: Any) -> Any:
+        await self._pass()
+        return await self._store.read_behind(query)
+
     async def write(self, change: Any, author: Any = None) -> Any:
         await self._pass()
         return await self._store.write(change, author)

@@ -137,11 +137,13 @@ class Answering:
         try:
             await self._semantics.read_wanted(self._store)
             if answer.unsettled:
-                places = await self._store.read(
+                places = await self._store.read_behind(
                     lambda reader: self._commits.places(reader, asker, answer.unsettled)
                 )
                 await asyncio.to_thread(self._commits.settle, asker, places)
-                await self._store.read(lambda reader: self._claims.settle(reader, asker, answer.unsettled))
+                await self._store.read_behind(
+                    lambda reader: self._claims.settle(reader, asker, answer.unsettled)
+                )
         except RetainError as error:
             logger.warning("recall.not_made_whole error=%s", error.code)
 

@@ -125,7 +125,7 @@ class ClaimKeeping:
         """The next memories without claims; what was looked through is not looked through again after each commit."""
         while True:
             below = self._below
-            waiting, newest = await self._store.read(partial(self._look, workspace=workspace))
+            waiting, newest = await self._store.read_behind(partial(self._look, workspace=workspace))
             if below == rows.KEY_MAX:
                 self._newest = newest
             if waiting:

@@ -37,7 +37,7 @@ async def count(store: SqliteStore) -> Statistics:
     Raises:
         StoreError: the store could not be read.
     """
-    total = await store.read(lambda reader: reader.total())
+    total = await store.read_behind(lambda reader: reader.total())
     counts = {}
     for name in FIELDS:
         counts[name] = await _with_rest(store, partial(Reader.field_counts, field=name))
@@ -51,7 +51,7 @@ async def count_and_keep(store: SqliteStore, kept_from: int = KEPT_FROM) -> Stat
     Raises:
         StoreError: the store could not be read or written.
     """
-    mark = await store.read(lambda reader: removals(reader.connection))
+    mark = await store.read_behind(lambda reader: removals(reader.connection))
     known = await count(store)
 
     def keep(db: apsw.Connection) -> None:
@@ -75,7 +75,7 @@ def together(total: int, counts: Mapping[str, FieldCounts], bounds: Sequence[int
 
 async def _with_rest(store: SqliteStore, read: Callable[[Reader], T]) -> T:
     started = time.perf_counter()
-    found = await store.read(read)
+    found = await store.read_behind(read)
     await asyncio.sleep(min(REST_MAX_S, time.perf_counter() - started))
     return found
 

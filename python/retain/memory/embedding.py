@@ -136,7 +136,7 @@ class Embedding:
             version = self._store.version()
             if version != seen and not self._paused:
                 try:
-                    newest = await self._store.read(lambda reader: reader.total())
+                    newest = await self._store.read_behind(lambda reader: reader.total())
                     if (
                         newest != self._whole_to
                     ):  # most commits bring no memory, and counting all takes 70 ns each
@@ -187,7 +187,7 @@ class Embedding:
         with _alone(self._lock_path) as alone:
             if not alone or self._paused:
                 return 0
-            newest = await self._store.read(lambda reader: reader.total())
+            newest = await self._store.read_behind(lambda reader: reader.total())
             made = await self._corpus_up_to_date()
             made += await self._model_up_to_date()
             await self._sweep()
@@ -196,11 +196,11 @@ class Embedding:
 
     async def _sweep(self) -> None:
         """Deletes what retired spaces left, in small transactions."""
-        while await self._store.read(_has_retired_vectors) and not self._paused:
+        while await self._store.read_behind(_has_retired_vectors) and not self._paused:
             await self._store.write(lambda db: spaces.sweep(db, SWEPT_AT_ONCE))
 
     async def _corpus_up_to_date(self) -> int:
-        serving, building, active = await self._store.read(_corpus_state)
+        serving, building, active = await self._store.read_behind(_corpus_state)
         if building is None and _is_due(serving, active) and self._has_room(min(active, TEXTS_MAX)):
             building = await self._fit(active)
             if building is None:  # texts were erased meanwhile, and it was made of them too
@@ -210,7 +210,10 @@ class Embedding:
             return 0
         if self._corpus is None or self._corpus[0] != space.key:
             try:
-                self._corpus = (space.key, await self._store.read(lambda reader: kept(reader, space.key)))
+                self._corpus = (
+                    space.key,
+                    await self._store.read_behind(lambda reader: kept(reader, space.key)),
+                )
             except ValueError as error:  # damaged, or of another version: begin again
                 logger.warning("embedding.not_loaded space=%s error=%s", space.name, error)
                 await self._store.write(lambda db: spaces.retire_kind(db, CORPUS))
@@ -226,13 +229,13 @@ class Embedding:
         return bool(room > FIT_BYTES + texts * FIT_TEXT_BYTES)
 
     async def _fit(self, active: int) -> SpaceRow | None:
-        mark = await self._store.read(_removals)
-        keys = await self._store.read(lambda reader: spaces.sample(reader.connection, TEXTS_MAX))
-        fit = await self._store.read(lambda reader: Fit(reader.tokens))
+        mark = await self._store.read_behind(_removals)
+        keys = await self._store.read_behind(lambda reader: spaces.sample(reader.connection, TEXTS_MAX))
+        fit = await self._store.read_behind(lambda reader: Fit(reader.tokens))
         for start in range(0, len(keys), STRETCH):
             await self._precedence.quiet()
             began = time.perf_counter()
-            await self._store.read(partial(_gather, fit=fit, keys=keys[start : start + STRETCH]))
+            await self._store.read_behind(partial(_gather, fit=fit, keys=keys[start : start + STRETCH]))
             await asyncio.sleep(self._rest * (time.perf_counter() - began))
         started = time.perf_counter()
         embedder = await asyncio.to_thread(fit.embedder)
@@ -243,7 +246,7 @@ class Embedding:
     async def _model_up_to_date(self) -> int:
         if self._model is None:
             self._model = await asyncio.to_thread(self._open_model)
-        serving, building, active = await self._store.read(_model_state)
+        serving, building, active = await self._store.read_behind(_model_state)
         if self._model is None:
             if serving or building:
                 await self._store.write(lambda db: spaces.retire_kind(db, MODEL))
@@ -284,14 +287,14 @@ class Embedding:
         """Gives a vector to all that lack one; a space that was being built serves when that is done."""
         space = target.space
         above, below, made = self._complete.get(space.key, 0), KEY_MAX, 0
-        lacking = await self._store.read(
+        lacking = await self._store.read_behind(
             lambda reader: spaces.count_lacking(reader.connection, space.key, above)
         )
         building = space.state == "building"
         self.progress = EmbeddingProgress(space=space.name, lacking=lacking, building=building)
         self._target, newest = target, above
         while not self._paused:
-            keys = await self._store.read(partial(_lacking, space=space.key, above=above, below=below))
+            keys = await self._store.read_behind(partial(_lacking, space=space.key, above=above, below=below))
             if keys:
                 newest, below = max(newest, keys[0]), keys[-1]
                 made += sum(await self._batches.submit_many(keys))
@@ -327,9 +330,9 @@ class Embedding:
             made = []
             for start in range(0, len(keys), STRETCH):
                 await self._precedence.quiet()
-                made += await self._store.read(partial(in_corpus, keys=keys[start : start + STRETCH]))
+                made += await self._store.read_behind(partial(in_corpus, keys=keys[start : start + STRETCH]))
             return made
-        found = await self._store.read(lambda reader: passages_of(reader, keys))
+        found = await self._store.read_behind(lambda reader: passages_of(reader, keys))
         vectors = await self._cache.documents(embedder, list(found.values()))
         return list(zip(found, vectors, strict=True))
 

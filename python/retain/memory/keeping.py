@@ -80,7 +80,7 @@ class Keeping(Holdings):
             StoreError: it could not be written.
         """
         with alone(self._settings.home):
-            made = await self._store.read(self._make)
+            made = await self._store.read_behind(self._make)
             gone = self._backups.stale(self._settings.backups_kept)
             freed = await asyncio.to_thread(self._backups.drop, *gone)
         detail = {"backup": made.name}
@@ -255,9 +255,9 @@ class Keeping(Holdings):
             StoreError: it could not be done.
         """
         await asyncio.to_thread(sweep, self._settings.home)
-        if self._settings.backup_hours and await self._store.read(self._backup_due):
+        if self._settings.backup_hours and await self._store.read_behind(self._backup_due):
             await self.backup(author=BY_RETENTION)
-        overdue = await self._store.read(self._overdue)
+        overdue = await self._store.read_behind(self._overdue)
         if overdue and self._settings.undo_days:
             small = self._settings.database.stat().st_size <= ANEW_BYTES_MAX
             await self.erase(anew=small, author=BY_RETENTION)

@@ -118,7 +118,7 @@ class PlannerUpkeep:
         if not self._enabled:
             return
         self._looked_at = self._store.version()
-        total = await self._store.read(lambda reader: reader.total())
+        total = await self._store.read_behind(lambda reader: reader.total())
         if total > self._planned_for * STATISTICS_GROWTH:
             self._planned_for = total
             known = await self._statistics(total)
@@ -145,7 +145,7 @@ class PlannerUpkeep:
 
     async def _statistics(self, total: int) -> Statistics:
         """Those that another process keeps, where they are of as many memories; else it counts, and keeps them."""
-        known = await self._store.read(counting.kept)
+        known = await self._store.read_behind(counting.kept)
         if known is not None and known.total * STATISTICS_GROWTH >= total:
             return known
         return await counting.count_and_keep(self._store)
@@ -154,14 +154,14 @@ class PlannerUpkeep:
         """Measures what the operators cost, once a machine and again in a store that has become another one."""
         if known.total < await self._measured_at() * CALIBRATION_GROWTH:
             return
-        if await self._store.read(lambda reader: calibration.calibrate(reader, self._planner, known)):
+        if await self._store.read_behind(lambda reader: calibration.calibrate(reader, self._planner, known)):
             self._calibrated_for = known.total
             await self._save()
 
     async def _measured_at(self) -> int:
         """How many memories the store had when the operators were measured; 0 where they were not."""
         if self._calibrated_for is None:
-            self._calibrated_for = (await self._store.read(calibration.learned_before)).memories
+            self._calibrated_for = (await self._store.read_behind(calibration.learned_before)).memories
         return self._calibrated_for
 
     async def _save(self) -> None:

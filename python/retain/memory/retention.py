@@ -83,7 +83,7 @@ class Retention:
         """The highest key of the store, and what expired in a stretch of keys."""
         now_us = time.time_ns() // 1000
         before_us = {kind: now_us - count * DAY_US for kind, count in days.items()}
-        last, found = await self._store.read(
+        last, found = await self._store.read_behind(
             lambda r: (
                 expiry.last_key(r.connection),
                 expiry.expired(r.connection, before_us, above, STRETCH_KEYS),

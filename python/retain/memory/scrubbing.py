@@ -66,7 +66,7 @@ class Scrubbing(Holdings):
         Raises:
             StoreBusy, StoreError: as ``run``.
         """
-        if await self._store.read(lambda r: r.fact(FACT)) != self._rules():
+        if await self._store.read_behind(lambda r: r.fact(FACT)) != self._rules():
             await self.run(rest_ms=REST_MS, author=BY_SCRUB)
         else:
             await self._finish()
@@ -105,7 +105,7 @@ class Scrubbing(Holdings):
 
     async def _finish(self) -> dict[str, bool]:
         """Empties log, freed pages and caches where a secret may still stand in them; what fails is left to be done."""
-        if not await self._store.read(lambda r: r.fact(UNFINISHED)):
+        if not await self._store.read_behind(lambda r: r.fact(UNFINISHED)):
             return {"log_emptied": True, "caches_emptied": True}
         caches = await self._recalls.clear()
         emptied = {"log_emptied": await self._store.write_anew(), "caches_emptied": caches}
@@ -123,7 +123,7 @@ class Scrubbing(Holdings):
         return found
 
     async def _stretch(self, above: int, done: scrubbing.Scrubbed, author: Author | None) -> int | None:
-        last, keys, unreadable = await self._store.read(
+        last, keys, unreadable = await self._store.read_behind(
             lambda r: scrubbing.suspects(r.connection, above, STRETCH_KEYS, clean)
         )
         done.unreadable += unreadable

@@ -116,14 +116,14 @@ class Semantics:
         try:
             known = await workspaces.known_at(folder)
             if known is not None:
-                await store.read(lambda reader: self._read_all(reader, known[1]))
+                await store.read_behind(lambda reader: self._read_all(reader, known[1]))
         except RetainError as error:
             logger.warning("recall.vectors_not_prepared error=%s", error.code)
 
     async def read_wanted(self, store: SqliteStore) -> None:
         """Reads the vectors that an answer had to do without."""
         try:
-            await store.read(self.load)
+            await store.read_behind(self.load)
         except RetainError as error:
             logger.warning("recall.vectors_not_loaded error=%s", error.code)
 

@@ -64,6 +64,7 @@ class SqliteStore:
         )
         self._watch = connect(settings.database, writable=False)
         self._presence = presence
+        self._behind = asyncio.Semaphore(max(1, settings.readers // 2))
         self._state: tuple[int, str | None] = (-1, None)
         self._closed = False
 
@@ -110,6 +111,15 @@ class SqliteStore:
         """
         async with self._readers.acquire() as reader:
             return await self._off_loop(_in_snapshot, reader, query, stop=reader.connection.interrupt)
+
+    async def read_behind(self, query: Callable[[Reader], T]) -> T:
+        """The same for what no answer waits for: of several readers it leaves half to those that do.
+
+        Raises:
+            PoolTimeout, StoreError: as ``read``.
+        """
+        async with self._behind:
+            return await self.read(query)
 
     async def write(self, action: Callable[[apsw.Connection], T], author: Author | None = None) -> T:
         """Runs an action in the next transaction and returns when it is on disk.
@@ -159,7 +169,7 @@ class SqliteStore:
         start = 1
         while start:
             begun = time.monotonic()
-            start = await self.read(partial(Reader.read_lengths, start=start, most=LENGTHS_AT_ONCE))
+            start = await self.read_behind(partial(Reader.read_lengths, start=start, most=LENGTHS_AT_ONCE))
             await asyncio.sleep(time.monotonic() - begun)
 
     async def tend_readers(self) -> None:

@@ -117,6 +117,31 @@ async def test_reads_run_side_by_side_up_to_the_number_of_readers(open_store: Op
         assert store.pool_stats().pool_size == 3
 
 
+async def test_work_that_nobody_waits_for_leaves_half_of_the_readers_to_answers(open_store: Opener) -> None:
+    release, two_at_work, at_work = threading.Event(), threading.Event(), []
+
+    def behind(_: Reader) -> None:
+        at_work.append("behind")
+        if len(at_work) == 2:
+            two_at_work.set()
+        release.wait(60)
+
+    async with open_store(readers=4, acquire_timeout_ms=200) as store:
+        working = [asyncio.ensure_future(store.read_behind(behind)) for _ in range(4)]
+        await asyncio.to_thread(two_at_work.wait, 60)
+        together = threading.Barrier(2)
+        await asyncio.gather(*(store.read(lambda _: together.wait(60)) for _ in range(2)))
+        assert len(at_work) == 2
+        release.set()
+        await asyncio.gather(*working)
+        assert len(at_work) == 4
+
+
+async def test_one_reader_serves_both_answers_and_what_nobody_waits_for(open_store: Opener) -> None:
+    async with open_store(readers=1) as store:
+        assert await asyncio.gather(store.read_behind(names), store.read(names)) == [set(), set()]
+
+
 async def test_no_reader_in_time_is_a_timeout(open_store: Opener) -> None:
     release = threading.Event()
     async with open_store(readers=1, acquire_timeout_ms=200) as store:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -22,7 +22,6 @@ from retain.model import Draft
 from retain.storage import claims as rows
 from retain.storage import writes
 from retain.storage.audit import note
-from retain.storage.reads import Reader
 from retain.storage.sqlite import SqliteStore
 from retain.storage.truth import key_of, provenance
 
@@ -40,7 +39,18 @@ START_S = 3.0
 AT_ONCE_MAX = 8
 """Memories that are stored together with their claims; of more, claims are derived behind."""
 
+KEYS_AT_ONCE = 10_000
+"""So many keys are looked through in one read: some 10 ms, and a reader is free again."""
+
 HOWS = ("keep", "revise", "supersede", "forget")
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One turn through the memories, from the newest down: where it began, and below which key it goes on."""
+
+    newest: int = 0
+    below: int | None = None
 
 
 class ClaimKeeping:
@@ -66,19 +76,19 @@ class ClaimKeeping:
         self._check = check
         self._asker = asker
         self._precedence = precedence
-        self._above, self._below, self._newest = 0, rows.KEY_MAX, 0
+        self._done_to = 0
         self._commits = commits
 
     async def keep_running(self) -> None:
         """Derives what is new after every change of the store, until cancelled."""
-        seen, wait_s = -1, INTERVAL_S
+        seen, wait_s, turn = -1, INTERVAL_S, _Turn()
         await asyncio.sleep(START_S)
         while True:
             version = self._store.version()
             if version != seen:
                 started = time.perf_counter()
                 try:
-                    if not await self.step(self._precedence):
+                    if not await self._step(turn, self._precedence):
                         seen = version
                     wait_s = INTERVAL_S
                 except RetainError as error:
@@ -89,19 +99,20 @@ class ClaimKeeping:
 
     async def catch_up(self) -> int:
         """Derives all that is still to be derived; returns of how many memories."""
-        count = 0
-        while done := await self.step():
+        count, turn = 0, _Turn()
+        while done := await self._step(turn):
             count += done
         return count
 
-    async def step(self, precedence: Precedence | None = None) -> int:
+    async def _step(self, turn: _Turn, precedence: Precedence | None = None) -> int:
         """Derives the claims of the next memories, the newest first; returns of how many.
 
         Args:
+            turn: how far those before have come.
             precedence: of the questions to which it gives way; None does not.
         """
         asker = await self._asker()
-        waiting = await self._next(asker.workspace)
+        waiting = await self._next(turn, asker.workspace, precedence)
         if not waiting:
             return 0
         found: list[Found] = []
@@ -118,25 +129,39 @@ class ClaimKeeping:
                     rows.put_claims(db, key, claims, commit=commit, at_us=now_us)
 
         await self._store.write(put)
-        self._below = waiting[-1].key
+        turn.below = waiting[-1].key
         return len(waiting)
 
-    async def _next(self, workspace: int) -> list[rows.Unclaimed]:
+    async def _next(self, turn: _Turn, workspace: int, precedence: Precedence | None) -> list[rows.Unclaimed]:
         """The next memories without claims; what was looked through is not looked through again after each commit."""
         while True:
-            below = self._below
-            waiting, newest = await self._store.read_behind(partial(self._look, workspace=workspace))
-            if below == rows.KEY_MAX:
-                self._newest = newest
-            if waiting:
-                return waiting
-            self._above, self._below = self._newest, rows.KEY_MAX
-            if below == rows.KEY_MAX:
+            begins = turn.below is None
+            if turn.below is None:
+                turn.newest = await self._store.read_behind(lambda reader: reader.total())
+                turn.below = turn.newest + 1
+            while turn.below > self._done_to + 1:
+                above = max(self._done_to, turn.below - 1 - KEYS_AT_ONCE)
+                waiting = await self._look(workspace, above, turn.below, precedence)
+                if waiting:
+                    return waiting
+                turn.below = above + 1
+            self._done_to, turn.below = max(self._done_to, turn.newest), None
+            if begins:
                 return []
 
-    def _look(self, reader: Reader, workspace: int) -> tuple[list[rows.Unclaimed], int]:
-        db, above, below = reader.connection, self._above, self._below
-        return rows.unclaimed(db, workspace, BATCH, above=above, below=below), reader.total()
+    async def _look(
+        self, workspace: int, above: int, below: int, precedence: Precedence | None
+    ) -> list[rows.Unclaimed]:
+        """Looks between two keys; beside questions it waits until nobody asks, and rests after it."""
+        if precedence:
+            await precedence.quiet()
+        started = time.perf_counter()
+        waiting = await self._store.read_behind(
+            lambda reader: rows.unclaimed(reader.connection, workspace, BATCH, above=above, below=below)
+        )
+        if precedence and not waiting:
+            await asyncio.sleep(REST * (time.perf_counter() - started))
+        return waiting
 
     async def of(self, drafts: Sequence[Draft]) -> list[Found]:
         """The claims of new memories, to be stored with them; of many none, they are derived behind."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import apsw
 
@@ -53,6 +54,10 @@ REST = 4.0
 """Beside answers the service rests this many times as long as a batch took: it takes a fifth of a core at most."""
 
 KEYS_AHEAD = 1_024
+
+KEYS_AT_ONCE = 10_000
+"""So many keys are looked through in one read: some 10 ms, and a reader is free again."""
+
 SWEPT_AT_ONCE = 2_000
 INTERVAL_S = 1.0
 START_S = 3.0
@@ -61,6 +66,8 @@ WAIT_MAX_S = 300.0
 """Longest wait before a model that failed is tried again."""
 
 KEY_MAX = 1 << 62
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,24 +293,57 @@ class Embedding:
     async def _fill(self, target: _Target) -> int:
         """Gives a vector to all that lack one; a space that was being built serves when that is done."""
         space = target.space
-        above, below, made = self._complete.get(space.key, 0), KEY_MAX, 0
-        lacking = await self._store.read_behind(
-            lambda reader: spaces.count_lacking(reader.connection, space.key, above)
-        )
+        above, made = self._complete.get(space.key, 0), 0
+        newest = below = await self._newest()
         building = space.state == "building"
-        self.progress = EmbeddingProgress(space=space.name, lacking=lacking, building=building)
-        self._target, newest = target, above
+        self._target = target
         while not self._paused:
-            keys = await self._store.read_behind(partial(_lacking, space=space.key, above=above, below=below))
+            below, keys = await self._next_lacking(space.key, above, below)
             if keys:
-                newest, below = max(newest, keys[0]), keys[-1]
+                if not made:
+                    lacking = await self._count_lacking(space.key, above, newest)
+                    self.progress = EmbeddingProgress(space=space.name, lacking=lacking, building=building)
                 made += sum(await self._batches.submit_many(keys))
             elif building and not await self._store.write(partial(_serve, space=space.key, above=newest)):
-                above, below = newest, KEY_MAX  # what came meanwhile
+                above, newest = newest, await self._newest()  # what came meanwhile
+                below = newest
             else:
                 self._complete = {**self._complete, space.key: newest}
                 break
         return made
+
+    async def _newest(self) -> int:
+        return await self._store.read_behind(lambda reader: reader.total())
+
+    async def _next_lacking(self, space: int, above: int, most: int) -> tuple[int, list[int]]:
+        """The newest keys without a vector, up to one key and above another, and up to which key to look next."""
+        while most > above and not self._paused:
+            start = max(above, most - KEYS_AT_ONCE)
+            keys = await self._beside(
+                partial(spaces.lacking, space=space, limit=KEYS_AHEAD, above=start, below=most + 1)
+            )
+            if keys:
+                return keys[-1] - 1, keys
+            most = start
+        return above, []
+
+    async def _count_lacking(self, space: int, above: int, most: int) -> int:
+        """How many have no vector, among those up to one key and above another."""
+        count = 0
+        for start in range(above, most, KEYS_AT_ONCE):
+            end = min(most, start + KEYS_AT_ONCE)
+            count += await self._beside(
+                partial(spaces.count_lacking, space=space, above=start, below=end + 1)
+            )
+        return count
+
+    async def _beside(self, look: Callable[[apsw.Connection], T]) -> T:
+        """One of many short looks at the store: while nobody asks, and with a rest after it."""
+        await self._precedence.quiet()
+        started = time.perf_counter()
+        found = await self._store.read_behind(lambda reader: look(reader.connection))
+        await asyncio.sleep(self._rest * (time.perf_counter() - started))
+        return found
 
     async def _embed(self, keys: Sequence[int]) -> Sequence[bool]:
         target = self._target
@@ -364,13 +404,9 @@ def _gather(reader: Reader, fit: Fit, keys: Sequence[int]) -> None:
     fit.add(passages_of(reader, keys).values(), reader.tokens)
 
 
-def _lacking(reader: Reader, space: int, above: int, below: int) -> list[int]:
-    return spaces.lacking(reader.connection, space, KEYS_AHEAD, above=above, below=below)
-
-
 def _serve(db: apsw.Connection, space: int, above: int) -> bool:
     """Lets a space serve, unless a memory above a key lacks a vector in it: what was findable stays so."""
-    if spaces.count_lacking(db, space, above):
+    if spaces.lacking(db, space, 1, above=above, below=KEY_MAX):
         return False
     spaces.serve(db, space)
     return True

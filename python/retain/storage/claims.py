@@ -11,7 +11,6 @@ import orjson
 from retain.storage.rows import unpacked
 
 KEYS_PER_STATEMENT = 500
-KEY_MAX = 2**63 - 1
 
 ClaimRow = tuple[str, str, str, str, int, str]
 """Kind, path, name, value, line, digest."""
@@ -70,14 +69,15 @@ def claims_of(db: apsw.Connection, keys: Sequence[int]) -> dict[int, tuple[str, 
     return found
 
 
-def unclaimed(
-    db: apsw.Connection, workspace: int, most: int, *, above: int = 0, below: int = KEY_MAX
-) -> list[Unclaimed]:
-    """Active memories of a workspace whose claims are not derived yet, with keys between two, the newest first."""
+def unclaimed(db: apsw.Connection, workspace: int, most: int, *, above: int, below: int) -> list[Unclaimed]:
+    """Active memories of a workspace whose claims are not derived yet, with keys between two, the newest first.
+
+    By their keys, however many there are: an index of the workspace would have to be sorted for each look.
+    """
     rows = db.execute(
         "SELECT m.key, m.id, m.body, b.codec, b.data, m.title, m.paths, m.symbols, coalesce(m.commit_id, '') "
-        "FROM memory m LEFT JOIN memory_body b ON b.memory = m.key WHERE m.workspace = ? AND m.status = 'active' "
-        "AND m.key > ? AND m.key < ? "
+        "FROM memory m NOT INDEXED LEFT JOIN memory_body b ON b.memory = m.key "
+        "WHERE m.workspace = ? AND m.status = 'active' AND m.key > ? AND m.key < ? "
         "AND NOT EXISTS (SELECT 1 FROM memory_claimed c WHERE c.memory = m.key) ORDER BY m.key DESC LIMIT ?",
         (workspace, above, below, most),
     )

@@ -76,11 +76,12 @@ def lacking(db: apsw.Connection, space: int, limit: int, *, above: int, below: i
     return [int(key) for (key,) in rows]
 
 
-def count_lacking(db: apsw.Connection, space: int, above: int) -> int:
-    """How many active memories with a key above another have no vector in a space."""
-    return int(
-        db.execute(f"SELECT count(*) FROM memory m WHERE {_LACKING} AND m.key > ?", (space, above)).get
+def count_lacking(db: apsw.Connection, space: int, *, above: int, below: int) -> int:
+    """How many active memories with keys between two others have no vector in a space."""
+    found = db.execute(
+        f"SELECT count(*) FROM memory m WHERE {_LACKING} AND m.key > ? AND m.key < ?", (space, above, below)
     )
+    return int(found.get)
 
 
 def add_space(

@@ -45,7 +45,7 @@ async def lacking(memory: MemoryService) -> int:
     def count(reader: Reader) -> int:
         space = spaces.space_in(reader.connection, CORPUS, "serving")
         assert space is not None
-        return spaces.count_lacking(reader.connection, space.key, 0)
+        return spaces.count_lacking(reader.connection, space.key, above=0, below=1 << 62)
 
     return await memory._store.read(count)
 

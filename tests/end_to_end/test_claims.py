@@ -9,6 +9,7 @@ import pytest
 
 import retain
 from retain.errors import InvalidInput
+from retain.memory import claim_keeping
 from retain.memory.service import MemoryService
 from story import Story
 
@@ -192,7 +193,12 @@ def s(story: Story) -> Story:
     return story
 
 
-async def test_claims_of_many_memories_are_derived_and_of_those_that_come_later(s: Story) -> None:
+@pytest.mark.parametrize("at_once", [7, 10_000])
+async def test_claims_of_many_memories_are_derived_and_of_those_that_come_later(
+    s: Story, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(claim_keeping, "KEYS_AT_ONCE", at_once)
+
     async def derived(names: range) -> int:
         await s.service.remember_many([{"text": f"zebra{n}: TIMEOUT is 30 in src/conf.py"} for n in names])
         return await s.service.claims.catch_up()

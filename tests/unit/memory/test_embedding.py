@@ -96,6 +96,35 @@ async def test_every_active_memory_gets_a_vector_and_new_ones_join(
         assert set(await vectors(store, CORPUS)) == {*first, *more}
 
 
+async def test_gaps_are_looked_for_a_few_keys_at_a_time_and_never_twice(
+    home: Path, open_store: StoreOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "KEYS_AT_ONCE", 40)
+    looked: list[tuple[int, int]] = []
+    lacking = spaces.lacking
+
+    def noting(db: writes.apsw.Connection, space: int, limit: int, *, above: int, below: int) -> list[int]:
+        if limit == module.KEYS_AHEAD:
+            looked.append((above, below))
+        return lacking(db, space, limit, above=above, below=below)
+
+    monkeypatch.setattr(spaces, "lacking", noting)
+    async with open_store() as store:
+        first = await add(store, 150)
+        background = service(home, store)
+        assert await background.run() == 150
+        gaps = (first[3], first[77], first[140])
+        await store.write(lambda db: db.execute("DELETE FROM memory_vector WHERE memory IN (?, ?, ?)", gaps))
+        assert await service(home, store).run() == 3  # another process knows nothing of what is whole
+        assert set(await vectors(store, CORPUS)) == set(first)
+        assert all(below - above <= 41 for above, below in looked)
+        looked.clear()
+        more = await add(store, 5, start=1_000)
+        assert await background.run() == 5
+        assert looked[0] == (first[-1], more[-1] + 1)
+        assert min(above for above, _ in looked) == first[-1]
+
+
 async def test_vectors_are_made_when_nobody_asks(
     home: Path, open_store: StoreOpener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,8 +112,10 @@ class Answering:
 
     async def close(self) -> None:
         """Stops background work, and keeps what was read of git."""
-        for task in list(self._background):
-            task.cancel()
+        if ending := list(self._background):
+            for task in ending:
+                task.cancel()
+            await asyncio.wait(ending)  # each gives its reader back, which the store then closes
         await asyncio.to_thread(self._commits.close)
 
     async def _answer(

@@ -32,6 +32,9 @@ T = TypeVar("T")
 LENGTHS_AT_ONCE = 20_000
 """Some 10 ms of reading."""
 
+STOPPED_AGAIN_S = 0.02
+"""A read that goes on after it was stopped is stopped once more."""
+
 READER_IDLE_S = 300
 """A reader that nobody asked for so long is closed, with its pages and its statements."""
 
@@ -253,10 +256,10 @@ class SqliteStore:
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            stop()
             while not future.done():
+                stop()  # again and again: what comes between two statements interrupts neither
                 with suppress(asyncio.CancelledError):
-                    await asyncio.wait([future])
+                    await asyncio.wait([future], timeout=STOPPED_AGAIN_S)
             future.exception()
             raise
 

@@ -150,7 +150,7 @@ class GroupCommitWriter:
                 self._in_line = False
                 for write in group:
                     write.error = write.error or error
-                connection = _usable(connection)
+            connection = _usable(connection)
             _deliver(group)
         if connection is not None:
             connection.close()
@@ -199,10 +199,14 @@ class GroupCommitWriter:
 
 
 def _usable(connection: apsw.Connection | None) -> apsw.Connection | None:
-    """The connection, or None where even rolling back failed and the next group needs a new one."""
-    if connection is None or not connection.in_transaction:
+    """The connection, or None where the next group needs a new one.
+
+    That is where even rolling back failed, or where a statement was left unfinished that somebody still holds: it
+    keeps its snapshot, and once another process has written, no transaction could begin on it any more.
+    """
+    if connection is None or not (connection.in_transaction or connection.txn_state("main")):
         return connection
-    connection.close()
+    connection.close(force=True)
     return None
 
 

@@ -116,8 +116,8 @@ def _sighted(db: apsw.Connection, key: int, new: NewMemory) -> None:
     draft = new.draft
     at_us = new.now_us if draft.occurred_at is None else to_us(draft.occurred_at)
     branch, commit = draft.branch or "", draft.commit or ""
-    own = db.execute("SELECT coalesce(branch, ''), coalesce(commit_id, '') FROM memory WHERE key = ?", (key,))
-    if own.fetchone() == (branch, commit):
+    own = "SELECT coalesce(branch, ''), coalesce(commit_id, '') FROM memory WHERE key = ?"
+    if db.execute(own, (key,)).get == (branch, commit):
         return
     add_sightings(db, key, [(branch, commit, at_us)])
 

@@ -618,3 +618,21 @@ async def test_a_write_that_ends_its_transaction_is_never_acknowledged(
             await writer.run(lambda db: db.execute("ROLLBACK").fetchall())
         await writer.run(put("after"))
     assert stored(database) == {"after"}
+
+
+async def test_a_statement_that_a_write_left_unfinished_does_not_keep_the_next_ones_out(
+    database: Path, writer_on: Opener
+) -> None:
+    unfinished: list[apsw.Cursor] = []
+
+    def careless(db: apsw.Connection) -> None:
+        db.execute("INSERT INTO fact VALUES ('one', 'x'), ('two', 'x')")
+        cursor = db.execute("SELECT name FROM fact")
+        next(cursor)
+        unfinished.append(cursor)
+
+    async with writer_on() as writer, writer_on() as another:
+        await writer.run(careless)
+        await another.run(put("three"))
+        assert await writer.run(put("four")) == "four"
+    assert {"one", "two", "three", "four"} <= stored(database)

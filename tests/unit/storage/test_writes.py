@@ -38,6 +38,15 @@ def test_an_exact_duplicate_is_merged_and_counted(remember: Remember, reader: Re
         assert remember("fact", **({"tags": ("a", "b")} | other)).created
 
 
+def test_a_memory_that_is_seen_on_another_branch_leaves_no_statement_unfinished(
+    remember: Remember, db: apsw.Connection
+) -> None:
+    remember("fact", branch="main", commit="1" * 40)
+    remember("fact", branch="side", commit="2" * 40)
+    assert db.txn_state("main") == apsw.SQLITE_TXN_NONE
+    assert db.execute("SELECT branch FROM memory_sighting").get == "side"
+
+
 def test_the_same_id_again_changes_nothing(remember: Remember, reader: Reader) -> None:
     first = remember("fact", id="id-1")
     assert not remember("fact", id="id-1").created

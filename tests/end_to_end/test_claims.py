@@ -98,6 +98,21 @@ async def test_a_renamed_file_is_followed_and_the_note_can_be_revised_by_itself(
     assert (await s.service.get(done["by"])).paths == ("src/pool.py",)
 
 
+async def test_a_file_that_was_renamed_and_rewritten_since_is_followed(s: Story) -> None:
+    await s.service.remember("zebra: TIMEOUT = 30 in src/conf.py, and `Pool` hands out connections")
+    s.git("mv", "src/conf.py", "src/pool.py")
+    s.commit("move")
+    s.write("src/pool.py", "".join(f"LIMIT_{n} = {n}\n" for n in range(200)) + CONF.replace("30", "45"))
+    s.commit("rewrite")
+    s.git("mv", "src/pool.py", "src/pools.py")
+    s.commit("move again")
+    state, note = await state_of(s, "zebra")
+    assert state == "drifted"
+    assert "src/conf.py is src/pools.py now" in note
+    assert "TIMEOUT is 45 now, was 30" in note
+    assert "gone" not in note
+
+
 async def test_a_claim_says_the_line_where_it_holds(s: Story) -> None:
     s.write("src/conf.py", "# 30\nRETRIES = 30\nTIMEOUT = 30\n")
     s.write(

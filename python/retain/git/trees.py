@@ -22,6 +22,9 @@ SOURCES_KEPT = 96
 FILES_MAX = 50_000
 DELTAS_MAX = 20_000
 RENAMES_MAX = 1_000
+COMMITS_WALKED = 500
+"""Among so many of the newest commits, first parents only, the one is looked for that moved a file away."""
+MOVES_MAX = 8
 
 Stamp = tuple[object, ...]
 """Changes whenever a file does; empty where there is none."""
@@ -198,6 +201,39 @@ def _walk(top: pygit2.Tree) -> list[str]:
             elif entry.type_str == "blob":
                 found.append(name)
     return found
+
+
+def moved_to(repository: pygit2.Repository, path: str, commit: str) -> str:
+    """Where a file that a commit lacks went, by the commit that moved it away; empty where it was removed.
+
+    Two trees far apart do not tell: the file may have been changed since too much to be like what it was.
+    """
+    import pygit2
+
+    try:
+        now = repository[commit].peel(pygit2.Commit)
+        for _ in range(MOVES_MAX):
+            if path in now.tree:
+                return path
+            since = _last_with(now, path)
+            path = renames(repository, str(since[0].id), str(since[1].id)).get(path, "") if since else ""
+            if not path:
+                return ""
+    except (KeyError, ValueError, pygit2.GitError):
+        return ""
+    return ""
+
+
+def _last_with(now: pygit2.Commit, path: str) -> tuple[pygit2.Commit, pygit2.Commit] | None:
+    """The newest commit that has the path and the one after it; None where there is none among those looked at."""
+    for _ in range(COMMITS_WALKED):
+        before = next(iter(now.parents), None)
+        if before is None:
+            return None
+        if path in before.tree:
+            return before, now
+        now = before
+    return None
 
 
 def renames(repository: pygit2.Repository, old: str, new: str) -> dict[str, str]:

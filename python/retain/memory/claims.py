@@ -17,7 +17,7 @@ from retain.git.checking import DRIFTED, FRESH, ORPHANED, STALE, UNVERIFIABLE, F
 from retain.git.claims import Claim, derive
 from retain.git.history import open_repository
 from retain.git.source import Source
-from retain.git.trees import CommitTree, Tree, Unreadable, WorkTree, renames
+from retain.git.trees import CommitTree, Tree, Unreadable, WorkTree, moved_to, renames
 from retain.memory.truth import CLEAR, Asker, Mark
 from retain.storage.claims import ClaimRow, Unclaimed, claims_of
 from retain.storage.reads import Reader
@@ -157,14 +157,16 @@ class _Checking:
 
     def _renamed(self, path: str, commit: str) -> str:
         """Where a file of a commit is now, by what is checked out."""
-        base = commit
-        if base not in self._place.renamed:
-            repository = open_repository(self._asker.checkout.common_dir) if self._asker.checkout else None
-            self._place.renamed[base] = (
-                renames(repository, base, self._place.commit) if repository and base else {}
-            )
-        new = self._place.renamed[base].get(path, "")
-        return new if new and self._place.tree.stamp(new) else ""
+        place = self._place
+        repository = open_repository(self._asker.checkout.common_dir) if self._asker.checkout else None
+        if repository is None or not commit:
+            return ""
+        if commit not in place.renamed:
+            place.renamed[commit] = renames(repository, commit, place.commit)
+        if path not in place.renamed[commit]:
+            place.renamed[commit][path] = moved_to(repository, path, place.commit)
+        new = place.renamed[commit][path]
+        return new if new and place.tree.stamp(new) else ""
 
     def _commit_tree(self, commit: str) -> CommitTree | None:
         return commit_tree(self._asker, commit)

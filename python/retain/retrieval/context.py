@@ -43,6 +43,7 @@ _PLACE_OF_RUN = re.compile(
 )
 """Where a command ran is nearly always the project; in a line for the model it costs more than the outcome."""
 
+_MADE = re.compile(r" \(commit ([0-9a-f]{4,64})(?: on [^()\n]+)?\)$")
 _VISIBLE = re.compile(f"[^\\s{_INVISIBLE}]+")
 _ASCII_BLANKS = dict.fromkeys([*range(0x20), 0x7F], " ")
 _READ_AHEAD = 4
@@ -114,12 +115,17 @@ def summary_of(memory: Memory, snippet: str = "") -> str:
     """Title and the telling part of the text, on one line; of a title that the text holds, what stands before it."""
     title = one_line(memory.title, TITLE_CHARS_MAX)
     before = _before(memory, snippet, title)
-    said = f"{before}{snippet[1:]}" if before else _without_echo(memory, snippet or memory.text)
+    whole = snippet or memory.text
+    said = f"{before}{snippet[1:]}" if before else _without_echo(memory, whole)
     most = LINE_CHARS_MAX + len(before)
     body = one_line(said, most + PLACE_CHARS_MAX)
     body = one_line(_PLACE_OF_RUN.sub(r"(\1)", body, count=1), most)
+    if snippet and not memory.text.endswith(snippet.removeprefix("…")):
+        body = _open_end(memory, snippet, body)
     if not title or title.rstrip("…") in body:
         return body
+    if memory.kind == "fix" and not before and said != whole:
+        return f"{title} — {body}"  # what else repeats the error tells of another try
     marks, colon, rest = title.partition(": ")
     while colon:
         if len(rest) >= REPEATED_CHARS_MIN and rest.rstrip("…") in body:
@@ -127,6 +133,16 @@ def summary_of(memory: Memory, snippet: str = "") -> str:
         mark, colon, rest = rest.partition(": ")
         marks = f"{marks}: {mark}"
     return f"{title} — {body}" if body else title
+
+
+def _open_end(memory: Memory, snippet: str, body: str) -> str:
+    """A body that ends where its snippet does, within the text: at the end of a word, with an ellipsis."""
+    if body.endswith("…"):
+        return body
+    stretch = snippet.removeprefix("…")
+    after = memory.text.find(stretch) + len(stretch)
+    words = body if memory.text[after : after + 1].isspace() else body.rpartition(" ")[0]
+    return f"{words or body}…"
 
 
 def _before(memory: Memory, snippet: str, title: str) -> str:
@@ -146,6 +162,9 @@ def _without_echo(memory: Memory, said: str) -> str:
     """A commit without its command and where git repeats its subject; a fix without the error, which is its title."""
     if memory.kind == "commit" and said == memory.text:
         subject, *report = said.partition("\n\n$ ")[0].split("\n")
+        made = _MADE.search(subject)
+        if made and memory.commit and memory.commit.startswith(made[1]):
+            subject = subject[: made.start()]  # the provenance says it
         return "\n".join([subject, *(line for line in report if subject not in line)])
     error = memory.title.partition("Fixed: ")[2].rstrip("…") if memory.kind == "fix" else ""
     if error:

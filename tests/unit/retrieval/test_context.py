@@ -110,6 +110,40 @@ def test_a_title_is_not_said_twice(title: str, text: str, shown: str) -> None:
     assert summary_of(replace(PLAIN, title=title, text=text)) == shown
 
 
+def test_a_fix_keeps_the_name_of_its_error_where_another_try_ended_with_the_same() -> None:
+    text = "Failed: pytest\nWith: NameError: Decimal\nDid not help: a.py, then: NameError: Decimal\nPasses now: pytest"
+    fix = replace(PLAIN, kind="fix", title="Fixed: NameError: Decimal", text=text)
+    assert summary_of(fix) == (
+        "Fixed: NameError: Decimal — Failed: pytest Did not help: a.py, then: NameError: Decimal Passes now: pytest"
+    )
+
+
+def test_a_commit_names_its_hash_and_branch_once() -> None:
+    made = replace(PLAIN, kind="commit", branch="main", commit="3461f31879abcdef", title="Add up in cents")
+    line = line_of(replace(made, text="Add up in cents (commit 3461f31 on main)\n2 files changed"))
+    assert line == (
+        f"- Add up in cents 2 files changed (commit, 2026-11-23, from user, on main, at 3461f31879) [{ID}]"
+    )
+    other = replace(made, text="Add up in cents (commit 99999aa on main)")
+    assert "(commit 99999aa on main)" in line_of(other)
+
+
+def test_a_snippet_that_ends_within_the_text_ends_at_a_word_with_an_ellipsis() -> None:
+    text = "The total was a float. " * 40
+    for cut in range(280, 300):
+        said = summary_of(replace(PLAIN, title="Total", text=text), text[:cut])
+        assert said.removeprefix("Total — ").removesuffix("…").split()[-1] in {
+            "The",
+            "total",
+            "was",
+            "a",
+            "float.",
+        }
+        assert said.endswith("…")
+    whole = text[:240].rstrip()
+    assert not summary_of(replace(PLAIN, title="Total", text=whole), whole).endswith("…")
+
+
 LONG = (
     "## The retry loop in worker.py backs off exponentially, and what timed out passes again after this change of\n"
     "its waits.\n\n" + "Nothing else was touched. " * 12

@@ -12,6 +12,7 @@ from retain.memory.sight import OVERFETCH, Sight, titled
 from retain.memory.truth import CLEAR, WITHHELD, Asker, Gate
 from retain.model import All, Between, Filter, In, Memory, Query, Recall, Timeline, Told, Workspace
 from retain.retrieval.context import Block, block_of, fenced, fit, line_of
+from retain.retrieval.duplicates import restated
 from retain.retrieval.filters import both
 from retain.storage.reads import Reader
 from retain.storage.trust import boundary
@@ -136,12 +137,13 @@ def workspace_state(
     for kinds, most in sections:
         newest = reader.filtered(both(here, In(field="kind", values=kinds)), most * sight.reach)
         found += sight.memories(reader, [candidate.key for candidate in newest], most)
+    again = restated(found)
     unfixed = reader.unfixed_errors(place.id, UNFIXED_MAX * sight.reach)
     errors = sight.memories(reader, unfixed, UNFIXED_MAX)
     return [
         *(titled(error, "not fixed yet") for error in errors),
         *open_tasks(reader, here, TASKS_MAX, sight),
-        *found,
+        *(memory for place, memory in enumerate(found) if place not in again),
     ]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -28,14 +28,15 @@ from retain.memory.dating import named
 from retain.memory.digest import RECALL_HEADING
 from retain.memory.drain import Drain
 from retain.memory.hindsight import NOTHING
-from retain.memory.prompts import question_of
+from retain.memory.prompts import only_asks, question_of
 from retain.memory.recalling import effective, gated
 from retain.memory.receipts import Receipts
 from retain.memory.sight import Sight
 from retain.memory.truth import CommitCheck, Gate
 from retain.memory.workspaces import Workspaces
-from retain.model import Between, Event, Filter, Hit, In, Not, Query, Workspace
+from retain.model import All, Between, Event, Filter, Hit, In, Memory, Not, Query, Workspace
 from retain.retrieval.context import FENCE_TOKENS, Block, fenced, fit, line_of
+from retain.retrieval.duplicates import SUMS_UP, restated
 from retain.retrieval.filters import both
 from retain.storage import sessions
 from retain.storage.reads import Reader
@@ -50,6 +51,9 @@ SESSIONS_MAX = 256
 HITS_MAX = 6
 SHOWN_MAX = 300
 """Memories shown last that a query leaves out; of those shown before them, hits are dropped afterwards."""
+
+SUMMED_UP_MAX = 20
+"""Decisions and summaries shown before that a found one is compared with."""
 
 SCORE_SHARE_MIN = 0.5
 """Of the best score; what fits less well than that is left for a recall that is asked for."""
@@ -240,19 +244,46 @@ class Injector:
         recall = await self._answering.recall(effective(query), asker)
         recall = gated(recall, self._settings.context_confidence)
         room = CHARS_MAX - len(first.text.encode("utf-16-le")) // 2 - 1
-        least = SCORE_SHARE_MIN * max((hit.score for hit in recall.hits), default=0.0)
         sight = scene.sight
-        fresh = sight.tells(recall.hits)
+        telling = [
+            hit for hit in recall.hits if not (hit.memory.kind == "prompt" and only_asks(hit.memory.text))
+        ]
+        least = SCORE_SHARE_MIN * max((hit.score for hit in telling), default=0.0)
+        fresh = sight.tells(telling)
         near = [hit for hit in fresh if hit.score >= least and hit.memory.id not in shown]
-        kept = _newest_lists(near)
+        newest = _newest_lists(near)
+        told = await self._summed_up(shown, [hit.memory for hit in newest])
+        again = restated([*told, *(hit.memory for hit in newest)])
+        kept = [hit for place, hit in enumerate(newest, len(told)) if place not in again]
         lines = ((hit.memory.id, line_of(hit.memory, hit.snippet, hit.note)) for hit in kept)
         block = fit(lines, budget, RECALL_HEADING, chars_max=room)
         left_out = {
             **sight.hidden,
             "below_the_best": len(fresh) - len(near),
-            "overtaken": len(near) - len(kept),
+            "overtaken": len(near) - len(newest),
+            "only_asked": len(recall.hits) - len(telling),
+            "said_again": len(newest) - len(kept),
         }
         return _joined(first, block), {**recall.hidden, **{why: n for why, n in left_out.items() if n}}
+
+    async def _summed_up(self, shown: Collection[str], found: Sequence[Memory]) -> list[Memory]:
+        """Decisions and summaries that a conversation was shown, of the sessions whose summaries were found."""
+        sessions_found = sorted({one.session for one in found if one.kind == "summary" and one.session})
+        if not sessions_found or not shown:
+            return []
+        where = All(
+            parts=(
+                In(field="session", values=tuple(sessions_found)),
+                In(field="kind", values=tuple(sorted(SUMS_UP))),
+                In(field="id", values=tuple(sorted(list(shown)[-SHOWN_MAX:]))),
+            )
+        )
+
+        def look(reader: Reader) -> list[Memory]:
+            keys = [candidate.key for candidate in reader.filtered(where, SUMMED_UP_MAX)]
+            return list(reader.load(keys).values())
+
+        return await self._store.read(look)
 
     async def _belated_start(self, scene: Scene) -> Block:
         """What a session is told that was never answered at its start: a client may drop those answers."""

@@ -21,6 +21,16 @@ _IDENTIFIER = re.compile(r"\w_\w|[a-z][A-Z]|[A-Za-z]\d")
 _COMMAND = re.compile(r"/[A-Za-z][\w:-]*(?:\s|\Z)")
 
 
+_SENTENCE_END = re.compile(r"(?<=[.!?\u3002\uff1f])\s+|\n+")
+_QUESTION_MARKS = ("?", "\uff1f")
+
+
+def only_asks(prompt: str) -> bool:
+    """Whether a prompt is questions and nothing else; kept as a memory, it tells whoever asks the same nothing."""
+    sentences = [sentence.strip() for sentence in _SENTENCE_END.split(without_asides(prompt).strip())]
+    return any(sentences) and all(sentence.endswith(_QUESTION_MARKS) for sentence in sentences if sentence)
+
+
 def question_of(prompt: str) -> str:
     """What of a prompt is looked up; empty for commands of the client and for what asks nothing."""
     text = without_asides(prompt).strip()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from retain.model import Memory
+from retain.retrieval.context import LINE_CHARS_MAX
 
 SAME_JACCARD = 0.9
 """Share of common words from which two memories say the same."""
@@ -16,6 +18,12 @@ TEXT_CHARS_MAX = 4_000
 
 BY_TITLE = frozenset({"error", "fix"})
 """One change may end several errors, and tells the same of each: its title says which."""
+
+SUMS_UP = frozenset({"decision", "summary"})
+"""A decision is cut out of what an assistant said in the end, and that is kept as a summary."""
+
+RESTATED_SHARE = 0.6
+"""Of the words of a line, in one stretch, from which it says again what another line said."""
 
 _WORD = re.compile(r"\w+")
 
@@ -75,3 +83,23 @@ def distinct(memories: Sequence[Memory], most: int) -> tuple[list[int], int]:
         kept.append(place)
         said.append(one)
     return kept, repeats
+
+
+def restated(memories: Sequence[Memory]) -> frozenset[int]:
+    """The places of decisions and summaries whose line mostly says what one before them says, of the same session."""
+    told: list[tuple[str, list[str]]] = []
+    found: set[int] = set()
+    for place, memory in enumerate(memories):
+        if memory.kind not in SUMS_UP or not memory.session:
+            continue
+        words = memory.text[:LINE_CHARS_MAX].split()
+        if any(session == memory.session and _holds(before, words) for session, before in told):
+            found.add(place)
+        else:
+            told.append((memory.session, words))
+    return frozenset(found)
+
+
+def _holds(before: list[str], words: list[str]) -> bool:
+    most = SequenceMatcher(None, before, words, autojunk=False).find_longest_match()
+    return most.size >= RESTATED_SHARE * len(words)

@@ -15,7 +15,7 @@ from tests.conftest import GitRepo
 import retain
 from retain.interfaces.questions import told_event
 from retain.memory.hindsight import is_telling
-from retain.memory.prompts import question_of
+from retain.memory.prompts import only_asks, question_of
 from retain.memory.service import MemoryService
 
 pytestmark = pytest.mark.anyio
@@ -398,6 +398,52 @@ async def test_of_a_to_do_list_only_its_newest_state_is_told(client: Client, eve
     told = await client.prompt("what about the cart total on the receipt, half to even?")
     assert "1 of 2 done" in told
     assert "0 of 2 done" not in told
+
+
+async def test_a_question_of_an_earlier_session_is_no_answer_and_the_receipt_says_so(
+    client: Client, events: Any
+) -> None:
+    question = "why do we round the cart total half to even?"
+    events.put(session="a", prompt=question)
+    events.put(session="a", prompt=f"The tax office wants the cart total rounded half to even. {question}")
+    await client.memory.drain.run()
+    await client.start("resume")
+    told = await client.prompt(question)
+    assert "The tax office" in told
+    assert len(ids_in(told)) == 1
+    assert (await client.memory.receipts.account())["hidden"]["only_asked"] == 1
+
+
+async def test_a_decision_and_the_summary_that_it_was_cut_from_are_told_once(
+    client: Client, events: Any
+) -> None:
+    said = (
+        "We decided to round the cart total half to even, because the tax office in Bonn wants exactly that."
+    )
+    events.put("Stop", session="a", last_assistant_message=f"{said}\n\nThe tests pass.")
+    await client.memory.drain.run()
+    question = "how do we round the cart total, half to even?"
+    client.session = "b"
+    await client.start("resume")
+    assert (await client.prompt(question)).count("tax office in Bonn") == 1
+    client.session = "c"
+    assert (await client.start()).count("tax office in Bonn") == 1
+    assert "tax office in Bonn" not in await client.prompt(question)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "asks"),
+    [
+        ("Why is it slow?", True),
+        ("Why is it slow? And since when?\nIs it the cache?", True),
+        ("It is slow. Why?", False),
+        ("Why is it slow? I use main.", False),
+        ("make it fast", False),
+        ("", False),
+    ],
+)
+def test_a_prompt_only_asks_where_every_sentence_does(prompt: str, asks: bool) -> None:
+    assert only_asks(prompt) is asks
 
 
 @pytest.mark.parametrize(

@@ -110,15 +110,16 @@ def is_telling(signature: str) -> bool:
 
 def _block(memories: Sequence[Memory], told: Collection[str], most: int, budget: int, heading: str) -> Block:
     new = [memory for memory in memories if memory.id not in told][:most]
-    lines = ((memory.id, line_of(memory, _flat(memory))) for memory in new)
+    lines = ((memory.id, line_of(_flat(memory))) for memory in new)
     return fit(lines, budget, heading, chars_max=CHARS_MAX)
 
 
-def _flat(memory: Memory) -> str:
-    """What a fix is told by: what failed and what was changed, without the command in front."""
+def _flat(memory: Memory) -> Memory:
+    """A fix with what was changed, without the command in front and the error, which is its title."""
     if memory.kind != "fix":
-        return ""
-    return "; ".join(line for line in memory.text.splitlines() if not line.startswith("Failed: "))
+        return memory
+    lines = [line for line in memory.text.splitlines() if not line.startswith(("Failed: ", "With: "))]
+    return replace(memory, text="; ".join(lines))
 
 
 def _undone(changes: Sequence[Memory]) -> list[Memory]:

@@ -115,8 +115,7 @@ def summary_of(memory: Memory, snippet: str = "") -> str:
     """Title and the telling part of the text, on one line; of a title that the text holds, what stands before it."""
     title = one_line(memory.title, TITLE_CHARS_MAX)
     before = _before(memory, snippet, title)
-    whole = snippet or memory.text
-    said = f"{before}{snippet[1:]}" if before else _without_echo(memory, whole)
+    said = f"{before}{snippet[1:]}" if before else _without_echo(memory, snippet or memory.text)
     most = LINE_CHARS_MAX + len(before)
     body = one_line(said, most + PLACE_CHARS_MAX)
     body = one_line(_PLACE_OF_RUN.sub(r"(\1)", body, count=1), most)
@@ -124,7 +123,7 @@ def summary_of(memory: Memory, snippet: str = "") -> str:
         body = _open_end(memory, snippet, body)
     if not title or title.rstrip("…") in body:
         return body
-    if memory.kind == "fix" and not before and said != whole:
+    if memory.kind == "fix" and body and "With: " not in body:
         return f"{title} — {body}"  # what else repeats the error tells of another try
     marks, colon, rest = title.partition(": ")
     while colon:

@@ -547,6 +547,27 @@ async def _(s: Story) -> None:
     assert [await s.state("Passes now"), await s.state("okapi")] == ["reverted", "reverted"]
 
 
+@case(
+    "a decision told after the commit of its work goes with its revert, and one told before the next commit with that"
+)
+async def _(s: Story) -> None:
+    s.commit("a file", a_txt="b\n")
+    s.hook("UserPromptSubmit", prompt="Which stripes?")
+    s.commit("work", a_txt="zebra\n")
+    s.hook("Stop", last_assistant_message="We chose the zebra over the horse, because stripes are wanted.")
+    s.hook("UserPromptSubmit", prompt="And which neck?")
+    s.hook(
+        "Stop", last_assistant_message="We chose the giraffe over the camel, because a long neck is wanted."
+    )
+    await s.service.drain.run()
+    s.commit("neck", b_txt="giraffe\n")
+    assert [await s.state("zebra"), await s.state("giraffe")] == ["fresh", "fresh"]
+    s.git("revert", "--no-edit", "HEAD")
+    assert [await s.state("zebra"), await s.state("giraffe")] == ["fresh", "reverted"]
+    s.git("revert", "--no-edit", "HEAD~2")
+    assert [await s.state("zebra"), await s.state("giraffe")] == ["reverted", "reverted"]
+
+
 @case("what a prompt is told unasked is marked as a recall marks it")
 async def _(s: Story) -> None:
     s.commit("a file", a_txt="b\n")

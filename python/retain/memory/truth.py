@@ -264,7 +264,8 @@ def seen_of(row: Provenance) -> list[Seen]:
             paths=row.paths,
             change=row.kind in CHANGES and bool(row.paths),
             note=row.kind == "note",
-            done=row.kind in DONE and commit not in row.begun,
+            done=(row.kind in DONE or (row.kind == "decision" and bool(row.begun)))
+            and commit not in row.begun,
             blobs=row.blobs,
         )
         for branch, commit, at_us in row.places

@@ -14,7 +14,7 @@ from retain.errors import StoreCorrupt
 _TEXT = frozenset({str})
 KEYS_PER_STATEMENT = 500
 LATER_MAX = 200
-SUMS_UP = frozenset({"commit", "fix", "summary"})
+SUMS_UP = frozenset({"commit", "decision", "fix", "summary"})
 """Kinds that may be about the commit that was checked out when they were made."""
 SIGHTINGS_MAX = 16
 """Places, besides the first, where the same memory was seen; the oldest goes first."""
@@ -31,7 +31,8 @@ class Provenance(NamedTuple):
         blobs: what files held then, as (path, blob), where that is known.
         standing: whether it was said to hold always.
         places: branch, commit and microseconds of each time that it was seen elsewhere, the first one first.
-        begun: for what sums up work, the commits that were checked out when that began.
+        begun: for what sums up work, the commits that were checked out when that began; of decisions only those
+            that an assistant told at the end of a turn have any.
         captured_by: the session in which hooks saw it; empty for what was remembered on purpose.
     """
 
@@ -161,7 +162,7 @@ def provenance(db: apsw.Connection, keys: Sequence[int]) -> list[Provenance]:
 
 
 def _begun(db: apsw.Connection, sums: Sequence[tuple[int, str]]) -> dict[int, list[str]]:
-    """The commits at which the error of a fix was met, and the one of the last prompt before a summary.
+    """The commits where the error of a fix was met, and that of the last prompt before what a turn ended with.
 
     Args:
         db: a connection.
@@ -178,13 +179,14 @@ def _begun(db: apsw.Connection, sums: Sequence[tuple[int, str]]) -> dict[int, li
         f"WHERE l.source IN ({marks}) AND l.kind = 'fixes'",
         keys * 2,
     ).fetchall()
-    summaries = tuple(key for key, kind in sums if kind == "summary")
-    if summaries:
+    told = tuple(key for key, kind in sums if kind in {"summary", "decision"})
+    if told:
         found += db.execute(
             "SELECT m.key, (SELECT p.commit_id FROM memory p WHERE p.workspace = m.workspace "
             "AND p.session = m.session AND p.key < m.key AND p.kind = 'prompt' ORDER BY p.key DESC LIMIT 1) "
-            f"FROM memory m WHERE m.key IN ({', '.join('?' * len(summaries))}) AND m.session IS NOT NULL",
-            summaries,
+            f"FROM memory m WHERE m.key IN ({', '.join('?' * len(told))}) AND m.session IS NOT NULL "
+            "AND (m.kind = 'summary' OR (m.origin = 'assistant' AND m.source_id IS NOT NULL))",
+            told,
         ).fetchall()
     begun: dict[int, list[str]] = {}
     for key, commit in found:

@@ -151,6 +151,43 @@ def test_recall_takes_filter_limit_budget_and_workspace(ask: Callable[..., Any],
     )
 
 
+def test_where_the_budget_holds_nothing_that_is_said(run: Run) -> None:
+    run("remember", "We use tabs")
+    _, out, _ = run("recall", "tabs", "--budget", "5")
+    assert out.startswith("Nothing within the budget")
+    assert "withheld: 1 over budget" in out
+
+
+def test_times_may_be_said_in_words_wherever_a_command_takes_one(ask: Callable[..., Any], run: Run) -> None:
+    kept = ask("remember", "We use tabs")
+    ask("remember", "We used spaces", "--occurred-at", "2020-01-01")
+    for said in (
+        ("--since", "yesterday"),
+        ("--since", "2 hours ago"),
+        ("--around", kept["id"], "--limit", "1"),
+    ):
+        assert [one["text"] for one in ask("timeline", *said)["memories"]] == ["We use tabs"], said
+    assert [one["text"] for one in ask("timeline", "--until", "yesterday")["memories"]] == ["We used spaces"]
+    assert ask("audit", "--since", "yesterday")["entries"]
+    assert ask("stats", "--receipt", "--since", "yesterday")["injections"] == 0
+    for command in (("timeline", "--around"), ("audit", "--since"), ("stats", "--receipt", "--since")):
+        code, _, problem = run(*command, "the day before")
+        assert code == 2
+        assert "not a time\n  say 'Tuesday 14:00'" in problem
+
+
+def test_erasing_what_is_not_there_says_so(run: Run) -> None:
+    gone = "01a20852-fd2f-7000-a043-76db6ce6ea23"
+    code, out, _ = run("erase", gone)
+    assert (code, f"There was no memory {gone} any more." in out) == (0, True)
+
+
+def test_a_changed_setting_is_told_as_config_shows_it(run: Run) -> None:
+    assert "retention = prompt=90 (" in run("config", "set", "retention.prompt", "90")[1]
+    assert "retention = - (default)" in run("config", "unset", "retention.prompt")[1]
+    assert "-0" not in run("explain", "nothing like it")[1]
+
+
 def test_context_prints_the_block_and_keeps_its_remarks_apart(run: Run, ask: Callable[..., Any]) -> None:
     assert run("context")[1:] == ("", "nothing to say: no memory fits\n")
     ask("remember", "we use decimal.Decimal for money", "--kind", "decision")
@@ -322,7 +359,7 @@ def test_the_text_of_one_memory_is_shown_as_it_is(ask: Callable[..., Any]) -> No
         (("frobnicate",), "command: unknown 'frobnicate'\n"),
         (("review", "foo"), "action: unknown 'foo'; known: list, accept, reject"),
         (("import", "trancripts"), "source: unknown 'trancripts'; did you mean 'transcripts'?"),
-        (("restore",), "arguments: one is needed of --at --backup"),
+        (("restore",), "arguments: one is needed of --at, --backup"),
         (("restore", "--at", "soon"), "say 'Tuesday 14:00'"),
         (("show", "42"), "id: not an id; ids look like"),
         (("off", "/no/such/folder"), "path: /no/such/folder is no folder"),

@@ -85,7 +85,7 @@ def test_settings_are_set_and_unset_with_their_source(ask: Callable[..., Any], r
 def test_the_environment_still_wins_and_set_says_so(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RETAIN_RETENTION", "prompt=7, error=30")
     assert (
-        "retention = {'error': 30, 'prompt': 7} (environment), but"
+        "retention = error=30, prompt=7 (environment), but"
         in run("config", "set", "retention.prompt", "9")[1]
     )
 

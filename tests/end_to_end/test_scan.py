@@ -41,7 +41,7 @@ def test_a_clean_file_and_a_clean_text_are_no_failure(
 ) -> None:
     (tmp_path / "clean.py").write_text("x = 1\n")
     assert main(["scan", str(tmp_path / "clean.py")]) == 0
-    assert "No secret in 1 files" in capsys.readouterr().out
+    assert "No secret in 1 file\n" in capsys.readouterr().out
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(f"pasted {secret()}".encode())))
     assert main(["scan", "--text", "-"]) == 1
 

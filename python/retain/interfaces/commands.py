@@ -7,12 +7,15 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import retain
 from retain.config import read_settings
 from retain.errors import InvalidInput
 from retain.interfaces import replies
+from retain.model import read_time
 from retain.retrieval.context import one_line
 from retain.storage.scratch import scratch
 
@@ -53,6 +56,23 @@ def as_of(arguments: Namespace, action: Callable[[MemoryService], Awaitable[T]])
                     return await action(past)
 
     return asyncio.run(go())
+
+
+def moment(said: str | None, field: str) -> str | None:
+    """A time as ISO 8601: as it was given, or the past moment that words like ``yesterday`` mean here.
+
+    Raises:
+        InvalidInput: neither.
+    """
+    from retain.memory.moments import past_moment  # a command loads only what it needs
+
+    if said is None:
+        return None
+    try:
+        read_time(said, field)
+    except InvalidInput:
+        return past_moment(said, field, datetime.now().astimezone()).isoformat()
+    return said
 
 
 def recall(arguments: Namespace, out: Output) -> int:
@@ -109,14 +129,24 @@ def show(arguments: Namespace, out: Output) -> int:
     return replies.EXIT_OK
 
 
+def _around(said: str | None) -> str | None:
+    from retain.memory.inputs import id_field  # a command loads only what it needs
+
+    with suppress(InvalidInput):
+        return id_field(said, "around")
+    return moment(said, "around")
+
+
 def timeline(arguments: Namespace, out: Output) -> int:
     """Shows memories in order of time, oldest first."""
+    around = _around(arguments.around)
+    since, until = moment(arguments.since, "since"), moment(arguments.until, "until")
     found = with_memory(
         arguments,
         lambda memory: memory.timeline(
-            arguments.around,
-            since=arguments.since,
-            until=arguments.until,
+            around,
+            since=since,
+            until=until,
             path=arguments.path,
             limit=arguments.limit,
             workspace=arguments.workspace,

@@ -136,7 +136,8 @@ def _changed(arguments: Namespace, out: Output, keys: tuple[str, ...], value: An
     over = now.source not in {"default", str(home / CONFIG_FILE)}
     note = f", but the {now.source} says otherwise" if over else ""
     out.answer(
-        answer, f"{'Changed' if changed else 'As it was'}: {keys[0]} = {now.value} ({now.source}){note}"
+        answer,
+        f"{'Changed' if changed else 'As it was'}: {keys[0]} = {replies.shown(now.value)} ({now.source}){note}",
     )
     return replies.EXIT_OK
 

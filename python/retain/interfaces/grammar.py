@@ -190,7 +190,7 @@ def _add_memory_commands(add: Any, reply: argparse.ArgumentParser) -> None:
     add("show", reply).add_argument("id", metavar="ID", help=ID_HELP)
     timeline = add("timeline", reply, scope)
     timeline.add_argument("--around", metavar="ID|TIME", help="memories before and after it")
-    timeline.add_argument("--since", metavar="TIME", help="for example 2026-11-23 or 2026-11-23T14:00:00Z")
+    timeline.add_argument("--since", metavar="TIME", help="for example yesterday or 2026-11-23T14:00:00Z")
     timeline.add_argument("--until", metavar="TIME", help="the same")
     timeline.add_argument("--path", help="a file, a folder with a slash at its end, or a glob")
     timeline.add_argument("--limit", metavar="N", type=_count("limit"), default=20, help="most memories (20)")

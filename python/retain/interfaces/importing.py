@@ -70,7 +70,9 @@ def import_from(arguments: Namespace, out: Output) -> int:
             if arguments.file is None:
                 raise InvalidInput("file", "is missing", hint="`-` reads stdin")
             if arguments.dry_run:
-                raise InvalidInput("dry-run", "is not for jsonl")
+                raise InvalidInput(
+                    "dry-run", "is not for jsonl, whose lines are stored as if remembered one by one"
+                )
             return import_file(arguments, out)
         case "retain":
             from retain.interfaces.exporting import import_export

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from retain.config import project_directory, read_settings
 from retain.git.repository import locate
 from retain.interfaces import replies
-from retain.interfaces.commands import read_filter, with_memory
+from retain.interfaces.commands import moment, read_filter, with_memory
 from retain.model import from_us
 from retain.project_file import read_project_file
 from retain.retrieval.context import one_line
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from retain.interfaces.cli import Output
     from retain.memory.drain import DrainReport
     from retain.memory.service import MemoryService
-
-VALUE_CHARS_MAX = 2_000
 
 
 def explain(arguments: Namespace, out: Output) -> int:
@@ -40,9 +38,10 @@ def explain(arguments: Namespace, out: Output) -> int:
 def stats(arguments: Namespace, out: Output) -> int:
     """Counts everything in the store, or what the model was shown and used."""
     if arguments.receipt:
+        since = moment(arguments.since, "since")
         account = with_memory(
             arguments,
-            lambda memory: memory.receipts.account(since=arguments.since, workspace=arguments.workspace),
+            lambda memory: memory.receipts.account(since=since, workspace=arguments.workspace),
         )
         out.answer(account, receipt_text(account, out.paint))
         return replies.EXIT_OK
@@ -112,16 +111,16 @@ def _mended_text(done: Mapping[str, Any], paint: replies.Paint) -> list[str]:
 
 def audit(arguments: Namespace, out: Output) -> int:
     """Shows who changed what, when, and through which door."""
+    since = moment(arguments.since, "since")
     found = with_memory(
         arguments,
-        lambda memory: memory.audit.entries(
-            subject=arguments.id, since=arguments.since, limit=arguments.limit
-        ),
+        lambda memory: memory.audit.entries(subject=arguments.id, since=since, limit=arguments.limit),
     )
     paint, head = out.paint, found["head"]
+    width = max((len(row["action"]) for row in found["entries"]), default=0)
     lines = [
-        f"{row['number']:>7}  {replies.local_time(from_us(row['at_us']))}  {row['door']:<6} {row['actor']:<9} "
-        f"{paint.bold(row['action'].ljust(12))} {row['subject']}"
+        f"{row['number']:>7}  {replies.local_time(from_us(row['at_us']))}  {row['door']:<7} {row['actor']:<9} "
+        f"{paint.bold(row['action'].ljust(width))}  {row['subject']}"
         for row in found["entries"]
     ] or [paint.dim("No row")]
     lines.append(paint.dim(f"Last row {head['number']:,}, hash {head['hash']}"))
@@ -170,12 +169,12 @@ def config(arguments: Namespace, out: Output) -> int:
     for item in sourced:
         source = paint.dim(item.source) if item.source == "default" else paint.doubtful(item.source)
         lines.append(
-            f"{paint.bold(item.name.ljust(width))}  {_shown(item.value).rjust(12)}  {source}  "
+            f"{paint.bold(item.name.ljust(width))}  {replies.shown(item.value).rjust(12)}  {source}  "
             f"{paint.dim('· ' + item.doc)}"
         )
     for name, given in file.given.items():
         lines.append(
-            f"{paint.bold(name.ljust(width))}  {_shown(given).rjust(12)}  "
+            f"{paint.bold(name.ljust(width))}  {replies.shown(given).rjust(12)}  "
             f"{paint.doubtful(one_line(file.path, 200))}  {paint.dim('· can only take away')}"
         )
     if file.problem:
@@ -184,21 +183,6 @@ def config(arguments: Namespace, out: Output) -> int:
         )
     out.answer(value, replies.printable("\n".join(lines)) if not paint.on else "\n".join(lines))
     return replies.EXIT_OK
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, Mapping):
-        return (
-            one_line(", ".join(f"{name}={_shown(one)}" for name, one in value.items()), VALUE_CHARS_MAX)
-            or "-"
-        )
-    if isinstance(value, list | tuple):
-        return one_line(", ".join(map(str, value)), VALUE_CHARS_MAX) or "-"
-    return str(value) or "-"
 
 
 def stats_text(counts: Mapping[str, Any], paint: replies.Paint) -> str:
@@ -309,5 +293,5 @@ def _outlook(answer: Mapping[str, Any]) -> list[str]:
 
 
 def _interval(values: Sequence[float]) -> str:
-    low, expected, high = values
+    low, expected, high = (max(0.0, value) for value in values)  # none is -0
     return f"{expected:,.0f} ({low:,.0f}..{high:,.0f})"

@@ -72,6 +72,11 @@ def erase(arguments: Namespace, out: Output) -> int:
         f"Searched {proof['files']:,} files, {replies.size(proof['bytes'])}, for their texts: "
         + (out.paint.bad(f"still in {', '.join(proof['found_in'])}") if proof["found_in"] else "in none"),
     ]
+    lines += [
+        out.paint.doubtful(f"There was no memory {one} any more.")
+        for one in dict.fromkeys(given.strip().lower() for given in arguments.id)
+        if one not in done["erased"]
+    ]
     if not done["log_emptied"]:
         lines.append(
             out.paint.doubtful("A session still reads the write-ahead log: run it again when it ends.")

@@ -171,7 +171,10 @@ def _of_transcripts(report: Mapping[str, Any]) -> str:
         "lost": report["lost"],
     }  # fmt: skip
     lines = [
-        f"{report['files']:,} files ({report['unchanged']:,} unchanged), {report['bytes'] / 1e6:,.1f} MB read",
+        (
+            f"{replies.counted(report['files'], 'file', 'files')} ({report['unchanged']:,} unchanged), "
+            f"{report['bytes'] / 1e6:,.1f} MB read"
+        ),
         f"{report['events']:,} events: " + " · ".join(f"{count:,} {name}" for name, count in counts.items()),
         f"{report['memories']:,} memories, {sum(report['redacted'].values()):,} secrets taken out",
     ]

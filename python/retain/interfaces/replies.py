@@ -30,6 +30,7 @@ CACHE_AWAY = (
 )
 
 MESSAGE_CHARS_MAX = 2_000
+VALUE_CHARS_MAX = 2_000
 SNIPPET_CHARS_MAX = 200
 
 UNSEEN = "\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e0fff"
@@ -338,6 +339,21 @@ def memory_lines(memory: Memory, paint: Paint, *, snippet: str = "", mark: str =
     return lines
 
 
+def shown(value: object) -> str:
+    """The value of a setting for people; a dash where it is empty."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return (
+            one_line(", ".join(f"{name}={shown(one)}" for name, one in value.items()), VALUE_CHARS_MAX) or "-"
+        )
+    if isinstance(value, list | tuple):
+        return one_line(", ".join(map(str, value)), VALUE_CHARS_MAX) or "-"
+    return str(value) or "-"
+
+
 def hidden_text(hidden: Mapping[str, int]) -> str:
     """What was withheld, by reason; empty where nothing was."""
     return ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in hidden.items() if count)
@@ -353,7 +369,9 @@ def recall_text(recall: Recall, paint: Paint) -> str:
         lines += [told[0], *doubt, *told[1:], ""]
     hidden = hidden_text(recall.hidden)
     found = counted(len(recall.hits), "memory", "memories") if recall.hits else "Nothing found"
-    if not recall.hits and hidden:
+    if not recall.hits and recall.hidden.get("over_budget"):
+        found = "Nothing within the budget"
+    elif not recall.hits and hidden:
         found = f"Nothing convincing ({recall.confidence:.0%} likely to answer the question)"
     tail = [found, f"{duration(recall.elapsed_us)}"]
     if recall.tokens:

@@ -98,7 +98,7 @@ def _told(found: list[dict[str, Any]], counts: dict[str, Any], out: Output) -> i
     if len(found) > SHOWN_MAX:
         lines.append(f"and {len(found) - SHOWN_MAX:,} more; --json shows all")
     told = replies.counted(len(found), "secret", "secrets")
-    where = f" in {counts['files']:,} files" if "files" in counts else ""
+    where = f" in {replies.counted(counts['files'], 'file', 'files')}" if "files" in counts else ""
     skipped = f"; {counts['skipped']:,} files or folders could not be read" if counts.get("skipped") else ""
     lines.append((out.paint.bad(told) if found else out.paint.good("No secret")) + where + skipped)
     out.answer({"found": found, **counts}, "\n".join(lines))

@@ -35,7 +35,8 @@ class Parser(argparse.ArgumentParser):
         elif message.startswith("the following arguments are required: "):
             field, problem = message.partition(": ")[2].lower(), "is missing"
         elif message.startswith("one of the arguments "):
-            problem = "one is needed of " + message.split("arguments ")[1].removesuffix(" is required")
+            among = message.split("arguments ")[1].removesuffix(" is required")
+            problem = f"one is needed of {', '.join(among.split())}"
         hint = f"`{self.prog} --help` shows the usage"
         if message.startswith("unrecognized arguments"):
             problem = message.replace(" arguments", "", 1)

@@ -304,7 +304,7 @@ def test_status_says_where_and_how_much(home):
         await ask.remember("one")
         answer = await ask("status")
         assert str(home) in answer
-        assert "1 active memories" in answer
+        assert "1 active memory" in answer
         assert answer.endswith("no problems")
         (home / "spool").mkdir(exist_ok=True)
         (home / "spool" / "failures.log").write_text("1 hook.failed\n")

@@ -412,7 +412,10 @@ def test_explain_shows_plan_truth_and_scores(ask: Callable[..., Any], run: Run) 
 
 def test_status_and_doctor_say_what_is_wrong_here(ask: Callable[..., Any], run: Run, home: Path) -> None:
     folder = Path.cwd()
-    assert run("status")[1].rstrip().endswith("no problems")
+    told = run("status")[1]
+    assert told.rstrip().endswith("no problems")
+    assert "1 active memory" in told or "0 active memories" in told
+    assert "0 bytes waiting in the spool" in told
     (folder / ".retain.toml").write_text("capture = [")
     (home / "spool").mkdir(exist_ok=True)
     (home / "spool" / "failures.log").write_text("1 hook.failed type=OSError errno=28\n")

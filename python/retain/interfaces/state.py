@@ -26,13 +26,17 @@ def status(arguments: Namespace, out: Output) -> int:
 
 def status_text(found: Mapping[str, Any]) -> str:
     """The account for people and for the model, a line each."""
-    place = found["workspace"]
+    place, counted = found["workspace"], replies.counted
+    here, everywhere = (
+        counted(count, "active memory", "active memories") for count in (place["memories"], found["memories"])
+    )
+    happened = counted(found["sessions"], "session", "sessions"), counted(found["events"], "event", "events")
     lines = [
         f"retain {found['version']}, data in {found['home']}",
-        f"workspace {one_line(place['name'], 80)} at {place['root']}: {place['memories']} active memories",
-        f"all workspaces: {found['memories']} active memories ({counts_text(found['kinds'])})",
-        f"{found['sessions']} sessions, {found['events']} events ({found['redacted']} secrets redacted)",
-        f"{found['spool_waiting_bytes']} bytes wait in the spool",
+        f"workspace {one_line(place['name'], 80)} at {place['root']}: {here}",
+        f"all workspaces: {everywhere} ({counts_text(found['kinds'])})",
+        f"{', '.join(happened)} ({counted(found['redacted'], 'secret', 'secrets')} redacted)",
+        f"{replies.size(found['spool_waiting_bytes'])} waiting in the spool",
         f"At rest: {replies.at_rest(found['encryption'])}",
         *([] if found["capture"] == "on" else [f"capture is {found['capture']} here"]),
         *_review(found["review"]),
@@ -44,14 +48,15 @@ def status_text(found: Mapping[str, Any]) -> str:
 
 def counts_text(counts: Mapping[str, int]) -> str:
     """Names with their counts, the first ones."""
-    return ", ".join(f"{name} {count}" for name, count in list(counts.items())[:NAMES_SHOWN]) or "none"
+    return ", ".join(f"{name} {count:,}" for name, count in list(counts.items())[:NAMES_SHOWN]) or "none"
 
 
 def _review(waiting: Mapping[str, int]) -> list[str]:
     if not waiting:
         return []
     why = ", ".join(f"{count} {reason}" for reason, count in sorted(waiting.items()))
-    return [f"{sum(waiting.values())} memories wait for a review by the user ({why}): retain review"]
+    memories = replies.counted(sum(waiting.values()), "memory waits", "memories wait")
+    return [f"{memories} for a review by the user ({why}): retain review"]
 
 
 def _pressure(last: Mapping[str, Any]) -> list[str]:

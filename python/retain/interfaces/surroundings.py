@@ -149,7 +149,7 @@ def sweeping(settings: Path, store: Settings) -> Iterator[Finding]:
     oldest = from_us(min(one.mtime_ns for one in unknown) // 1000).date()
     detail = (
         f"{counted(len(unknown), 'session is', 'sessions are')} deleted by the client within {SOON_DAYS} days "
-        f"(it keeps {kept:g}; the oldest is of {oldest}), and nothing of them is remembered"
+        f"(it keeps {kept:g}; the oldest is of {oldest}), and nothing was remembered of that"
     )
     yield Finding(check=name, verdict=WARN, detail=detail, mend="retain import transcripts")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -200,6 +201,15 @@ def test_a_doubt_about_a_memory_stands_under_its_title() -> None:
     recall = Recall(hits=(hit,), hidden={}, plan={}, abstained=False)
     shown = replies.recall_text(recall, PLAIN).splitlines()
     assert shown[1].strip() == "code has changed: TIMEOUT is 45 now"
+
+
+@pytest.mark.parametrize("title", ["We round half to even", "We round half…"])
+def test_a_text_that_begins_with_its_title_is_shown_once(title: str) -> None:
+    memory = replace(MEMORY, title=title, text="We round half to even,\nas the tax office wants.")
+    assert replies.memory_lines(memory, PLAIN)[:2] == [
+        "decision  We round half to even, as the tax office wants.",
+        f"    {replies.details_of(memory)}",
+    ]
 
 
 # What is wider than a terminal

@@ -328,9 +328,11 @@ def details_of(memory: Memory) -> str:
 
 
 def memory_lines(memory: Memory, paint: Paint, *, snippet: str = "", mark: str = "") -> list[str]:
-    """A memory in a list: title, the telling part, provenance, id."""
+    """A memory in a list: title, the telling part (one that begins with the title stands for both), provenance, id."""
     title = one_line(memory.title or memory.text, 120)
     body = one_line(snippet or memory.text, SNIPPET_CHARS_MAX)
+    if body.startswith(title.rstrip("…")):
+        title, body = body, ""
     lines = [f"{mark}{paint.kind(memory.kind)}  {paint.bold(title)}"]
     if body and body != title:
         lines.append(f"    {body}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from retain.capture.client_memory import Loaded
 from retain.errors import StoreCorrupt
+from retain.memory.prompts import only_asks
 from retain.memory.sight import OVERFETCH, Sight, titled
 from retain.memory.truth import CLEAR, WITHHELD, Asker, Gate
 from retain.model import All, Between, Filter, In, Memory, Query, Recall, Timeline, Told, Workspace
@@ -104,10 +105,18 @@ def workspace_block(reader: Reader, place: Workspace, budget: int, sight: Sight)
 
 
 def recall_block(recall: Recall, budget: int, loaded: Loaded | None = None) -> Block:
-    """The hits of a recall within a budget; untrusted ones, and what ``loaded`` holds, are left out and counted."""
+    """The hits of a recall within a budget.
+
+    Left out and counted are untrusted ones, what ``loaded`` holds, mere questions and what another hit says.
+    """
     sight = Sight(loaded=loaded)
-    block = block_of(sight.tells(recall.hits), budget, RECALL_HEADING)
-    return replace(block, hidden=dict(sight.hidden))
+    told = sight.tells(recall.hits)
+    telling = [hit for hit in told if not (hit.memory.kind == "prompt" and only_asks(hit.memory.text))]
+    again = restated([hit.memory for hit in telling])
+    kept = [hit for place, hit in enumerate(telling) if place not in again]
+    left_out = {"only_asked": len(told) - len(telling), "said_again": len(again)}
+    block = block_of(kept, budget, RECALL_HEADING)
+    return replace(block, hidden={**sight.hidden, **{why: n for why, n in left_out.items() if n}})
 
 
 def quoted(reader: Reader, block: Block, session: str | None) -> Block:

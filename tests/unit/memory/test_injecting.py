@@ -412,6 +412,8 @@ async def test_a_question_of_an_earlier_session_is_no_answer_and_the_receipt_say
     assert "The tax office" in told
     assert len(ids_in(told)) == 1
     assert (await client.memory.receipts.account())["hidden"]["only_asked"] == 1
+    block, _ = await client.memory.context(question)
+    assert (len(block.ids), block.hidden["only_asked"]) == (1, 1)
 
 
 async def test_a_decision_and_the_summary_that_it_was_cut_from_are_told_once(
@@ -429,6 +431,8 @@ async def test_a_decision_and_the_summary_that_it_was_cut_from_are_told_once(
     client.session = "c"
     assert (await client.start()).count("tax office in Bonn") == 1
     assert "tax office in Bonn" not in await client.prompt(question)
+    block, _ = await client.memory.context(question)
+    assert (len(block.ids), block.hidden["said_again"]) == (1, 1)
 
 
 @pytest.mark.parametrize(
